@@ -1,0 +1,264 @@
+//! The lock: exactly which artefacts an image is made of.
+//!
+//! A lock has two parts. [`LockContent`] is hashed: artefacts in order with their digests, the base's own
+//! full list, the recipe and the compressor. Sameness, tags and the image's digest depend on it alone.
+//! [`LockOrigin`] is not: what was asked, the snapshots, when and by which program, where each artefact
+//! came from. A moved mirror or another day changes the origin and leaves the image's bytes as they are.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::base::{Base, Suite};
+use crate::debian::{DebianName, DebianVersion};
+use crate::digest::{BlobDigest, LockDigest};
+use crate::plan::{Plan, PlannedDebian, PlannedPython, PoolPath, Snapshot};
+use crate::python::{DistributionVersion, PythonName};
+use crate::request::Request;
+
+/// A lock as it is kept and printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// The version of this format: [`LOCK_FORMAT`].
+    pub cooper_lock: u32,
+    /// The hashed part.
+    pub content: LockContent,
+    /// The unhashed part.
+    pub origin: LockOrigin,
+}
+
+/// The version of the lock format that this program reads and writes.
+pub const LOCK_FORMAT: u32 = 1;
+
+/// The hashed part of a lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockContent {
+    /// How the image is made.
+    pub recipe: Recipe,
+    /// `linux/amd64`
+    pub platform: Platform,
+    /// The base.
+    pub base: BaseLock,
+    /// The Debian packages that the image adds to its base, sorted by name.
+    pub packages: Vec<DebianArtefact>,
+    /// The Python distributions, sorted by name.
+    pub python: Vec<PythonArtefact>,
+}
+
+/// The base's own full lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaseLock {
+    /// Which base.
+    pub name: Base,
+    /// Its packages, sorted by name.
+    pub packages: Vec<DebianArtefact>,
+}
+
+/// The only platform for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Platform {
+    /// 64-bit x86 Linux with the GNU C library.
+    #[default]
+    #[serde(rename = "linux/amd64")]
+    LinuxAmd64,
+}
+
+/// What, apart from the artefacts, determines an image's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Counts up whenever assembly would give other bytes for the same artefacts.
+    pub version: u32,
+    /// How layers are compressed.
+    pub compression: Compression,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self { version: 1, compression: Compression::Gzip { level: 1, member_bytes: 1 << 20 } }
+    }
+}
+
+/// A layer compressor with all that its bytes depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Compression {
+    /// gzip as a sequence of independent members, so that it runs in parallel and gives the same bytes on
+    /// any number of threads (RFC 1952, section 2.2).
+    Gzip {
+        /// libdeflate's level, 1 to 12.
+        level: u8,
+        /// Uncompressed bytes of each member but the last.
+        member_bytes: u32,
+    },
+}
+
+/// A Debian architecture that the platform can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// `amd64`
+    Amd64,
+    /// `all`
+    All,
+}
+
+/// One Debian binary package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DebianArtefact {
+    /// The package.
+    pub name: DebianName,
+    /// Its version.
+    pub version: DebianVersion,
+    /// Its architecture.
+    pub architecture: Architecture,
+    /// Bytes of the `.deb`.
+    pub size: u64,
+    /// The digest of the `.deb`.
+    pub sha256: BlobDigest,
+}
+
+/// One Python wheel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PythonArtefact {
+    /// The distribution.
+    pub name: PythonName,
+    /// Its version.
+    pub version: DistributionVersion,
+    /// The wheel's file name: its tags say what it fits.
+    pub filename: String,
+    /// Bytes of the wheel.
+    pub size: u64,
+    /// The digest of the wheel.
+    pub sha256: BlobDigest,
+}
+
+/// The unhashed part of a lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockOrigin {
+    /// What was asked.
+    pub request: Request,
+    /// When it was resolved.
+    pub resolved_at: Timestamp,
+    /// The program and its version: `cooper 0.1.0`.
+    pub resolved_by: String,
+    /// The indexes that it was resolved against.
+    pub snapshots: Vec<Snapshot>,
+    /// Where each artefact came from.
+    pub artefacts: BTreeMap<BlobDigest, ArtefactOrigin>,
+}
+
+/// Where an artefact came from, and can be fetched again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ArtefactOrigin {
+    /// A Debian archive: any mirror of it.
+    Debian {
+        /// The suite whose index named it, which tells the archive.
+        suite: Suite,
+        /// The path below the archive's root.
+        path: PoolPath,
+    },
+    /// A Python index.
+    Python {
+        /// The file's address.
+        url: Url,
+    },
+}
+
+impl LockContent {
+    /// The canonical bytes: compact JSON with the fields in their declared order.
+    pub fn to_canonical_json(&self) -> Vec<u8> {
+        // Serialising these types cannot fail: no maps with other than text keys, no foreign serializers.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// The digest of the canonical bytes.
+    pub fn digest(&self) -> LockDigest {
+        LockDigest::of(&self.to_canonical_json())
+    }
+
+    /// Every Debian package: the base's, then the image's own.
+    pub fn debian(&self) -> impl Iterator<Item = &DebianArtefact> {
+        self.base.packages.iter().chain(&self.packages)
+    }
+
+    /// Every artefact's digest and size.
+    pub fn artefacts(&self) -> impl Iterator<Item = (BlobDigest, u64)> {
+        let debian = self.debian().map(|artefact| (artefact.sha256, artefact.size));
+        debian.chain(self.python.iter().map(|artefact| (artefact.sha256, artefact.size)))
+    }
+}
+
+impl Lock {
+    /// The plan that this lock was, to be judged again. The lock's own record of its snapshots is the evidence.
+    ///
+    /// `fits` tells whether a wheel's file name fits the base (the resolver knows tags, this crate does not).
+    pub fn to_plan(&self, fits: impl Fn(&str, Base) -> bool) -> Result<Plan, LockPlanError> {
+        let content = &self.content;
+        Ok(Plan {
+            request: self.origin.request.clone(),
+            recipe: content.recipe,
+            base: self.planned_debian(&content.base.packages)?,
+            packages: self.planned_debian(&content.packages)?,
+            python: self.planned_python(fits)?,
+            snapshots: self.origin.snapshots.clone(),
+            resolved_at: self.origin.resolved_at,
+        })
+    }
+
+    fn planned_debian(&self, artefacts: &[DebianArtefact]) -> Result<Vec<PlannedDebian>, LockPlanError> {
+        let planned = |artefact: &DebianArtefact| match self.origin.artefacts.get(&artefact.sha256) {
+            Some(ArtefactOrigin::Debian { suite, path }) => Ok(PlannedDebian {
+                name: artefact.name.clone(),
+                version: artefact.version.clone(),
+                architecture: match artefact.architecture {
+                    Architecture::Amd64 => "amd64".to_owned(),
+                    Architecture::All => "all".to_owned(),
+                },
+                size: artefact.size,
+                sha256: Some(*artefact.sha256.digest()),
+                suite: *suite,
+                path: path.clone(),
+            }),
+            _ => Err(LockPlanError { artefact: artefact.name.to_string() }),
+        };
+        artefacts.iter().map(planned).collect()
+    }
+
+    fn planned_python(&self, fits: impl Fn(&str, Base) -> bool) -> Result<Vec<PlannedPython>, LockPlanError> {
+        let pinned = |name: &PythonName| {
+            let mut asked = self.origin.request.dependencies().iter();
+            asked.any(|requirement| requirement.name() == name && requirement.exact_version().is_some())
+        };
+        let planned = |artefact: &PythonArtefact| match self.origin.artefacts.get(&artefact.sha256) {
+            Some(ArtefactOrigin::Python { url }) => Ok(PlannedPython {
+                name: artefact.name.clone(),
+                version: artefact.version.clone(),
+                filename: artefact.filename.clone(),
+                size: artefact.size,
+                sha256: Some(*artefact.sha256.digest()),
+                url: url.clone(),
+                fits_platform: fits(&artefact.filename, self.content.base.name),
+                yanked: None,
+                exactly_pinned: pinned(&artefact.name),
+            }),
+            _ => Err(LockPlanError { artefact: artefact.name.to_string() }),
+        };
+        self.content.python.iter().map(planned).collect()
+    }
+}
+
+/// A lock that does not say where one of its artefacts came from.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the lock does not say where `{artefact}` came from")]
+pub struct LockPlanError {
+    /// The package.
+    pub artefact: String,
+}
