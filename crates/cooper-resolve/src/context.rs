@@ -1,0 +1,59 @@
+//! What a resolution works with: the store, the door to the network, the clock, where the indexes are.
+
+use std::time::Duration;
+
+use cooper_core::base::SuiteKind;
+use cooper_core::{Clock, Progress};
+use cooper_store::{Intake, Store};
+use url::Url;
+
+/// Everything that a resolution may touch.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Keeps snapshots and caches.
+    pub store: &'a Store,
+    /// Fetches indexes.
+    pub intake: &'a Intake,
+    /// Tells the time.
+    pub clock: &'a dyn Clock,
+    /// Where the indexes are.
+    pub sources: &'a Sources,
+    /// How old an index may be.
+    pub freshness: Freshness,
+    /// Where events go.
+    pub progress: &'a Progress,
+}
+
+/// Where the indexes are.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// Mirrors of the archive that has the release and its updates, tried in order.
+    pub debian_mirrors: Vec<Url>,
+    /// Mirrors of the security archive, tried in order.
+    pub debian_security_mirrors: Vec<Url>,
+    /// OpenPGP certificates (binary or armoured) whose signatures on Debian's indexes count.
+    pub debian_keys: Vec<Vec<u8>>,
+    /// The root of the Python simple index (PEP 503, PEP 691).
+    pub python_index: Url,
+}
+
+impl Sources {
+    /// The mirrors that have suites of this kind.
+    pub fn mirrors(&self, kind: SuiteKind) -> &[Url] {
+        match kind {
+            SuiteKind::Release | SuiteKind::Updates => &self.debian_mirrors,
+            SuiteKind::Security => &self.debian_security_mirrors,
+        }
+    }
+}
+
+/// How old an index may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freshness {
+    /// An index fetched at most so long ago is used as it is.
+    pub max_age: Duration,
+    /// Fetch again whatever the age.
+    pub refresh: bool,
+    /// Use what is there, whatever its age; never fetch.
+    pub offline: bool,
+}

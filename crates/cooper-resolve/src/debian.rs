@@ -1,0 +1,1 @@
+//! Debian indexes and their solution.
