@@ -1,1 +1,12 @@
-//! To be written.
+//! The gates: pure functions from a plan and evidence to a verdict.
+//!
+//! [`evaluate`] is the only way to make a [`Cleared`], and a cleared lock is the only thing that
+//! `cooper-image` assembles. Every gate has three answers: passed, refused, could not judge; for now there
+//! is one gate, integrity, which can always judge.
+//!
+//! This crate fetches nothing and reads no clock and no file: the present time comes as evidence.
+
+pub mod integrity;
+pub mod verdict;
+
+pub use verdict::{Cleared, Evidence, Refusal, evaluate};

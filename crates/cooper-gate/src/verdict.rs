@@ -1,0 +1,150 @@
+//! From a plan to a cleared lock, or to a refusal that says why.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use cooper_core::lock::{
+    Architecture, ArtefactOrigin, BaseLock, DebianArtefact, LOCK_FORMAT, LockOrigin, Platform, PythonArtefact,
+};
+use cooper_core::plan::{PlannedDebian, PlannedPython};
+use cooper_core::{BlobDigest, Effect, Finding, Lock, LockContent, Plan, Timestamp};
+
+use crate::integrity;
+
+/// What the gates know beside the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// The time against which validity is judged: now for a fresh resolution; for a plan that was reloaded
+    /// from a lock, the time of its resolution, since the hashes carry it from there on.
+    pub judged_at: Timestamp,
+}
+
+/// A lock that every gate has passed. Only [`evaluate`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cleared {
+    lock: Lock,
+    notes: Vec<Finding>,
+}
+
+impl Cleared {
+    /// The lock.
+    pub fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
+    /// What the gates noted without refusing.
+    pub fn notes(&self) -> &[Finding] {
+        &self.notes
+    }
+}
+
+/// A plan that must not be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    findings: Vec<Finding>,
+}
+
+impl Refusal {
+    /// Every finding, the refusing ones first.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refusing = self.findings.iter().filter(|finding| finding.effect > Effect::Note);
+        write!(formatter, "the plan is refused:")?;
+        for finding in refusing {
+            write!(formatter, "\n  {} {}: {}", finding.code.as_str(), finding.subject, finding.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Judge a plan.
+///
+/// `resolved_by` is recorded in the lock: the program and its version.
+///
+/// # Errors
+/// [`Refusal`] when any finding holds or refuses.
+pub fn evaluate(plan: &Plan, evidence: Evidence, resolved_by: &str) -> Result<Cleared, Refusal> {
+    let mut findings = integrity::judge(plan, evidence);
+    findings.sort_by(|a, b| b.effect.cmp(&a.effect).then_with(|| a.code.cmp(&b.code)));
+    if findings.iter().any(|finding| finding.effect > Effect::Note) {
+        return Err(Refusal { findings });
+    }
+    match lock_of(plan, resolved_by) {
+        Some(lock) => Ok(Cleared { lock, notes: findings }),
+        None => Err(Refusal { findings }),
+    }
+}
+
+/// The lock of a plan whose artefacts all have hashes and fitting architectures; the integrity gate has
+/// found so before this is called, and `None` fails closed if it ever had not.
+fn lock_of(plan: &Plan, resolved_by: &str) -> Option<Lock> {
+    let content = LockContent {
+        recipe: plan.recipe,
+        platform: Platform::LinuxAmd64,
+        base: BaseLock { name: plan.request.base(), packages: debian_artefacts(&plan.base)? },
+        packages: debian_artefacts(&plan.packages)?,
+        python: plan.python.iter().map(python_artefact).collect::<Option<_>>()?,
+    };
+    let origin = LockOrigin {
+        request: plan.request.clone(),
+        resolved_at: plan.resolved_at,
+        resolved_by: resolved_by.to_owned(),
+        snapshots: plan.snapshots.clone(),
+        artefacts: origins(plan)?,
+    };
+    Some(Lock { cooper_lock: LOCK_FORMAT, content, origin })
+}
+
+/// In the order of the names, whatever the plan's order.
+fn debian_artefacts(planned: &[PlannedDebian]) -> Option<Vec<DebianArtefact>> {
+    let mut artefacts = planned.iter().map(debian_artefact).collect::<Option<Vec<_>>>()?;
+    artefacts.sort_by(|a, b| a.name.cmp(&b.name));
+    Some(artefacts)
+}
+
+fn debian_artefact(planned: &PlannedDebian) -> Option<DebianArtefact> {
+    Some(DebianArtefact {
+        name: planned.name.clone(),
+        version: planned.version.clone(),
+        architecture: architecture(&planned.architecture)?,
+        size: planned.size,
+        sha256: BlobDigest::new(planned.sha256?),
+    })
+}
+
+/// The architectures that a `linux/amd64` image can hold.
+pub(crate) fn architecture(text: &str) -> Option<Architecture> {
+    match text {
+        "amd64" => Some(Architecture::Amd64),
+        "all" => Some(Architecture::All),
+        _ => None,
+    }
+}
+
+fn python_artefact(planned: &PlannedPython) -> Option<PythonArtefact> {
+    Some(PythonArtefact {
+        name: planned.name.clone(),
+        version: planned.version.clone(),
+        filename: planned.filename.clone(),
+        size: planned.size,
+        sha256: BlobDigest::new(planned.sha256?),
+    })
+}
+
+fn origins(plan: &Plan) -> Option<BTreeMap<BlobDigest, ArtefactOrigin>> {
+    let debian = plan.base.iter().chain(&plan.packages).map(|planned| {
+        let origin = ArtefactOrigin::Debian { suite: planned.suite, path: planned.path.clone() };
+        Some((BlobDigest::new(planned.sha256?), origin))
+    });
+    let python = plan.python.iter().map(|planned| {
+        Some((BlobDigest::new(planned.sha256?), ArtefactOrigin::Python { url: planned.url.clone() }))
+    });
+    debian.chain(python).collect()
+}

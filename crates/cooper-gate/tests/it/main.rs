@@ -1,0 +1,136 @@
+//! The integrity gate against plans that are each wrong in one way.
+
+use cooper_core::lock::Recipe;
+use cooper_core::plan::{Plan, PlannedDebian, PlannedPython, Snapshot};
+use cooper_core::{Base, BlobDigest, Digest, Effect, FindingCode, Request, Timestamp};
+use cooper_gate::{Evidence, evaluate};
+
+fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn evidence() -> Evidence {
+    Evidence { judged_at: time("2026-11-23T08:00:00Z") }
+}
+
+fn good_plan() -> Plan {
+    let request = Request::new(
+        "example".parse().unwrap(),
+        Base::Trixie,
+        vec!["mechanize".parse().unwrap()],
+        vec!["wget".parse().unwrap()],
+    );
+    Plan {
+        request: request.unwrap(),
+        recipe: Recipe::default(),
+        base: vec![debian("libc6")],
+        packages: vec![debian("wget")],
+        python: vec![python()],
+        snapshots: vec![Snapshot::Debian {
+            suite: "trixie".parse().unwrap(),
+            digest: BlobDigest::of(b"InRelease"),
+            date: time("2026-11-20T00:00:00Z"),
+            valid_until: Some(time("2026-11-27T00:00:00Z")),
+            signed_by: vec!["0123ABCD".to_owned()],
+            newest_seen: time("2026-11-20T00:00:00Z"),
+        }],
+        resolved_at: time("2026-11-23T07:59:00Z"),
+    }
+}
+
+fn debian(name: &str) -> PlannedDebian {
+    PlannedDebian {
+        name: name.parse().unwrap(),
+        version: "1.0-1".parse().unwrap(),
+        architecture: "amd64".to_owned(),
+        size: 10,
+        sha256: Some(Digest::of(name.as_bytes())),
+        suite: "trixie".parse().unwrap(),
+        path: format!("pool/main/{name}.deb").parse().unwrap(),
+    }
+}
+
+fn python() -> PlannedPython {
+    PlannedPython {
+        name: "mechanize".parse().unwrap(),
+        version: "0.4.10".parse().unwrap(),
+        filename: "mechanize-0.4.10-py2.py3-none-any.whl".to_owned(),
+        size: 10,
+        sha256: Some(Digest::of(b"wheel")),
+        url: "http://index.test/mechanize.whl".parse().unwrap(),
+        fits_platform: true,
+        yanked: None,
+        exactly_pinned: false,
+    }
+}
+
+/// The codes of the findings that a changed plan gets, refused or not.
+fn codes(change: impl FnOnce(&mut Plan)) -> (bool, Vec<FindingCode>) {
+    let mut plan = good_plan();
+    change(&mut plan);
+    match evaluate(&plan, evidence(), "test") {
+        Ok(cleared) => (true, cleared.notes().iter().map(|finding| finding.code).collect()),
+        Err(refusal) => (false, refusal.findings().iter().map(|finding| finding.code).collect()),
+    }
+}
+
+fn change_debian_snapshot(plan: &mut Plan, change: impl FnOnce(&mut Timestamp, &mut Option<Timestamp>, &mut Vec<String>)) {
+    if let Snapshot::Debian { date, valid_until, signed_by, .. } = &mut plan.snapshots[0] {
+        change(date, valid_until, signed_by);
+    }
+}
+
+#[test]
+fn a_good_plan_is_cleared_with_every_artefact_in_the_lock() {
+    let cleared = evaluate(&good_plan(), evidence(), "test").unwrap();
+    let lock = cleared.lock();
+    assert_eq!(lock.content.artefacts().count(), 3);
+    assert_eq!(lock.origin.artefacts.len(), 3);
+    assert!(cleared.notes().is_empty());
+}
+
+#[test]
+fn each_fault_has_its_code() {
+    let refused = |code| (false, vec![code]);
+    assert_eq!(codes(|plan| plan.packages[0].sha256 = None), refused(FindingCode::NoHash));
+    assert_eq!(codes(|plan| plan.python[0].sha256 = None), refused(FindingCode::NoHash));
+    assert_eq!(codes(|plan| plan.base[0].architecture = "arm64".into()), refused(FindingCode::WrongPlatform));
+    assert_eq!(codes(|plan| plan.python[0].fits_platform = false), refused(FindingCode::WrongPlatform));
+    assert_eq!(codes(|plan| plan.python[0].yanked = Some(String::new())), refused(FindingCode::Yanked));
+    assert_eq!(codes(|plan| plan.python.push(python())), refused(FindingCode::Duplicate));
+    assert_eq!(codes(|plan| plan.packages[0].suite = "bookworm".parse().unwrap()), refused(FindingCode::Unsigned));
+    let unsigned = codes(|plan| change_debian_snapshot(plan, |_, _, keys| keys.clear()));
+    assert_eq!(unsigned, refused(FindingCode::Unsigned));
+    let expired = |until: &str| {
+        let until = time(until);
+        codes(|plan| change_debian_snapshot(plan, |_, valid, _| *valid = Some(until)))
+    };
+    assert_eq!(expired("2026-11-22T00:00:00Z"), refused(FindingCode::Expired));
+    let old = codes(|plan| change_debian_snapshot(plan, |date, _, _| *date = time("2026-11-19T00:00:00Z")));
+    assert_eq!(old, refused(FindingCode::RolledBack));
+}
+
+#[test]
+fn an_exact_pin_lets_a_withdrawn_file_pass_with_a_note() {
+    let (cleared, notes) = codes(|plan| {
+        plan.python[0].yanked = Some("broken on Windows".to_owned());
+        plan.python[0].exactly_pinned = true;
+    });
+    assert_eq!((cleared, notes), (true, vec![FindingCode::YankedPinned]));
+}
+
+#[test]
+fn no_valid_until_is_accepted() {
+    assert_eq!(codes(|plan| change_debian_snapshot(plan, |_, until, _| *until = None)), (true, vec![]));
+}
+
+#[test]
+fn a_reloaded_lock_is_judged_again_and_gives_the_same_lock() {
+    let first = evaluate(&good_plan(), evidence(), "test").unwrap();
+    let plan = first.lock().to_plan(|_, _| true).unwrap();
+    let again = evaluate(&plan, Evidence { judged_at: plan.resolved_at }, "test").unwrap();
+    assert_eq!(again.lock(), first.lock());
+    let elsewhere = first.lock().to_plan(|_, _| false).unwrap();
+    let refusal = evaluate(&elsewhere, evidence(), "test").unwrap_err();
+    assert_eq!(refusal.findings()[0].effect, Effect::Refuse);
+}
