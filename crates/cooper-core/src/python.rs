@@ -7,7 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use uv_pep508::{Requirement, VerbatimUrl, VersionOrUrl};
+use uv_pep508::Requirement;
+pub use uv_pep508::{VerbatimUrl, VersionOrUrl};
 
 /// A distribution's name, normalised as PEP 503 says.
 pub type PythonName = uv_normalize::PackageName;

@@ -114,6 +114,12 @@ impl Request {
         &self.name
     }
 
+    /// The same request under another name.
+    #[must_use]
+    pub fn renamed(self, name: ImageName) -> Self {
+        Self { name, ..self }
+    }
+
     /// What it stands on.
     pub fn base(&self) -> Base {
         self.base

@@ -7,5 +7,7 @@
 pub mod context;
 pub mod debian;
 pub mod python;
+pub mod resolve;
 
 pub use context::{Context, Freshness, Sources};
+pub use resolve::{Resolution, ResolveError, resolve};

@@ -1,0 +1,78 @@
+//! Both ecosystems to one plan.
+
+use cooper_core::lock::Recipe;
+use cooper_core::progress::Stage;
+use cooper_core::{Plan, Request};
+
+use crate::context::Context;
+use crate::debian::{self, DebianError};
+use crate::python::{self, PythonError};
+
+/// A plan and what the resolvers want the user to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolution {
+    /// The plan, to be judged.
+    pub plan: Plan,
+    /// One sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The Debian packages.
+    #[error(transparent)]
+    Debian(#[from] DebianError),
+    /// The Python distributions.
+    #[error(transparent)]
+    Python(#[from] PythonError),
+}
+
+impl ResolveError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Debian(error) => error.hint(),
+            Self::Python(error) => error.hint(),
+        }
+    }
+}
+
+/// Resolve a request: Debian and Python at the same time.
+///
+/// # Errors
+/// When either has no solution, or an index cannot be had. Debian's fault is told first.
+pub fn resolve(context: &Context<'_>, request: &Request) -> Result<Resolution, ResolveError> {
+    context.progress.started(Stage::Resolve, 0, 0);
+    let (debian, python) = std::thread::scope(|scope| {
+        let python = (!request.dependencies().is_empty())
+            .then(|| scope.spawn(|| python::resolve(context, request.base(), request.dependencies())));
+        let debian = debian::resolve(context, request.base(), request.packages());
+        (debian, python.map(std::thread::ScopedJoinHandle::join))
+    });
+    let debian = debian?;
+    let python = match python {
+        Some(Ok(result)) => Some(result?),
+        Some(Err(panic)) => std::panic::resume_unwind(panic),
+        None => None,
+    };
+    let mut snapshots = debian.snapshots;
+    let mut notes = debian.notes;
+    let mut distributions = Vec::new();
+    if let Some(python) = python {
+        snapshots.push(python.snapshot);
+        notes.extend(python.notes);
+        distributions = python.python;
+    }
+    context.progress.finished(Stage::Resolve);
+    let plan = Plan {
+        request: request.clone(),
+        recipe: Recipe::default(),
+        base: debian.base,
+        packages: debian.packages,
+        python: distributions,
+        snapshots,
+        resolved_at: context.clock.now(),
+    };
+    Ok(Resolution { plan, notes })
+}

@@ -1,0 +1,1 @@
+//! Chat lines: `/docker_image_create name=… dependencies=… packages=…`.

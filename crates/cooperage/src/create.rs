@@ -1,0 +1,355 @@
+//! From a request, or from a lock, to a version tag.
+
+use std::collections::BTreeMap;
+
+use cooper_core::lock::{ArtefactOrigin, LockPlanError};
+use cooper_core::{Finding, ImageName, Lock, LockDigest, Plan, Progress, Request};
+use cooper_gate::{Cleared, Evidence, Refusal};
+use cooper_image::{AssembleError, Image, Inventory};
+use cooper_resolve::ResolveError;
+use cooper_store::{FetchBlob, FetchError, LockError, RefError, RefRecord, WriteBlobError};
+use serde::Serialize;
+use url::Url;
+
+use crate::inspect::InspectError;
+use crate::record::{FullReference, ImageRecord, KeptImage};
+use crate::workshop::{LookupError, Workshop};
+
+/// The result of a create.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Created {
+    /// The version tag: a new one, or the one that is the same already.
+    pub image: FullReference,
+    /// What it points at.
+    pub digest: cooper_core::ManifestDigest,
+    /// Whether a new version was made.
+    pub created: bool,
+    /// Bytes of the manifest, the configuration and the compressed layers.
+    pub size_bytes: u64,
+    /// What is inside.
+    pub packages: Inventory,
+    /// The version before this one, and what differs.
+    pub changes: Option<(FullReference, Vec<Change>)>,
+    /// What the gates noted.
+    pub findings: Vec<Finding>,
+    /// What the resolvers want the user to know.
+    pub notes: Vec<String>,
+}
+
+/// One package that differs between two versions of an image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Change {
+    /// `debian` or `python`.
+    pub ecosystem: &'static str,
+    /// The package.
+    pub name: String,
+    /// The version before; none: added.
+    pub before: Option<String>,
+    /// The version now; none: removed.
+    pub now: Option<String>,
+}
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// No plan.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// The lock file does not hold together.
+    #[error("the lock cannot be used")]
+    Lock(#[from] LockPlanError),
+    /// The lock is of another format.
+    #[error("the lock has format {found}; this program reads format {known}")]
+    LockFormat {
+        /// In the file.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// The gates refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// An artefact could not be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The image could not be assembled.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// The store could not be written.
+    #[error("cannot write to the store")]
+    Write(#[from] WriteBlobError),
+    /// The name could not be made.
+    #[error("cannot make the version tag")]
+    Name(#[from] RefError),
+    /// The name could not be locked.
+    #[error("cannot lock the image's name")]
+    NameLock(#[from] LockError),
+    /// An existing image could not be read.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// An artefact's address could not be made.
+    #[error("no mirror is configured that could have {artefact}")]
+    NoMirror {
+        /// The file.
+        artefact: String,
+    },
+    /// The lock or the record could not be written as JSON.
+    #[error("cannot write JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+impl From<LookupError> for CreateError {
+    fn from(error: LookupError) -> Self {
+        Self::Inspect(InspectError::Lookup(error))
+    }
+}
+
+impl CreateError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Resolve(error) => error.hint(),
+            Self::Refused(refusal) => refusal.findings().first().map(|finding| finding.hint.clone()),
+            Self::Fetch(error) => error.hint(),
+            Self::Assemble(error) => error.hint(),
+            Self::Inspect(error) => error.hint(),
+            Self::Lock(_) | Self::LockFormat { .. } => Some("make a lock with `cooper inspect IMAGE --lock`".to_owned()),
+            Self::NoMirror { .. } => Some("set `debian.mirrors` in cooper.toml; `cooper config` shows what is in force".to_owned()),
+            Self::Write(_) | Self::Name(_) | Self::NameLock(_) | Self::Json(_) => {
+                Some("check that the store is writable and the disk has room: `cooper config` shows where it is".to_owned())
+            }
+        }
+    }
+
+    /// Whether a gate refused, rather than something failed.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+impl Workshop {
+    /// Make an image for a request; nothing new when a version of that name has the same lock already.
+    ///
+    /// # Errors
+    /// When it cannot be resolved, is refused, or cannot be built. Nothing is left behind, nothing is lost.
+    pub fn create(&self, request: &Request, progress: &Progress) -> Result<Created, CreateError> {
+        let resolution = cooper_resolve::resolve(&self.context(progress), request)?;
+        let evidence = Evidence { judged_at: self.clock.now() };
+        let mut created = self.build(&resolution.plan, evidence, progress)?;
+        created.notes = resolution.notes;
+        Ok(created)
+    }
+
+    /// Make an image from a lock, under a name.
+    ///
+    /// # Errors
+    /// As [`Workshop::create`]; also when the lock does not hold together.
+    pub fn create_locked(&self, name: &ImageName, lock: &Lock, progress: &Progress) -> Result<Created, CreateError> {
+        let known = cooper_core::lock::LOCK_FORMAT;
+        if lock.cooper_lock != known {
+            return Err(CreateError::LockFormat { found: lock.cooper_lock, known });
+        }
+        let mut plan = lock.to_plan(cooper_resolve::python::wheel_fits)?;
+        plan.request = plan.request.renamed(name.clone());
+        let evidence = Evidence { judged_at: plan.resolved_at };
+        self.build(&plan, evidence, progress)
+    }
+
+    fn build(&self, plan: &Plan, evidence: Evidence, progress: &Progress) -> Result<Created, CreateError> {
+        let cleared = cooper_gate::evaluate(plan, evidence, &self.config.program)?;
+        let name = plan.request.name();
+        let digest = cleared.lock().content.digest();
+        if let Some(same) = self.same_and_whole(name, digest)? {
+            return self.already(same, &cleared);
+        }
+        self.fetch(cleared.lock(), progress)?;
+        let image = cooper_image::assemble(&cleared, &self.store, progress)?;
+        let _one_at_a_time = self.store.lock(&format!("image-{}-{name}", self.config.organisation))?;
+        if let Some(same) = self.same_and_whole(name, digest)? {
+            return self.already(same, &cleared);
+        }
+        self.publish(&cleared, &image)
+    }
+
+    /// The version of this name that has this lock and all its blobs and trees.
+    fn same_and_whole(&self, name: &ImageName, lock: LockDigest) -> Result<Option<KeptImage>, CreateError> {
+        let organisation = &self.config.organisation;
+        for tag in self.store.versions(organisation, name)?.into_iter().rev() {
+            let reference = FullReference { organisation: organisation.clone(), name: name.clone(), tag };
+            let kept = self.lookup(&reference.into())?;
+            if kept.record.lock == lock {
+                let whole = self.is_whole(&kept)?;
+                return Ok(whole.then_some(kept));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_whole(&self, kept: &KeptImage) -> Result<bool, CreateError> {
+        let FullReference { organisation, name, tag } = &kept.reference;
+        let record = self.store.version(organisation, name, tag)?;
+        Ok(record.is_some_and(|record| {
+            record.blobs.iter().all(|blob| self.store.contains(blob))
+                && record.trees.iter().all(|tree| self.store.tree(tree).is_some())
+        }))
+    }
+
+    fn already(&self, kept: KeptImage, cleared: &Cleared) -> Result<Created, CreateError> {
+        let packages = self.inventory(&kept)?;
+        Ok(Created {
+            image: kept.reference,
+            digest: kept.manifest,
+            created: false,
+            size_bytes: kept.record.size_bytes,
+            packages,
+            changes: None,
+            findings: cleared.notes().to_vec(),
+            notes: Vec::new(),
+        })
+    }
+
+    /// Bring every artefact of the lock into the store.
+    fn fetch(&self, lock: &Lock, progress: &Progress) -> Result<(), CreateError> {
+        let mut wanted = Vec::new();
+        for (digest, size) in lock.content.artefacts() {
+            if self.store.contains(&digest) {
+                continue;
+            }
+            let origin = lock.origin.artefacts.get(&digest);
+            let (urls, label) = self.addresses(origin).ok_or_else(|| CreateError::NoMirror { artefact: digest.to_string() })?;
+            wanted.push(FetchBlob { urls, digest: *digest.digest(), size, label });
+        }
+        Ok(self.intake.fetch_blobs(&self.store, wanted, progress)?)
+    }
+
+    fn addresses(&self, origin: Option<&ArtefactOrigin>) -> Option<(Vec<Url>, String)> {
+        match origin? {
+            ArtefactOrigin::Debian { suite, path } => {
+                let mirrors = self.config.sources.mirrors(suite.kind).iter();
+                let urls: Vec<Url> = mirrors.filter_map(|mirror| below(mirror, path.as_str())).collect();
+                (!urls.is_empty()).then(|| (urls, path.file_name().to_owned()))
+            }
+            ArtefactOrigin::Python { url } => {
+                let label = url.path_segments().and_then(Iterator::last).unwrap_or("wheel").to_owned();
+                Some((vec![url.clone()], label))
+            }
+        }
+    }
+
+    /// Write lock, inventory and record, and take the next version tag.
+    fn publish(&self, cleared: &Cleared, image: &Image) -> Result<Created, CreateError> {
+        let lock = cleared.lock();
+        let request = lock.origin.request.clone();
+        let name = request.name().clone();
+        let organisation = &self.config.organisation;
+        let before = self.store.newest(organisation, &name)?;
+        let lock_file = self.store.put_blob(&serde_json::to_vec(lock).map_err(CreateError::Json)?)?;
+        let inventory = self.store.put_blob(&serde_json::to_vec(&image.inventory).map_err(CreateError::Json)?)?;
+        let record = ImageRecord {
+            request,
+            lock: lock.content.digest(),
+            lock_file,
+            inventory,
+            config: image.config,
+            layers: image.layers.iter().map(|layer| layer.diff_id).collect(),
+            size_bytes: image.size_bytes,
+            python_packages: image.inventory.python.len() as u64,
+            debian_packages: image.inventory.debian.len() as u64,
+        };
+        let reference = RefRecord {
+            manifest: image.manifest,
+            blobs: kept_blobs(lock, image, &record),
+            trees: record.layers.clone(),
+            created_at: self.clock.now(),
+            details: serde_json::to_value(&record).map_err(CreateError::Json)?,
+        };
+        let tag = self.store.create_version(organisation, &name, &self.config.version, &reference)?;
+        let changes = match before {
+            Some((tag, _)) => {
+                let before = FullReference { organisation: organisation.clone(), name: name.clone(), tag };
+                let old = self.inventory(&self.lookup(&before.clone().into())?)?;
+                Some((before, differences(&old, &image.inventory)))
+            }
+            None => None,
+        };
+        Ok(Created {
+            image: FullReference { organisation: organisation.clone(), name, tag },
+            digest: image.manifest,
+            created: true,
+            size_bytes: image.size_bytes,
+            packages: image.inventory.clone(),
+            changes,
+            findings: cleared.notes().to_vec(),
+            notes: Vec::new(),
+        })
+    }
+}
+
+fn kept_blobs(lock: &Lock, image: &Image, record: &ImageRecord) -> Vec<cooper_core::BlobDigest> {
+    let mut blobs = vec![image.manifest.into(), image.config.into(), record.lock_file, record.inventory];
+    blobs.extend(image.layers.iter().map(|layer| cooper_core::BlobDigest::from(layer.digest)));
+    blobs.extend(lock.content.artefacts().map(|(digest, _)| digest));
+    blobs
+}
+
+/// `path` below `root`, whether or not `root` ends with a slash.
+fn below(root: &Url, path: &str) -> Option<Url> {
+    let text = format!("{}/{path}", root.as_str().trim_end_matches('/'));
+    Url::parse(&text).ok()
+}
+
+fn differences(old: &Inventory, new: &Inventory) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (ecosystem, old, new) in [("debian", &old.debian, &new.debian), ("python", &old.python, &new.python)] {
+        let mut versions: BTreeMap<&str, (Option<&str>, Option<&str>)> = BTreeMap::new();
+        for package in old {
+            versions.entry(&package.name).or_default().0 = Some(&package.version);
+        }
+        for package in new {
+            versions.entry(&package.name).or_default().1 = Some(&package.version);
+        }
+        let changed = versions.into_iter().filter(|(_, (before, now))| before != now);
+        changes.extend(changed.map(|(name, (before, now))| Change {
+            ecosystem,
+            name: name.to_owned(),
+            before: before.map(str::to_owned),
+            now: now.map(str::to_owned),
+        }));
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use cooper_image::InventoryPackage;
+
+    use super::*;
+
+    fn inventory(python: &[(&str, &str)]) -> Inventory {
+        let package = |(name, version): &(&str, &str)| InventoryPackage {
+            name: (*name).to_owned(),
+            version: (*version).to_owned(),
+            licence: None,
+        };
+        Inventory { debian: Vec::new(), python: python.iter().map(package).collect() }
+    }
+
+    #[test]
+    fn differences_are_added_removed_and_changed() {
+        let changes = differences(&inventory(&[("a", "1"), ("b", "1")]), &inventory(&[("b", "2"), ("c", "1")]));
+        let shown: Vec<_> =
+            changes.iter().map(|c| (c.name.as_str(), c.before.as_deref(), c.now.as_deref())).collect();
+        assert_eq!(shown, [("a", Some("1"), None), ("b", Some("1"), Some("2")), ("c", None, Some("1"))]);
+    }
+
+    #[test]
+    fn addresses_are_below_the_mirror() {
+        for root in ["http://mirror.test/debian", "http://mirror.test/debian/"] {
+            let url = below(&root.parse().unwrap(), "pool/g++_4%3a14.deb").unwrap();
+            assert_eq!(url.as_str(), "http://mirror.test/debian/pool/g++_4%3a14.deb");
+        }
+    }
+}

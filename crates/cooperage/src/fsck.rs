@@ -1,0 +1,30 @@
+//! Whether the store is whole.
+
+use cooper_core::{Progress, Timestamp};
+use cooper_image::layer;
+use cooper_store::{FsckError, FsckOptions, FsckReport};
+
+use crate::workshop::Workshop;
+
+impl Workshop {
+    /// Check every blob, tree and name. With `repair`, damaged blobs are set aside, so that the next create
+    /// fetches or makes them again.
+    ///
+    /// # Errors
+    /// When the store cannot be read at all; damage is in the report.
+    pub fn fsck(&self, repair: bool, progress: &Progress) -> Result<FsckReport, FsckError> {
+        let tree_check = |root: &std::path::Path, expected: &cooper_core::DiffId| {
+            match layer::diff_id(root) {
+                Ok(found) if found == *expected => Ok(()),
+                Ok(found) => Err(format!("its contents have the diff id {found}")),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        self.store.fsck(&FsckOptions { repair, tree_check: Some(&tree_check) }, progress)
+    }
+
+    /// The present time, as the workshop sees it.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

@@ -1,0 +1,128 @@
+//! Everything that is known of one image.
+
+use cooper_core::{BlobDigest, ImageReference, Lock, LockDigest, Request, Timestamp};
+use cooper_image::Inventory;
+use serde::Serialize;
+
+use crate::record::{FullReference, KeptImage};
+use crate::workshop::{LookupError, Workshop};
+
+/// One image in full.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Inspection {
+    /// `ORGANISATION/NAME:VERSION.N`
+    pub image: FullReference,
+    /// The manifest's digest.
+    pub digest: cooper_core::ManifestDigest,
+    /// When the tag was made.
+    pub created_at: Timestamp,
+    /// Bytes of the manifest, the configuration and the compressed layers.
+    pub size_bytes: u64,
+    /// The digest of the lock's hashed part.
+    pub lock: LockDigest,
+    /// What was asked.
+    pub request: Request,
+    /// The OCI manifest.
+    pub manifest: serde_json::Value,
+    /// The OCI configuration.
+    pub config: serde_json::Value,
+    /// What is inside.
+    pub packages: Inventory,
+}
+
+/// Why an image cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// Not found, or its record is damaged.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// A blob of it cannot be read.
+    #[error("cannot read {role} of `{image}`")]
+    Blob {
+        /// `the lock`, `the inventory` …
+        role: &'static str,
+        /// The image.
+        image: String,
+        /// Why.
+        #[source]
+        source: cooper_store::ReadBlobError,
+    },
+    /// A blob of it is not what it should be.
+    #[error("{role} of `{image}` cannot be understood")]
+    Format {
+        /// `the lock`, `the inventory` …
+        role: &'static str,
+        /// The image.
+        image: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl InspectError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lookup(error) => error.hint(),
+            Self::Blob { .. } | Self::Format { .. } => {
+                Some("run `cooper fsck`; a create of the same request makes the missing blob again".to_owned())
+            }
+        }
+    }
+}
+
+const JSON_BYTES_MAX: u64 = 64 << 20;
+
+impl Workshop {
+    /// Everything about one image.
+    ///
+    /// # Errors
+    /// When there is no such image, or a blob of it cannot be read.
+    pub fn inspect(&self, reference: &ImageReference) -> Result<Inspection, InspectError> {
+        let kept = self.lookup(reference)?;
+        let manifest = self.json_blob(&kept, "the manifest", kept.manifest.into())?;
+        let config = self.json_blob(&kept, "the configuration", kept.record.config.into())?;
+        let packages = self.inventory(&kept)?;
+        Ok(Inspection {
+            image: kept.reference,
+            digest: kept.manifest,
+            created_at: kept.created_at,
+            size_bytes: kept.record.size_bytes,
+            lock: kept.record.lock,
+            request: kept.record.request,
+            manifest,
+            config,
+            packages,
+        })
+    }
+
+    /// The lock of one image.
+    ///
+    /// # Errors
+    /// When there is no such image, or its lock cannot be read.
+    pub fn lock(&self, reference: &ImageReference) -> Result<Lock, InspectError> {
+        let kept = self.lookup(reference)?;
+        self.lock_of(&kept)
+    }
+
+    pub(crate) fn lock_of(&self, kept: &KeptImage) -> Result<Lock, InspectError> {
+        self.json_blob(kept, "the lock", kept.record.lock_file)
+    }
+
+    pub(crate) fn inventory(&self, kept: &KeptImage) -> Result<Inventory, InspectError> {
+        self.json_blob(kept, "the inventory", kept.record.inventory)
+    }
+
+    fn json_blob<T: serde::de::DeserializeOwned>(
+        &self,
+        kept: &KeptImage,
+        role: &'static str,
+        digest: BlobDigest,
+    ) -> Result<T, InspectError> {
+        let image = || kept.reference.to_string();
+        let bytes = self.store.read_blob(&digest, JSON_BYTES_MAX);
+        let bytes = bytes.map_err(|source| InspectError::Blob { role, image: image(), source })?;
+        serde_json::from_slice(&bytes).map_err(|source| InspectError::Format { role, image: image(), source })
+    }
+}

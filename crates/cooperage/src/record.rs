@@ -1,0 +1,74 @@
+//! What is kept with a version tag.
+
+use std::fmt;
+
+use cooper_core::{
+    BlobDigest, ConfigDigest, DiffId, ImageName, ImageReference, LockDigest, ManifestDigest, Organisation, Request,
+    Timestamp, VersionTag,
+};
+use serde::{Deserialize, Serialize};
+
+/// An image's full name: `ORGANISATION/NAME:VERSION.N`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FullReference {
+    /// The owner.
+    pub organisation: Organisation,
+    /// The name.
+    pub name: ImageName,
+    /// The version.
+    pub tag: VersionTag,
+}
+
+impl fmt::Display for FullReference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}:{}", self.organisation, self.name, self.tag)
+    }
+}
+
+impl Serialize for FullReference {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl From<FullReference> for ImageReference {
+    fn from(full: FullReference) -> Self {
+        Self { organisation: Some(full.organisation), name: full.name, tag: Some(full.tag) }
+    }
+}
+
+/// What a version tag's record says beside the manifest: kept as the `details` of the store's reference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// What was asked.
+    pub request: Request,
+    /// The hashed part of the lock: same digest, same image.
+    pub lock: LockDigest,
+    /// The whole lock as a blob, with its origin.
+    pub lock_file: BlobDigest,
+    /// The inventory as a blob: [`cooper_image::Inventory`].
+    pub inventory: BlobDigest,
+    /// The image's configuration.
+    pub config: ConfigDigest,
+    /// The layers' unpacked trees, lowest first.
+    pub layers: Vec<DiffId>,
+    /// Bytes of the manifest, the configuration and the compressed layers.
+    pub size_bytes: u64,
+    /// How many Python distributions are inside.
+    pub python_packages: u64,
+    /// How many Debian packages are inside.
+    pub debian_packages: u64,
+}
+
+/// A version tag with what is kept of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptImage {
+    /// Its full name.
+    pub reference: FullReference,
+    /// The manifest that the tag points at.
+    pub manifest: ManifestDigest,
+    /// When the tag was made.
+    pub created_at: Timestamp,
+    /// The record.
+    pub record: ImageRecord,
+}
