@@ -1,0 +1,1 @@
+//! Reads and unpacks Debian binary packages.

@@ -1,0 +1,1 @@
+//! Packs a tree into a deterministic OCI layer.

@@ -1,0 +1,1 @@
+//! Writes below a root directory that is given as a file descriptor.
