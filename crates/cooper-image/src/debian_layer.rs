@@ -1,0 +1,366 @@
+//! A layer of Debian packages: unpacked in Rust, configured in the build sandbox, packed.
+//!
+//! The base layer is a whole tree; an os layer is what its packages add to and change in the base (an overlay's
+//! upper directory). The steps of dpkg are kept where packages can tell the difference:
+//!
+//! 1. `preinst install` of packages that can run it before unpacking (they may divert files of the base);
+//! 2. unpacking, several packages at a time, around the diversions;
+//! 3. the package database;
+//! 4. `preinst` of the others, `postinst configure` in the order of dependencies, then triggers;
+//! 5. what is state of the build goes, times are settled, the tree is packed.
+//!
+//! The base unpacks everything before its first script, as every bootstrap does: before that there is no shell.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use cooper_core::Base;
+use cooper_core::lock::DebianArtefact;
+use cooper_core::progress::Stage;
+
+use crate::assemble::{Bench, BuiltLayer};
+use crate::build_step::{BuildRoot, run_build_step};
+use crate::bytecode;
+use crate::copyright::stated_licence;
+use crate::deb::{Deb, Diversions, Unpacked};
+use crate::dpkg::{self, Interests, NewPackage};
+use crate::error::AssembleError;
+use crate::finish;
+use crate::inventory::InventoryPackage;
+use crate::layer::LayerKind;
+use crate::maintainer_scripts::ScriptRun;
+use crate::order::{OrderedPackage, configuration_order};
+use crate::rootfs::{Links, Rootfs, UnpackLimits};
+use crate::tree_files::TreeFiles;
+
+/// The ingredients of a layer of Debian packages.
+pub(crate) struct DebianLayer<'a> {
+    /// `base` or `os`
+    pub(crate) role: &'static str,
+    /// Which base it is, or stands on.
+    pub(crate) base: Base,
+    /// Its packages.
+    pub(crate) artefacts: &'a [DebianArtefact],
+    /// The trees below it, the top one first; none below the base itself.
+    pub(crate) lower: &'a [PathBuf],
+}
+
+const ADMIN: &str = "/var/lib/dpkg";
+
+impl DebianLayer<'_> {
+    /// Build the layer and keep its tree and its blob.
+    pub(crate) fn build(&self, bench: Bench<'_>) -> Result<BuiltLayer, AssembleError> {
+        let stage = bench.store.stage_tree().map_err(AssembleError::Stage)?;
+        let debs = self.open_debs(bench)?;
+        let mut packages = debs.iter().map(|(_, deb)| new_package(deb)).collect::<Vec<_>>();
+        sort_for_configuration(&mut packages);
+        let site = Site { layer: self, root: stage.root(), work: stage.work() };
+        let early = if self.lower.is_empty() { Vec::new() } else { site.run_early_preinsts(&packages)? };
+        let newest_mtime = site.unpack(bench, &debs, &mut packages)?;
+        site.configure(bench, &packages, &early)?;
+        let packages = site.finish(&packages)?;
+        let kind = if self.lower.is_empty() { LayerKind::Tree } else { LayerKind::OverlayUpper };
+        let layer = bench.keep(self.role, stage, kind, newest_mtime)?;
+        Ok(BuiltLayer { layer, packages })
+    }
+
+    fn open_debs(&self, bench: Bench<'_>) -> Result<Vec<(String, Deb)>, AssembleError> {
+        let open = |artefact: &DebianArtefact| {
+            let package = format!("{} {}", artefact.name, artefact.version);
+            let file = bench.store.open_blob(&artefact.sha256);
+            let file = file.map_err(|source| AssembleError::Artefact { package: package.clone(), source })?;
+            let deb = Deb::open(file).and_then(|deb| deb.check_identity(artefact).map(|()| deb));
+            let deb = deb.map_err(|source| AssembleError::Deb { package: package.clone(), source })?;
+            Ok((package, deb))
+        };
+        self.artefacts.iter().map(open).collect()
+    }
+
+    fn tree_error(&self, operation: &'static str) -> impl Fn(io::Error) -> AssembleError {
+        let role = self.role;
+        move |source| AssembleError::Tree { operation, role, source }
+    }
+}
+
+fn new_package(deb: &Deb) -> NewPackage {
+    let control = deb.control();
+    NewPackage {
+        name: control.package.clone(),
+        architecture: control.architecture.clone(),
+        control: control.text.trim_end().to_owned() + "\n",
+        members: control.members.clone(),
+        paths: Vec::new(),
+        conffiles: Vec::new(),
+    }
+}
+
+fn sort_for_configuration(packages: &mut Vec<NewPackage>) {
+    let ordered: Vec<_> =
+        packages.iter().map(|package| OrderedPackage::new(&package.name, |field| package.field(field))).collect();
+    let order = configuration_order(&ordered);
+    let mut slots: Vec<Option<NewPackage>> = packages.drain(..).map(Some).collect();
+    packages.extend(order.into_iter().filter_map(|at| slots[at].take()));
+}
+
+/// The tree under construction.
+struct Site<'a> {
+    layer: &'a DebianLayer<'a>,
+    root: PathBuf,
+    work: PathBuf,
+}
+
+impl Site<'_> {
+    fn build_root(&self) -> BuildRoot<'_> {
+        if self.layer.lower.is_empty() {
+            return BuildRoot::Tree(&self.root);
+        }
+        BuildRoot::Overlay { lower: self.layer.lower, upper: &self.root, work: &self.work }
+    }
+
+    /// The tree as packages see it: the directory itself, or the overlay. Not to be held while a step runs:
+    /// an upper directory belongs to one mount at a time.
+    fn files(&self) -> Result<TreeFiles, AssembleError> {
+        let failed = self.layer.tree_error("open the tree");
+        if self.layer.lower.is_empty() {
+            return TreeFiles::open(&self.root).map_err(failed);
+        }
+        let overlay = cooper_sandbox::overlay_fd(self.layer.lower, &self.root, &self.work);
+        Ok(TreeFiles::new(overlay.map_err(AssembleError::Sandbox)?))
+    }
+
+    /// Run the `preinst` of every package that needs no other new package for it; the names of those that ran.
+    fn run_early_preinsts(&self, packages: &[NewPackage]) -> Result<Vec<String>, AssembleError> {
+        let fresh: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+        let independent = |package: &&NewPackage| {
+            let wanted = package.field("Pre-Depends").unwrap_or_default();
+            let mut names = wanted.split([',', '|']).filter_map(|clause| clause.split_whitespace().next());
+            package.has_script("preinst") && !names.any(|name| fresh.contains(&name.split(':').next().unwrap_or(name)))
+        };
+        let early: Vec<&NewPackage> = packages.iter().filter(independent).collect();
+        if early.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut run = ScriptRun::new();
+        let files = self.files()?;
+        for package in &early {
+            run.preinst(package);
+            write_info(&files, package).map_err(self.layer.tree_error("write the package database"))?;
+        }
+        drop(files);
+        run_build_step(self.build_root(), run.text())?;
+        Ok(early.into_iter().map(|package| package.name.clone()).collect())
+    }
+
+    /// Unpack every package; the newest time of their files.
+    fn unpack(
+        &self,
+        bench: Bench<'_>,
+        debs: &[(String, Deb)],
+        packages: &mut [NewPackage],
+    ) -> Result<i64, AssembleError> {
+        let files = self.files()?;
+        let tree_error = self.layer.tree_error("prepare the tree");
+        let diversions = files.read_text(&format!("{ADMIN}/diversions")).map_err(&tree_error)?;
+        let diversions = Diversions::parse(&diversions);
+        if self.layer.lower.is_empty() {
+            prepare_base(&files, self.layer.base).map_err(&tree_error)?;
+        }
+        let root = files.root().try_clone_to_owned().map_err(&tree_error)?;
+        let rootfs = Rootfs::new(root, Links::InRoot);
+        bench.progress.started(Stage::Unpack, debs.len() as u64, 0);
+        let unpacked = unpack_parallel(&rootfs, debs, &diversions, bench)?;
+        let newest = unpacked.values().map(|unpacked| unpacked.newest_mtime).max().unwrap_or(0);
+        rootfs.settle(newest).map_err(|source| self.layer.tree_error("settle the tree")(io::Error::other(source)))?;
+        bench.progress.finished(Stage::Unpack);
+        for package in packages {
+            if let Some(unpacked) = unpacked.get(&package.name) {
+                package.paths.clone_from(&unpacked.paths);
+                package.conffiles.clone_from(&unpacked.conffiles);
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Write the package database, run the scripts, then the triggers that they left.
+    fn configure(&self, bench: Bench<'_>, packages: &[NewPackage], early: &[String]) -> Result<(), AssembleError> {
+        let (mut run, interests) = self.write_database(packages)?;
+        let compile = self.compile_program(packages);
+        for package in packages.iter().filter(|package| !early.contains(&package.name)) {
+            run.preinst(package);
+        }
+        for package in packages {
+            run.postinst(package);
+        }
+        run.triggered(&interests.activated(packages));
+        bench.progress.started(Stage::Configure, 0, 0);
+        if !run.is_empty() || !compile.is_empty() {
+            run_build_step(self.build_root(), &run.with_background(&compile))?;
+        }
+        self.restore_scripts(packages)?;
+        self.run_left_triggers(&interests)?;
+        bench.progress.finished(Stage::Configure);
+        Ok(())
+    }
+
+    fn write_database(&self, packages: &[NewPackage]) -> Result<(ScriptRun, Interests), AssembleError> {
+        let failed = self.layer.tree_error("write the package database");
+        let files = self.files()?;
+        let write = || -> io::Result<Interests> {
+            for dir in ["info", "updates", "triggers", "alternatives", "parts"] {
+                files.create_dir(&format!("{ADMIN}/{dir}"), 0o755, None)?;
+            }
+            let mut interests = read_interests(&files)?;
+            interests.add_packages(packages);
+            for (name, text) in interests.files() {
+                files.write(&format!("{ADMIN}/triggers/{name}"), text.as_bytes(), 0o644)?;
+            }
+            for package in packages {
+                write_info(&files, package)?;
+                if let Some(script) = bytecode::without_compilation(package) {
+                    files.write(&format!("{ADMIN}/info/{}.postinst", package.info_name()), &script, 0o755)?;
+                }
+            }
+            let status = dpkg::status(&files.read_text(&format!("{ADMIN}/status"))?, packages);
+            files.write(&format!("{ADMIN}/status"), status.as_bytes(), 0o644)?;
+            if self.layer.lower.is_empty() {
+                files.write(&format!("{ADMIN}/info/format"), b"1\n", 0o644)?;
+                for empty in ["available", "diversions", "statoverride"] {
+                    files.write(&format!("{ADMIN}/{empty}"), b"", 0o644)?;
+                }
+            }
+            Ok(interests)
+        };
+        Ok((ScriptRun::new(), write().map_err(failed)?))
+    }
+
+    /// The compilation that [`bytecode::without_compilation`] took out of the scripts.
+    fn compile_program(&self, packages: &[NewPackage]) -> String {
+        let taken_out = packages.iter().any(|package| bytecode::without_compilation(package).is_some());
+        if taken_out { bytecode::compile_program(&bytecode::standard_library(packages)) } else { String::new() }
+    }
+
+    /// Put back the shipped scripts in place of the changed ones.
+    fn restore_scripts(&self, packages: &[NewPackage]) -> Result<(), AssembleError> {
+        let changed = packages.iter().filter(|package| bytecode::without_compilation(package).is_some());
+        let files = self.files()?;
+        for package in changed {
+            write_info(&files, package).map_err(self.layer.tree_error("write the package database"))?;
+        }
+        Ok(())
+    }
+
+    /// Scripts may have activated triggers with `dpkg-trigger`: run those, a few rounds at most.
+    fn run_left_triggers(&self, interests: &Interests) -> Result<(), AssembleError> {
+        const ROUNDS_MAX: usize = 5;
+        let failed = self.layer.tree_error("read the triggers");
+        let path = format!("{ADMIN}/triggers/Unincorp");
+        for _ in 0..ROUNDS_MAX {
+            let files = self.files()?;
+            let left = dpkg::unincorporated(&files.read_text(&path).map_err(&failed)?);
+            if left.is_empty() {
+                return Ok(());
+            }
+            files.write(&path, b"", 0o644).map_err(&failed)?;
+            drop(files);
+            let mut run = ScriptRun::new();
+            run.triggered(&interests.pending(&left));
+            if !run.is_empty() {
+                run_build_step(self.build_root(), run.text())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Remove the build's state, add the run's user to a base, read the stated licences.
+    fn finish(&self, packages: &[NewPackage]) -> Result<Vec<InventoryPackage>, AssembleError> {
+        let files = self.files()?;
+        let failed = self.layer.tree_error("finish the tree");
+        if self.layer.lower.is_empty() {
+            finish::add_run_user(&files).map_err(&failed)?;
+        }
+        finish::remove_build_state(&files).map_err(&failed)?;
+        let described = |package: &NewPackage| {
+            let copyright = files.read_text(&format!("/usr/share/doc/{}/copyright", package.name)).unwrap_or_default();
+            InventoryPackage {
+                name: package.name.clone(),
+                version: package.field("Version").unwrap_or_default(),
+                licence: stated_licence(&copyright),
+            }
+        };
+        Ok(packages.iter().map(described).collect())
+    }
+}
+
+/// The newest time and everything else of each package, by name.
+type UnpackedByName = BTreeMap<String, Unpacked>;
+
+/// Unpack with as many threads as there are processors, the largest package first.
+fn unpack_parallel(
+    rootfs: &Rootfs,
+    debs: &[(String, Deb)],
+    diversions: &Diversions,
+    bench: Bench<'_>,
+) -> Result<UnpackedByName, AssembleError> {
+    let limits = UnpackLimits::default();
+    let mut queue: Vec<&(String, Deb)> = debs.iter().collect();
+    queue.sort_by_key(|(_, deb)| deb.archive_bytes());
+    let queue = Mutex::new(queue);
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let work = || {
+        let mut done = UnpackedByName::new();
+        while let Some((package, deb)) = next() {
+            bench.progress.detail(Stage::Unpack, package.clone());
+            let unpacked = deb.unpack(rootfs, diversions, &limits);
+            let unpacked = unpacked.map_err(|source| AssembleError::Deb { package: package.clone(), source })?;
+            done.insert(deb.control().package.clone(), unpacked);
+            bench.progress.advanced(Stage::Unpack, 1, 0);
+        }
+        Ok(done)
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let results: Vec<Result<UnpackedByName, AssembleError>> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let joined = workers.into_iter().map(|worker| worker.join());
+        joined.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    let mut all = UnpackedByName::new();
+    for result in results {
+        all.extend(result?);
+    }
+    Ok(all)
+}
+
+/// The links of a merged `/usr`: bookworm's packages still ship files in `/bin` and `/lib`, and its `base-files`
+/// does not make the links itself (a bootstrap does).
+fn prepare_base(files: &TreeFiles, base: Base) -> io::Result<()> {
+    if base == Base::Bookworm {
+        for dir in ["bin", "sbin", "lib", "lib64"] {
+            files.create_dir(&format!("/usr/{dir}"), 0o755, None)?;
+            files.symlink(&format!("usr/{dir}"), &format!("/{dir}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_info(files: &TreeFiles, package: &NewPackage) -> io::Result<()> {
+    files.create_dir(&format!("{ADMIN}/info"), 0o755, None)?;
+    for (name, bytes, mode) in package.info_files() {
+        files.write(&format!("{ADMIN}/info/{name}"), &bytes, mode)?;
+    }
+    Ok(())
+}
+
+fn read_interests(files: &TreeFiles) -> io::Result<Interests> {
+    let mut interests = Interests::default();
+    for name in files.list(&format!("{ADMIN}/triggers"))? {
+        let text = files.read_text(&format!("{ADMIN}/triggers/{name}"))?;
+        match name.as_str() {
+            "File" => interests.add_file_interests(&text),
+            "Unincorp" | "Lock" => {}
+            named => interests.add_named_interests(named, &text),
+        }
+    }
+    Ok(interests)
+}

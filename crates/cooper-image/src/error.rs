@@ -1,0 +1,128 @@
+//! Why an image could not be assembled.
+
+use std::io;
+
+use cooper_sandbox::SandboxError;
+use cooper_store::{LockError, ReadBlobError, StageError, WriteBlobError};
+
+use crate::deb::DebError;
+use crate::layer::PackError;
+use crate::wheel::WheelError;
+
+/// Why an image could not be assembled.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// An artefact is not in the store.
+    #[error("cannot read the artefact of {package}")]
+    Artefact {
+        /// The package and its version.
+        package: String,
+        /// Why.
+        #[source]
+        source: ReadBlobError,
+    },
+    /// A Debian package is not what it should be.
+    #[error("cannot unpack {package}")]
+    Deb {
+        /// The package and its version.
+        package: String,
+        /// Why.
+        #[source]
+        source: DebError,
+    },
+    /// A wheel is not what it should be.
+    #[error("cannot install {package}")]
+    Wheel {
+        /// The distribution and its version.
+        package: String,
+        /// Why.
+        #[source]
+        source: WheelError,
+    },
+    /// A maintainer script failed.
+    #[error("{call} failed{}", if tail.is_empty() { String::new() } else { format!(":\n{tail}") })]
+    Script {
+        /// Package and script.
+        call: String,
+        /// The last lines that it wrote.
+        tail: String,
+    },
+    /// The build step took too long or too much memory.
+    #[error("{call} was stopped: {reason}")]
+    Stopped {
+        /// Package and script.
+        call: String,
+        /// Which limit.
+        reason: &'static str,
+    },
+    /// The build sandbox could not be made.
+    #[error("cannot make the build sandbox")]
+    Sandbox(#[source] SandboxError),
+    /// A file of the tree could not be read or written.
+    #[error("cannot {operation} in the tree of the {role} layer")]
+    Tree {
+        /// For example `write the package database`.
+        operation: &'static str,
+        /// Which layer.
+        role: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The store has no room for a tree.
+    #[error("cannot prepare a tree in the store")]
+    Stage(#[source] StageError),
+    /// The tree could not be packed.
+    #[error("cannot pack the {role} layer")]
+    Pack {
+        /// Which layer.
+        role: &'static str,
+        /// Why.
+        #[source]
+        source: PackError,
+    },
+    /// The store could not be written.
+    #[error("cannot write the image to the store")]
+    Write(#[source] WriteBlobError),
+    /// Another process holds the layer.
+    #[error("cannot lock the layer")]
+    Lock(#[source] LockError),
+    /// A document could not be written as JSON.
+    #[error("cannot write {role} as JSON")]
+    Json {
+        /// Which.
+        role: &'static str,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A recipe that this program does not have.
+    #[error("the lock wants recipe {found}; this program has recipe {known}")]
+    Recipe {
+        /// In the lock.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+}
+
+impl AssembleError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Artefact { .. } => Some("run `cooper fsck --repair`, then create again".to_owned()),
+            Self::Script { call, .. } | Self::Stopped { call, .. } => {
+                let package = call.split(' ').next().unwrap_or_default();
+                Some(format!("try another version of {package}, or leave it out; the script ran without network"))
+            }
+            Self::Sandbox(error) => error.hint(),
+            Self::Recipe { .. } => Some("use the version of cooper that made the lock, or resolve again".to_owned()),
+            Self::Deb { .. } | Self::Wheel { .. } => {
+                Some("the package itself is at fault: ask for another version".to_owned())
+            }
+            Self::Stage(_) | Self::Write(_) | Self::Tree { .. } | Self::Pack { .. } | Self::Lock(_) | Self::Json { .. } => {
+                Some("check that the disk of the store has room: `cooper config` shows where it is".to_owned())
+            }
+        }
+    }
+}
