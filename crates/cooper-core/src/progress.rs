@@ -16,6 +16,8 @@ pub enum Stage {
     Configure,
     /// Writing layers, configuration and manifest.
     Pack,
+    /// Hashing what the store holds (fsck; no step of a create).
+    Check,
 }
 
 /// One thing that happened.

@@ -1,1 +1,20 @@
-//! To be written.
+//! The store and its one door for outside bytes.
+//!
+//! [`Store`] keeps content-addressed blobs, unpacked trees, create-only names and a cache of things that may
+//! be lost; [`store`] writes down the layout, the locking and what survives which crash. [`Intake`] fetches
+//! outside bytes into it: bounded in size and time, checked against their digest, resumable.
+//!
+//! This crate does not know what a package or an image is, reads no environment, and asks no clock but
+//! the one that it is given.
+
+pub mod intake;
+pub mod store;
+
+pub use intake::{
+    FailedAttempt, FetchBlob, FetchBytes, FetchError, Fetched, Intake, IntakeConfig, IntakeError, Proxies,
+    Range, RangeReply,
+};
+pub use store::{
+    BlobWriter, Cached, Fault, FsckError, FsckOptions, FsckReport, LockError, Note, OpenError, ReadBlobError,
+    RefError, RefRecord, Scratch, StageError, Store, StoreLock, TreeStage, WriteBlobError,
+};

@@ -1,0 +1,143 @@
+//! The HTTP connections of an intake, kept alive between requests.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::tls::TlsConfig;
+use url::Url;
+
+use super::config::{IntakeConfig, IntakeError};
+use super::error::{FetchError, public};
+use super::proxy::ProxyRules;
+use super::roots;
+
+/// No body may take longer, however quickly it trickles; what came is resumed.
+const BODY_MAX: Duration = Duration::from_secs(3600);
+/// No answer's head is larger.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// How a request leaves the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route<'a> {
+    /// To the server itself.
+    Direct,
+    /// To a proxy that is asked for an http address (RFC 9112, section 3.2.2, "absolute-form").
+    Forward(&'a Url),
+    /// Through a tunnel to an https address (RFC 9110, section 9.3.6, "CONNECT").
+    Tunnel(&'a Url),
+}
+
+/// Configuration, proxies and connections.
+#[derive(Debug)]
+pub(super) struct Client {
+    config: IntakeConfig,
+    proxies: ProxyRules,
+    tls: Lazy<TlsConfig>,
+    plain: Lazy<Agent>,
+    secure: Lazy<Agent>,
+    tunnelled: Lazy<Agent>,
+}
+
+impl Client {
+    pub(super) fn new(config: IntakeConfig) -> Result<Self, IntakeError> {
+        Ok(Self {
+            proxies: ProxyRules::new(&config.proxies)?,
+            config,
+            tls: Lazy::default(),
+            plain: Lazy::default(),
+            secure: Lazy::default(),
+            tunnelled: Lazy::default(),
+        })
+    }
+
+    pub(super) fn config(&self) -> &IntakeConfig {
+        &self.config
+    }
+
+    /// The way to this address.
+    pub(super) fn route(&self, url: &Url) -> Route<'_> {
+        match self.proxies.proxy(url) {
+            None => Route::Direct,
+            Some(proxy) if url.scheme() == "https" => Route::Tunnel(proxy),
+            Some(proxy) => Route::Forward(proxy),
+        }
+    }
+
+    /// The connections for a request to `url` on this way.
+    pub(super) fn agent(&self, url: &Url, route: &Route<'_>) -> Result<Agent, FetchError> {
+        let first_hop = if let Route::Forward(proxy) = route {
+            proxy
+        } else {
+            url
+        };
+        match route {
+            Route::Tunnel(proxy) => self.tunnelled.value(|| self.tunnel_agent(url, proxy)),
+            _ if first_hop.scheme() == "https" => {
+                self.secure.value(|| Ok(self.make_agent(Some(self.tls()?), None)))
+            }
+            _ => self.plain.value(|| Ok(self.make_agent(None, None))),
+        }
+    }
+
+    fn tunnel_agent(&self, url: &Url, proxy: &Url) -> Result<Agent, FetchError> {
+        let made = ureq::Proxy::new(proxy.as_str());
+        let proxy = made.map_err(|source| FetchError::Connect {
+            url: public(url),
+            source: source.into(),
+        })?;
+        Ok(self.make_agent(Some(self.tls()?), Some(proxy)))
+    }
+
+    fn tls(&self) -> Result<TlsConfig, FetchError> {
+        self.tls.value(|| roots::tls_config(&self.config))
+    }
+
+    fn make_agent(&self, tls: Option<TlsConfig>, proxy: Option<ureq::Proxy>) -> Agent {
+        let config = &self.config;
+        let connect = Duration::from_millis(config.connect_ms);
+        let idle = Duration::from_millis(config.idle_ms);
+        let mut builder = Agent::config_builder()
+            .user_agent(&config.user_agent)
+            .accept_encoding("identity")
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(proxy)
+            .max_response_header_size(HEAD_BYTES_MAX)
+            .max_idle_connections(config.connections_max.saturating_mul(2))
+            .max_idle_connections_per_host(config.connections_max)
+            .timeout_resolve(Some(connect))
+            .timeout_connect(Some(connect))
+            .timeout_per_read(Some(idle))
+            .timeout_per_write(Some(idle))
+            .timeout_send_request(Some(idle))
+            .timeout_recv_response(Some(idle))
+            .timeout_recv_body(Some(BODY_MAX));
+        if let Some(tls) = tls {
+            builder = builder.tls_config(tls);
+        }
+        builder.build().new_agent()
+    }
+}
+
+/// A value that is made when it is first needed; a failure is not kept.
+#[derive(Debug)]
+struct Lazy<T>(Mutex<Option<T>>);
+
+impl<T> Default for Lazy<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T: Clone> Lazy<T> {
+    fn value(&self, make: impl FnOnce() -> Result<T, FetchError>) -> Result<T, FetchError> {
+        let mut cell = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = cell.as_ref() {
+            return Ok(value.clone());
+        }
+        let value = make()?;
+        *cell = Some(value.clone());
+        Ok(value)
+    }
+}

@@ -1,0 +1,78 @@
+//! Named locks between threads and processes.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::PathBuf;
+
+use super::Store;
+use super::file::{Of as _, open_lock_file, takes_file_error};
+
+/// Why a lock could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// The name cannot be a file name.
+    #[error("`{name}` cannot be the name of a lock: use letters, digits, `.`, `_` and `-`")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// The disk, or the user's quota of it, is full.
+    #[error("no space left while writing `{path}`")]
+    DiskFull {
+        /// What could not be written.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot {operation} `{path}`")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+takes_file_error!(LockError);
+
+/// An exclusive lock, held until it is dropped or its process ends.
+#[derive(Debug)]
+pub struct StoreLock {
+    _held: File,
+}
+
+const LOCK_NAME_LENGTH_MAX: usize = 200;
+
+impl Store {
+    /// Wait for the lock of this name and take it.
+    pub fn lock(&self, name: &str) -> Result<StoreLock, LockError> {
+        let path = self.lock_path(name)?;
+        let file = open_lock_file(&path)?;
+        file.lock().of("lock", &path)?;
+        Ok(StoreLock { _held: file })
+    }
+
+    /// Take the lock of this name if it is free.
+    pub fn try_lock(&self, name: &str) -> Result<Option<StoreLock>, LockError> {
+        let path = self.lock_path(name)?;
+        let file = open_lock_file(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(StoreLock { _held: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error).of("lock", &path)?,
+        }
+    }
+
+    fn lock_path(&self, name: &str) -> Result<PathBuf, LockError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let good = (1..=LOCK_NAME_LENGTH_MAX).contains(&name.len())
+            && !name.starts_with('.')
+            && name.chars().all(allowed);
+        if !good {
+            return Err(LockError::Name {
+                name: name.chars().take(80).collect(),
+            });
+        }
+        Ok(self.root().join("locks").join(name))
+    }
+}

@@ -1,0 +1,438 @@
+//! Names: create-only, numbered, never moved.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use cooper_core::{
+    BlobDigest, DiffId, ImageName, ImageVersion, ManifestDigest, Organisation, Timestamp, VersionTag,
+};
+use serde::{Deserialize, Serialize};
+
+use super::file::{
+    Of as _, make_dir, read_bounded, sync_dir, sync_filesystem, takes_file_error, write_synced,
+};
+use super::journal::{Entry, Happening};
+use super::{FileError, LockError, Store};
+
+/// The lock that is held while names change.
+pub(super) const REFS_LOCK: &str = "refs";
+/// The ending of a name's file.
+pub(super) const RECORD_ENDING: &str = ".json";
+/// The ending of what remains of a removed name.
+pub(super) const TOMBSTONE_ENDING: &str = ".removed";
+/// No record is larger.
+const RECORD_BYTES_MAX: u64 = 64 << 20;
+
+/// What a name points at and keeps alive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefRecord {
+    /// The image's manifest.
+    pub manifest: ManifestDigest,
+    /// Every blob that the name keeps alive; the manifest counts among them whether it is listed or not.
+    pub blobs: Vec<BlobDigest>,
+    /// Every unpacked layer that the name keeps alive.
+    pub trees: Vec<DiffId>,
+    /// When the image was made.
+    pub created_at: Timestamp,
+    /// What the store does not know: the caller's own record of the image.
+    pub details: serde_json::Value,
+}
+
+impl RefRecord {
+    /// Every blob that this record needs, the manifest among them.
+    pub fn needed_blobs(&self) -> impl Iterator<Item = BlobDigest> {
+        let listed = self.blobs.iter().copied();
+        std::iter::once(BlobDigest::from(self.manifest)).chain(listed)
+    }
+}
+
+/// Why a name could not be made, read or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RefError {
+    /// The record names a blob that the store does not have.
+    #[error("the record names blob {digest}, which the store does not have")]
+    MissingBlob {
+        /// Which blob.
+        digest: BlobDigest,
+    },
+    /// The record names a tree that the store does not have.
+    #[error("the record names tree {diff_id}, which the store does not have")]
+    MissingTree {
+        /// Which tree.
+        diff_id: DiffId,
+    },
+    /// The numbers of this version are used up.
+    #[error("version {version} of {organisation}/{name} has no number left")]
+    NumbersUsedUp {
+        /// The owner.
+        organisation: Organisation,
+        /// The image.
+        name: ImageName,
+        /// The version.
+        version: ImageVersion,
+    },
+    /// A name's record cannot be understood.
+    #[error("`{path}` is not a record of an image")]
+    Unreadable {
+        /// The record.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The lock of the names could not be taken.
+    #[error("cannot take the lock of the names")]
+    Lock {
+        /// Why.
+        source: LockError,
+    },
+    /// The disk, or the user's quota of it, is full.
+    #[error("no space left while writing `{path}`")]
+    DiskFull {
+        /// What could not be written.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot {operation} `{path}`")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+takes_file_error!(RefError);
+
+/// A name as it was found, with its record or the reason why that cannot be read.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) organisation: Organisation,
+    pub(super) name: ImageName,
+    pub(super) tag: VersionTag,
+    pub(super) path: PathBuf,
+    pub(super) record: Result<RefRecord, RefError>,
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}:{}", self.organisation, self.name, self.tag)
+    }
+}
+
+/// Whether a tag is in use or was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TagState {
+    Live,
+    Removed,
+}
+
+impl Store {
+    /// Make the next name of this version. Two at once both succeed, with different numbers.
+    ///
+    /// # Errors
+    /// [`RefError::MissingBlob`] and [`RefError::MissingTree`] when the record names what is not there.
+    pub fn create_version(
+        &self,
+        organisation: &Organisation,
+        name: &ImageName,
+        version: &ImageVersion,
+        record: &RefRecord,
+    ) -> Result<VersionTag, RefError> {
+        self.check_complete(record)?;
+        let stage = self.stage_record(record)?;
+        let created = self.publish_record(organisation, name, version, &stage, record);
+        let _ = std::fs::remove_file(&stage);
+        created
+    }
+
+    /// The record of one name; `None` if there is no such name.
+    pub fn version(
+        &self,
+        organisation: &Organisation,
+        name: &ImageName,
+        tag: &VersionTag,
+    ) -> Result<Option<RefRecord>, RefError> {
+        let path = self
+            .image_dir(organisation, name)
+            .join(format!("{tag}{RECORD_ENDING}"));
+        read_record(&path)
+    }
+
+    /// Every tag of this image, ascending.
+    pub fn versions(
+        &self,
+        organisation: &Organisation,
+        name: &ImageName,
+    ) -> Result<Vec<VersionTag>, RefError> {
+        let tags = self.tags(organisation, name)?;
+        Ok(tags
+            .into_iter()
+            .filter(|(_, state)| *state == TagState::Live)
+            .map(|(tag, _)| tag)
+            .collect())
+    }
+
+    /// The newest version of this image: the one with the highest version and number.
+    pub fn newest(
+        &self,
+        organisation: &Organisation,
+        name: &ImageName,
+    ) -> Result<Option<(VersionTag, RefRecord)>, RefError> {
+        for tag in self.versions(organisation, name)?.into_iter().rev() {
+            // Gone only if it was removed since it was listed.
+            if let Some(record) = self.version(organisation, name, &tag)? {
+                return Ok(Some((tag, record)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Every name, sorted.
+    pub fn images(&self) -> Result<Vec<(Organisation, ImageName, VersionTag)>, RefError> {
+        let mut images = Vec::new();
+        for organisation in parsed_entries::<Organisation>(&self.refs_dir())? {
+            for name in parsed_entries::<ImageName>(&self.refs_dir().join(organisation.as_str()))? {
+                for tag in self.versions(&organisation, &name)? {
+                    images.push((organisation.clone(), name.clone(), tag));
+                }
+            }
+        }
+        images.sort();
+        Ok(images)
+    }
+
+    /// Remove a name; its number is never given again. Whether it was there.
+    pub fn remove_version(
+        &self,
+        organisation: &Organisation,
+        name: &ImageName,
+        tag: &VersionTag,
+    ) -> Result<bool, RefError> {
+        let _lock = self.lock(REFS_LOCK).map_err(|source| RefError::Lock { source })?;
+        let directory = self.image_dir(organisation, name);
+        let path = directory.join(format!("{tag}{RECORD_ENDING}"));
+        // A record that cannot be read can be removed all the same.
+        let manifest = match read_record(&path) {
+            Ok(None) => return Ok(false),
+            Ok(Some(record)) => Some(record.manifest),
+            Err(RefError::Unreadable { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let tombstone = directory.join(format!("{tag}{TOMBSTONE_ENDING}"));
+        std::fs::rename(&path, &tombstone).of("rename to its place", &tombstone)?;
+        sync_dir(&directory)?;
+        self.rewrite_index(&self.list_names()?)?;
+        if let Some(manifest) = manifest {
+            self.record_event(Happening::Removed, organisation, name, tag, manifest)?;
+        }
+        Ok(true)
+    }
+
+    pub(super) fn image_dir(&self, organisation: &Organisation, name: &ImageName) -> PathBuf {
+        self.refs_dir().join(organisation.as_str()).join(name.as_str())
+    }
+
+    fn check_complete(&self, record: &RefRecord) -> Result<(), RefError> {
+        if let Some(digest) = record.needed_blobs().find(|digest| !self.contains(digest)) {
+            return Err(RefError::MissingBlob { digest });
+        }
+        match record.trees.iter().find(|diff_id| self.tree(diff_id).is_none()) {
+            Some(diff_id) => Err(RefError::MissingTree { diff_id: *diff_id }),
+            None => Ok(()),
+        }
+    }
+
+    /// Write the record below `tmp/`, and make it and everything that it names durable.
+    fn stage_record(&self, record: &RefRecord) -> Result<PathBuf, FileError> {
+        let path = self.fresh_path("ref")?;
+        let bytes = serde_json::to_vec(record)
+            .map_err(io::Error::other)
+            .of("write", &path)?;
+        write_synced(&path, &bytes)?;
+        sync_filesystem(self.root())?;
+        Ok(path)
+    }
+
+    fn publish_record(
+        &self,
+        organisation: &Organisation,
+        name: &ImageName,
+        version: &ImageVersion,
+        stage: &Path,
+        record: &RefRecord,
+    ) -> Result<VersionTag, RefError> {
+        let _lock = self.lock(REFS_LOCK).map_err(|source| RefError::Lock { source })?;
+        self.make_image_dir(organisation, name)?;
+        let tag = loop {
+            let tag = self.next_tag(organisation, name, version)?;
+            let place = self
+                .image_dir(organisation, name)
+                .join(format!("{tag}{RECORD_ENDING}"));
+            match std::fs::hard_link(stage, &place) {
+                Ok(()) => break tag,
+                // Somebody made it without the lock: then the next number is ours.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).of("link to its place", &place)?,
+            }
+        };
+        sync_dir(&self.image_dir(organisation, name))?;
+        self.rewrite_index(&self.list_names()?)?;
+        self.record_event(Happening::Created, organisation, name, &tag, record.manifest)?;
+        Ok(tag)
+    }
+
+    fn make_image_dir(&self, organisation: &Organisation, name: &ImageName) -> Result<(), FileError> {
+        let owner = self.refs_dir().join(organisation.as_str());
+        if make_dir(&owner)? {
+            sync_dir(&self.refs_dir())?;
+        }
+        if make_dir(&self.image_dir(organisation, name))? {
+            sync_dir(&owner)?;
+        }
+        Ok(())
+    }
+
+    fn next_tag(
+        &self,
+        organisation: &Organisation,
+        name: &ImageName,
+        version: &ImageVersion,
+    ) -> Result<VersionTag, RefError> {
+        let tags = self.tags(organisation, name)?;
+        let largest = tags
+            .keys()
+            .filter(|tag| tag.version == *version)
+            .map(|tag| tag.serial.get())
+            .max();
+        let used_up = || RefError::NumbersUsedUp {
+            organisation: organisation.clone(),
+            name: name.clone(),
+            version: version.clone(),
+        };
+        let serial = largest
+            .unwrap_or(0)
+            .checked_add(1)
+            .and_then(NonZeroU32::new)
+            .ok_or_else(used_up)?;
+        Ok(VersionTag {
+            version: version.clone(),
+            serial,
+        })
+    }
+
+    /// Every tag that this image has or had.
+    pub(super) fn tags(
+        &self,
+        organisation: &Organisation,
+        name: &ImageName,
+    ) -> Result<BTreeMap<VersionTag, TagState>, RefError> {
+        let mut tags = BTreeMap::new();
+        for file in file_names(&self.image_dir(organisation, name))? {
+            if let Some((tag, state)) = parse_tag_file(&file) {
+                let known = tags.entry(tag).or_insert(state);
+                if state == TagState::Live {
+                    *known = TagState::Live;
+                }
+            }
+        }
+        Ok(tags)
+    }
+
+    fn record_event(
+        &self,
+        event: Happening,
+        organisation: &Organisation,
+        name: &ImageName,
+        tag: &VersionTag,
+        manifest: ManifestDigest,
+    ) -> Result<(), FileError> {
+        self.append_to_journal(&Entry {
+            at: self.clock().now(),
+            event,
+            organisation: organisation.clone(),
+            name: name.clone(),
+            tag: tag.clone(),
+            manifest,
+        })
+    }
+
+    /// Every name with its record, sorted.
+    pub(super) fn list_names(&self) -> Result<Vec<Listed>, RefError> {
+        let listed = |(organisation, name, tag): (Organisation, ImageName, VersionTag)| {
+            let path = self
+                .image_dir(&organisation, &name)
+                .join(format!("{tag}{RECORD_ENDING}"));
+            let record = match read_record(&path) {
+                Ok(record) => Ok(record?),
+                Err(error) => Err(error),
+            };
+            Some(Listed {
+                organisation,
+                name,
+                tag,
+                path,
+                record,
+            })
+        };
+        Ok(self.images()?.into_iter().filter_map(listed).collect())
+    }
+}
+
+/// What a file in an image's directory says; `None` for a foreign one.
+pub(super) fn parse_tag_file(file: &str) -> Option<(VersionTag, TagState)> {
+    let (tag, state) = match file.strip_suffix(RECORD_ENDING) {
+        Some(tag) => (tag, TagState::Live),
+        None => (file.strip_suffix(TOMBSTONE_ENDING)?, TagState::Removed),
+    };
+    Some((tag.parse().ok()?, state))
+}
+
+fn read_record(path: &Path) -> Result<Option<RefRecord>, RefError> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).of("open", path)?,
+    };
+    let bytes = read_bounded(&mut file, RECORD_BYTES_MAX)
+        .of("read", path)?
+        .unwrap_or_default();
+    let unreadable = |source| RefError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(unreadable)
+}
+
+/// The names in a directory, sorted; none where there is no such directory. Names that are not UTF-8 come
+/// with replacement characters, so that they are seen and fit nothing.
+pub(super) fn file_names(directory: &Path) -> Result<Vec<String>, FileError> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).of("list", directory),
+    };
+    let name = |entry: io::Result<std::fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    let mut names = entries
+        .map(name)
+        .collect::<io::Result<Vec<_>>>()
+        .of("list", directory)?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The subdirectories whose name is a `T`. Foreign ones are fsck's business.
+fn parsed_entries<T: FromStr>(directory: &Path) -> Result<Vec<T>, FileError> {
+    let names = file_names(directory)?;
+    let inside = |name: &String| directory.join(name).is_dir();
+    Ok(names
+        .into_iter()
+        .filter(inside)
+        .filter_map(|name| name.parse().ok())
+        .collect())
+}
