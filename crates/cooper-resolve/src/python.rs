@@ -1,1 +1,115 @@
 //! Python indexes and their solution.
+//!
+//! The flow: `wishes` (what the request says, for the target) → `net` (pages and metadata, each read once,
+//! from the cache or the index; `ahead` reads them before they are asked for) → `policy` (which file of a
+//! release the target may have, or why none) → `provider` (the index as the solver sees it) → `driver` (runs
+//! the solver, checks its answer without it) → [`PythonSolution`], or `explain` and `suggest` say why not.
+//!
+//! Resolution is for the target, never the host, and for wheels only: nothing of what is resolved is run.
+//! The same pages give the same solution, whatever was cached and however the network behaves.
+
+mod ahead;
+mod default_index;
+mod driver;
+mod error;
+mod explain;
+mod html;
+mod memo;
+mod metadata;
+mod net;
+mod notes;
+mod page;
+mod policy;
+mod provider;
+mod suggest;
+mod tail;
+mod target;
+mod wishes;
+
+use cooper_core::plan::{PlannedPython, Snapshot};
+use cooper_core::{Base, BlobDigest, PythonRequirement, Timestamp};
+
+pub use default_index::default_index;
+pub use error::PythonError;
+pub use target::wheel_fits;
+
+use crate::context::Context;
+use ahead::ReadAhead;
+use driver::Solved;
+use memo::Memo;
+use net::Net;
+use target::Target;
+use wishes::Wishes;
+
+/// The Python distributions that a request needs, and where the answer comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PythonSolution {
+    /// Sorted by name; each once.
+    pub python: Vec<PlannedPython>,
+    /// The pages that were read.
+    pub snapshot: Snapshot,
+    /// What the user should know: one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Choose a version and a wheel for each of `dependencies` and all that they need, on `base`.
+///
+/// # Errors
+/// When a name is unknown, no version fits, the versions do not fit together, or the index cannot be read.
+pub fn resolve(
+    context: &Context,
+    base: Base,
+    dependencies: &[PythonRequirement],
+) -> Result<PythonSolution, PythonError> {
+    let memo = Memo::new(context, base, dependencies);
+    if let Some(solution) = memo.recall() {
+        return Ok(solution);
+    }
+    let target = Target::new(base)
+        .ok_or_else(|| PythonError::Inconsistent { detail: format!("{base} cannot be described") })?;
+    let wishes = Wishes::new(dependencies, &target);
+    let ahead = ReadAhead(Net::new(context, target, wishes));
+    let solved = driver::solve(&ahead, context.progress)?;
+    tracing::debug!(distributions = solved.chosen.len(), pages = solved.pages.len(), runs = solved.runs, "solved");
+    let solution = PythonSolution {
+        python: planned(&ahead.0, &solved, base)?,
+        snapshot: snapshot(&ahead.0, &solved, context.clock.now())?,
+        notes: notes::of(&ahead.0, &solved)?,
+    };
+    memo.keep(&solution);
+    Ok(solution)
+}
+
+fn planned(net: &Net, solved: &Solved, base: Base) -> Result<Vec<PlannedPython>, PythonError> {
+    let planned = solved.chosen.iter().map(|(name, chosen)| {
+        let wheel = &chosen.wheel;
+        let size = match wheel.size.or(chosen.facts.size) {
+            Some(size) => size,
+            None => net.size(wheel)?,
+        };
+        Ok(PlannedPython {
+            name: name.clone(),
+            version: chosen.version.clone(),
+            filename: wheel.filename.clone(),
+            size,
+            sha256: wheel.sha256,
+            url: wheel.url.clone(),
+            fits_platform: wheel_fits(&wheel.filename, base),
+            yanked: wheel.yanked.clone(),
+            exactly_pinned: net.wishes.admission(name).exact.contains(&chosen.version),
+        })
+    });
+    planned.collect()
+}
+
+/// The digest over the pages that the solver asked for, and the time of the oldest.
+fn snapshot(net: &Net, solved: &Solved, now: Timestamp) -> Result<Snapshot, PythonError> {
+    let mut lines = String::new();
+    let mut fetched_at = now;
+    for name in &solved.pages {
+        let page = net.page(name)?;
+        fetched_at = fetched_at.min(page.fetched_at);
+        lines.push_str(&format!("{name} {}\n", page.digest));
+    }
+    Ok(Snapshot::Python { digest: BlobDigest::of(lines.as_bytes()), fetched_at })
+}

@@ -1,0 +1,272 @@
+//! Running the solver: again with better advice when it walks in the wrong direction, and checking its answer.
+//!
+//! resolvo chooses a whole layer of projects before it reads what they need. Where a late requirement rules
+//! out an early choice, it walks down the versions of the wrong project. After a few versions of one project
+//! the run is stopped, and the next one decides that project, and those through which it is needed, first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cooper_core::PythonName;
+use cooper_core::progress::Progress;
+use cooper_core::python::DistributionVersion;
+use resolvo::{ConditionalRequirement, Problem, Solver, UnsolvableOrCancelled, VersionSetId};
+use uv_normalize::ExtraName;
+
+use super::ahead::ReadAhead;
+use super::error::PythonError;
+use super::explain;
+use super::metadata::Need;
+use super::net::{Net, WheelFacts};
+use super::page::Wheel;
+use super::provider::{Provider, Stop, Trace};
+use super::suggest;
+
+/// How often the solver is run with new advice before it is left to find its way.
+const RUNS_MAX: usize = 200;
+/// How long the way from a requirement of the request to a project may be.
+const CHAIN_MAX: usize = 64;
+
+/// A distribution of the solution.
+pub(crate) struct Chosen {
+    pub(crate) version: DistributionVersion,
+    pub(crate) wheel: Wheel,
+    pub(crate) facts: Arc<WheelFacts>,
+}
+
+/// A checked solution.
+pub(crate) struct Solved {
+    pub(crate) chosen: BTreeMap<PythonName, Chosen>,
+    /// The projects whose pages were read on the way.
+    pub(crate) pages: BTreeSet<PythonName>,
+    /// Extras that a distribution needs of another that does not have them.
+    pub(crate) missing_extras: BTreeSet<(PythonName, ExtraName)>,
+    /// What is needed by whom: every requirement in force.
+    pub(crate) demands: Vec<(String, Need)>,
+    /// How often the solver was run.
+    pub(crate) runs: usize,
+}
+
+/// Solve the request's requirements.
+pub(crate) fn solve(ahead: &ReadAhead, progress: &Progress) -> Result<Solved, PythonError> {
+    let net = &*ahead.0;
+    net.wishes.needs.iter().for_each(|need| ahead.need(need));
+    for need in &net.wishes.needs {
+        check_wish(net, need)?;
+    }
+    let mut front: Vec<PythonName> = Vec::new();
+    let mut seen = Trace::default();
+    for runs in 1.. {
+        let patient = patience(&front, &seen, runs);
+        match run(ahead, progress, &front, &patient, &mut seen) {
+            Outcome::Solution(versions) => return check(net, versions, seen.pages, runs),
+            Outcome::Conflict => {
+                let explanation = explain::conflict(net, &seen);
+                return Err(PythonError::Unsatisfiable { explanation });
+            }
+            Outcome::Failed(error) => return Err(error),
+            Outcome::Walk(name) => {
+                for name in chain(net, &seen, name) {
+                    if !front.contains(&name) {
+                        front.push(name);
+                    }
+                }
+                tracing::debug!(runs, front = ?front.iter().map(PythonName::as_str).collect::<Vec<_>>(), "again");
+            }
+        }
+    }
+    Err(PythonError::Inconsistent { detail: "no run gave an answer".to_owned() })
+}
+
+/// Projects on which the solver may spend as many versions as it takes.
+fn patience(front: &[PythonName], seen: &Trace, runs: usize) -> BTreeSet<PythonName> {
+    let all = (runs > RUNS_MAX).then(|| seen.pages.iter().cloned());
+    front.iter().cloned().chain(all.into_iter().flatten()).collect()
+}
+
+/// The way from the request to a project: the project that the request names first, the project itself last.
+fn chain(net: &Net, seen: &Trace, name: PythonName) -> Vec<PythonName> {
+    let mut chain = vec![name];
+    while let Some(last) = chain.last().filter(|last| !net.wishes.names(last)) {
+        let Some(parent) = seen.parents.get(last).filter(|parent| !chain.contains(parent)) else { break };
+        chain.push(parent.clone());
+        if chain.len() >= CHAIN_MAX {
+            break;
+        }
+    }
+    chain.reverse();
+    chain
+}
+
+enum Outcome {
+    Solution(BTreeMap<PythonName, DistributionVersion>),
+    Conflict,
+    Walk(PythonName),
+    Failed(PythonError),
+}
+
+fn run(
+    ahead: &ReadAhead,
+    progress: &Progress,
+    front: &[PythonName],
+    patient: &BTreeSet<PythonName>,
+    seen: &mut Trace,
+) -> Outcome {
+    let provider = Provider::new(ahead, progress, patient);
+    let (requirements, constraints) = roots(&ahead.0, &provider, front);
+    let mut solver = Solver::new(provider);
+    let problem = Problem::new().requirements(requirements).constraints(constraints);
+    let answer = solver.solve(problem);
+    let trace = solver.provider().trace.take();
+    seen.pages.extend(trace.pages);
+    for (name, versions) in trace.read {
+        seen.read.entry(name).or_default().extend(versions);
+    }
+    for (name, parent) in trace.parents {
+        seen.parents.entry(name).or_insert(parent);
+    }
+    match (trace.stop, answer) {
+        (Some(Stop::Failed(error)), _) => Outcome::Failed(error),
+        (Some(Stop::Walk(name)), _) => Outcome::Walk(name),
+        (None, Ok(ids)) => {
+            let projects = ids.into_iter().filter_map(|id| solver.provider().project(id));
+            let versions = projects.map(|(name, candidate)| (name.clone(), candidate.version.clone()));
+            Outcome::Solution(versions.collect())
+        }
+        (None, Err(UnsolvableOrCancelled::Unsolvable(_) | UnsolvableOrCancelled::Cancelled(_))) => {
+            Outcome::Conflict
+        }
+    }
+}
+
+/// What the solver is asked for, in the order in which it decides: the front, then the request's order.
+fn roots(
+    net: &Net,
+    provider: &Provider,
+    front: &[PythonName],
+) -> (Vec<ConditionalRequirement>, Vec<VersionSetId>) {
+    let mut requirements = Vec::new();
+    let mut constraints = Vec::new();
+    let mut add = |need: &Need, requirements: &mut Vec<ConditionalRequirement>| {
+        let ranges = provider.ranges(need);
+        requirements.extend(ranges.iter().copied().map(ConditionalRequirement::from));
+        constraints.extend(ranges);
+    };
+    for name in front {
+        if net.wishes.names(name) {
+            let wishes = net.wishes.needs.iter().filter(|need| &need.name == name);
+            wishes.for_each(|need| add(need, &mut requirements));
+        } else {
+            requirements.push(provider.hint(name));
+        }
+    }
+    let rest = net.wishes.needs.iter().filter(|need| !front.contains(&need.name));
+    rest.for_each(|need| add(need, &mut requirements));
+    (requirements, constraints)
+}
+
+/// A requirement of the request must have a version by itself: the plainest errors are told plainly.
+fn check_wish(net: &Net, need: &Need) -> Result<(), PythonError> {
+    let page = net.page(&need.name)?;
+    if !page.exists {
+        let suggestions = suggest::names(net, &need.name);
+        return Err(PythonError::UnknownPackage { name: need.name.clone(), required_by: None, suggestions });
+    }
+    let admission = net.wishes.admission(&need.name);
+    let admitted = |release: &&super::page::Release| admission.admit(&page, release, &net.target).is_ok();
+    let matching = || page.releases.iter().filter(|release| need.specifiers.contains(&release.version));
+    if matching().any(|release| admitted(&release)) {
+        return Ok(());
+    }
+    let reason = match matching().next() {
+        None if page.releases.is_empty() => "it has no files".to_owned(),
+        None => "no version matches".to_owned(),
+        Some(newest) => {
+            let why = admission.admit(&page, newest, &net.target).err().unwrap_or_default();
+            let others = matching().count() - 1;
+            let more = if others == 0 { String::new() } else { format!(" (and {others} more versions do not fit)") };
+            format!("{} {why}{more}", newest.version)
+        }
+    };
+    let usable = page.releases.iter().filter(admitted).take(5).map(|release| release.version.to_string());
+    Err(PythonError::NoUsableVersion {
+        name: need.name.clone(),
+        requirement: need.shown(),
+        reason,
+        usable: usable.collect(),
+    })
+}
+
+/// Walk the solution from the request down, without the solver: each requirement in force is met by what was
+/// chosen, and what nothing requires is dropped.
+fn check(
+    net: &Net,
+    versions: BTreeMap<PythonName, DistributionVersion>,
+    pages: BTreeSet<PythonName>,
+    runs: usize,
+) -> Result<Solved, PythonError> {
+    let mut solved = Solved {
+        chosen: BTreeMap::new(),
+        pages,
+        missing_extras: BTreeSet::new(),
+        demands: Vec::new(),
+        runs,
+    };
+    let mut open: Vec<(String, Need)> =
+        net.wishes.needs.iter().map(|need| ("the request".to_owned(), need.clone())).collect();
+    let mut done: BTreeSet<(PythonName, Option<ExtraName>)> = BTreeSet::new();
+    while let Some((by, need)) = open.pop() {
+        let wrong = || PythonError::Inconsistent { detail: format!("{by} needs {}", need.shown()) };
+        let version = versions.get(&need.name).ok_or_else(wrong)?;
+        if !need.specifiers.contains(version) {
+            return Err(wrong());
+        }
+        for extra in std::iter::once(None).chain(need.extras.iter().cloned().map(Some)) {
+            if !done.insert((need.name.clone(), extra.clone())) {
+                continue;
+            }
+            let chosen = match solved.chosen.entry(need.name.clone()) {
+                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::btree_map::Entry::Vacant(entry) => {
+                    entry.insert(choose(net, &need.name, version)?)
+                }
+            };
+            let metadata = chosen.facts.reading.as_ref().map_err(|_| wrong())?;
+            if let Some(extra) = extra.as_ref().filter(|extra| !metadata.extras.contains(extra)) {
+                solved.missing_extras.insert((need.name.clone(), extra.clone()));
+            }
+            let needs = metadata.needs_for(&net.target, extra.as_ref());
+            open.extend(needs.map(|next| (format!("{} {version}", need.name), next.clone())));
+        }
+        solved.demands.push((by, need));
+    }
+    refuse_missing_extras(net, &solved)?;
+    Ok(solved)
+}
+
+fn choose(net: &Net, name: &PythonName, version: &DistributionVersion) -> Result<Chosen, PythonError> {
+    let page = net.page(name)?;
+    let release = page.releases.iter().find(|release| &release.version == version);
+    let wheel = release.and_then(|release| net.wishes.admission(name).admit(&page, release, &net.target).ok());
+    let wheel = wheel.ok_or_else(|| PythonError::Inconsistent { detail: format!("{name} {version} was chosen") })?;
+    let facts = net.wheel(name, version, wheel)?;
+    Ok(Chosen { version: version.clone(), wheel: wheel.clone(), facts })
+}
+
+/// An extra that the request itself names must be there.
+fn refuse_missing_extras(net: &Net, solved: &Solved) -> Result<(), PythonError> {
+    for need in &net.wishes.needs {
+        let missing = need.extras.iter().find(|extra| {
+            solved.missing_extras.contains(&(need.name.clone(), (*extra).clone()))
+        });
+        let (Some(extra), Some(chosen)) = (missing, solved.chosen.get(&need.name)) else { continue };
+        let known = chosen.facts.reading.as_ref().map(|metadata| metadata.extras.as_slice()).unwrap_or_default();
+        return Err(PythonError::UnknownExtra {
+            name: need.name.clone(),
+            version: chosen.version.to_string(),
+            extra: extra.to_string(),
+            known: suggest::nearest_first(extra.as_str(), known.iter().map(ToString::to_string)),
+        });
+    }
+    Ok(())
+}

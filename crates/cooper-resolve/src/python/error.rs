@@ -1,0 +1,137 @@
+//! Why a Python resolution gave nothing.
+
+use cooper_core::PythonName;
+use cooper_store::FetchError;
+use url::Url;
+
+/// Why a list of Python requirements has no solution, or none was found.
+#[derive(Debug, thiserror::Error)]
+pub enum PythonError {
+    /// The index does not have a distribution of this name.
+    #[error("the Python index has no distribution `{name}`{}", wanted_by(required_by.as_deref()))]
+    UnknownPackage {
+        /// What was asked for.
+        name: PythonName,
+        /// Which distribution needs it; none means that the request names it.
+        required_by: Option<String>,
+        /// Names that the index has and that may be meant.
+        suggestions: Vec<String>,
+    },
+    /// No version can be used on the target, or none that can be used matches.
+    #[error("no usable version of `{name}` for `{requirement}`: {reason}")]
+    NoUsableVersion {
+        /// The distribution.
+        name: PythonName,
+        /// The requirement as it is written.
+        requirement: String,
+        /// What is wrong with the versions that match, in one sentence.
+        reason: String,
+        /// The newest versions that can be used, newest first.
+        usable: Vec<String>,
+    },
+    /// Every version exists, but no choice of versions fits together.
+    #[error("the requirements do not fit together: {explanation}")]
+    Unsatisfiable {
+        /// The conflict, one fact a line.
+        explanation: String,
+    },
+    /// The chosen version has no such extra.
+    #[error("`{name}` {version} has no extra `{extra}`")]
+    UnknownExtra {
+        /// The distribution.
+        name: PythonName,
+        /// The version that was looked at.
+        version: String,
+        /// The extra that was asked for.
+        extra: String,
+        /// The extras that there are, the nearest first.
+        known: Vec<String>,
+    },
+    /// A page of the index cannot be fetched.
+    #[error("cannot read the Python index's page of `{name}`")]
+    Fetch {
+        /// The distribution.
+        name: PythonName,
+        /// What the intake says.
+        #[source]
+        source: FetchError,
+    },
+    /// A page of the index is not what PEP 691 or PEP 503 describe.
+    #[error("the Python index's page of `{name}` at {url} cannot be read: {reason}")]
+    Page {
+        /// The distribution.
+        name: PythonName,
+        /// Where the page is.
+        url: Url,
+        /// The first fault.
+        reason: String,
+    },
+    /// A wheel's metadata cannot be fetched.
+    #[error("cannot read the metadata of {filename}")]
+    Metadata {
+        /// The wheel.
+        filename: String,
+        /// What the intake says.
+        #[source]
+        source: FetchError,
+    },
+    /// Offline, and the store does not have what is needed.
+    #[error("offline, and the store does not have {what}")]
+    Offline {
+        /// A page or a wheel's metadata.
+        what: String,
+    },
+    /// The index's address cannot be joined with a name.
+    #[error("`{url}` cannot be the root of a Python index")]
+    IndexUrl {
+        /// What is configured.
+        url: Url,
+    },
+    /// The solution did not pass the check that follows it: a fault of this program.
+    #[error("the solver's answer is wrong: {detail}")]
+    Inconsistent {
+        /// The requirement that is not met.
+        detail: String,
+    },
+}
+
+fn wanted_by(required_by: Option<&str>) -> String {
+    required_by.map(|who| format!(", which {who} needs")).unwrap_or_default()
+}
+
+impl PythonError {
+    /// A command or an edit that helps.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownPackage { suggestions, .. } if suggestions.is_empty() => {
+                Some("check the spelling: the name is that on the index, not that of the import".to_owned())
+            }
+            Self::UnknownPackage { suggestions, .. } => {
+                Some(format!("did you mean {}?", quoted(suggestions, " or ")))
+            }
+            Self::NoUsableVersion { name, usable, .. } => Some(match usable.first() {
+                Some(newest) => format!("write {name}=={newest}, or drop the version"),
+                None => "choose another distribution: no version has a wheel for this image".to_owned(),
+            }),
+            Self::Unsatisfiable { .. } => {
+                Some("loosen or drop one of the versions that the request names".to_owned())
+            }
+            Self::UnknownExtra { known, .. } if known.is_empty() => {
+                Some("leave out the square brackets: it has no extras".to_owned())
+            }
+            Self::UnknownExtra { known, .. } => Some(format!("it has {}", quoted(known, ", "))),
+            Self::Fetch { .. } | Self::Metadata { .. } => {
+                Some("see `cooper config` for the Python index in use; --offline uses what is stored".to_owned())
+            }
+            Self::Offline { .. } => Some("run once without --offline".to_owned()),
+            Self::Page { .. } | Self::IndexUrl { .. } => {
+                Some("set COOPER_PYTHON_INDEX to the root of a simple index".to_owned())
+            }
+            Self::Inconsistent { .. } => None,
+        }
+    }
+}
+
+fn quoted(names: &[String], between: &str) -> String {
+    names.iter().take(12).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(between)
+}

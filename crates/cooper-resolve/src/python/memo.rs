@@ -1,0 +1,110 @@
+//! Solutions remembered: the same request within freshness costs one read of a small file.
+
+use cooper_core::plan::{PlannedPython, Snapshot};
+use cooper_core::python::DistributionVersion;
+use cooper_core::{Base, BlobDigest, Clock, Digest, PythonName, PythonRequirement, Timestamp};
+use cooper_store::Store;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::PythonSolution;
+use super::target::wheel_fits;
+use crate::context::{Context, Freshness};
+
+/// The cache's kind.
+const KIND: &str = "python-solution";
+/// Changes whenever the same pages may give another solution.
+const RULES: &str = concat!("cooper-python-solution 1 of ", env!("CARGO_PKG_VERSION"));
+
+/// Where one request's solution is remembered.
+pub(super) struct Memo<'a> {
+    store: &'a Store,
+    clock: &'a dyn Clock,
+    freshness: Freshness,
+    key: String,
+    base: Base,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    /// The whole key again: the cache knows it only by its hash.
+    key: String,
+    digest: BlobDigest,
+    fetched_at: Timestamp,
+    python: Vec<Distribution>,
+    notes: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Distribution {
+    name: PythonName,
+    version: DistributionVersion,
+    filename: String,
+    size: u64,
+    sha256: Option<Digest>,
+    url: Url,
+    yanked: Option<String>,
+    exactly_pinned: bool,
+}
+
+impl<'a> Memo<'a> {
+    pub(super) fn new(context: &Context<'a>, base: Base, dependencies: &[PythonRequirement]) -> Self {
+        let mut texts: Vec<&str> = dependencies.iter().map(PythonRequirement::as_str).collect();
+        texts.sort_unstable();
+        let key = format!("{RULES}\n{}\n{base}\n{}", context.sources.python_index, texts.join("\n"));
+        Self { store: context.store, clock: context.clock, freshness: context.freshness, key, base }
+    }
+
+    /// The remembered solution, if every page that it came from is young enough.
+    pub(super) fn recall(&self) -> Option<PythonSolution> {
+        if self.freshness.refresh && !self.freshness.offline {
+            return None;
+        }
+        let cached = self.store.cache_get(KIND, &self.key)?;
+        let remembered: Remembered = serde_json::from_slice(&cached.bytes).ok()?;
+        let age = self.clock.now().duration_since(remembered.fetched_at);
+        let fresh = !age.is_negative() && age.unsigned_abs() <= self.freshness.max_age;
+        if remembered.key != self.key || !(fresh || self.freshness.offline) {
+            return None;
+        }
+        let Remembered { digest, fetched_at, python, notes, .. } = remembered;
+        let python = python.into_iter().map(|one| one.planned(self.base)).collect();
+        Some(PythonSolution { python, snapshot: Snapshot::Python { digest, fetched_at }, notes })
+    }
+
+    /// Remember a solution. A cache that cannot be written makes the next resolution slower, and nothing else.
+    pub(super) fn keep(&self, solution: &PythonSolution) {
+        let Snapshot::Python { digest, fetched_at } = solution.snapshot else { return };
+        let python = solution.python.iter().map(Distribution::from).collect();
+        let notes = solution.notes.clone();
+        let remembered = Remembered { key: self.key.clone(), digest, fetched_at, python, notes };
+        let kept = serde_json::to_vec(&remembered).map(|bytes| self.store.cache_put(KIND, &self.key, &bytes));
+        if let Ok(Err(error)) = kept {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot remember a solution");
+        }
+    }
+}
+
+impl Distribution {
+    fn planned(self, base: Base) -> PlannedPython {
+        let Self { name, version, filename, size, sha256, url, yanked, exactly_pinned } = self;
+        let fits_platform = wheel_fits(&filename, base);
+        PlannedPython { name, version, filename, size, sha256, url, fits_platform, yanked, exactly_pinned }
+    }
+}
+
+impl From<&PlannedPython> for Distribution {
+    fn from(planned: &PlannedPython) -> Self {
+        let planned = planned.clone();
+        Self {
+            name: planned.name,
+            version: planned.version,
+            filename: planned.filename,
+            size: planned.size,
+            sha256: planned.sha256,
+            url: planned.url,
+            yanked: planned.yanked,
+            exactly_pinned: planned.exactly_pinned,
+        }
+    }
+}

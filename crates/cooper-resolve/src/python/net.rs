@@ -1,0 +1,326 @@
+//! Pages and metadata: each is read once, from the store's cache or from the index.
+//!
+//! What is read does not depend on who reads first: the solver and the threads that read ahead of it share
+//! one cell for each page and each wheel, and a failure ahead of time is forgotten, so that only the solver's
+//! own reads decide.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cooper_core::python::DistributionVersion;
+use cooper_core::{Base, BlobDigest, Digest, PythonName, Timestamp};
+use cooper_store::{FetchBytes, FetchError, Intake, Range, Store};
+use url::Url;
+
+use super::ahead::Queue;
+use super::error::PythonError;
+use super::metadata::{self, METADATA_BYTES_MAX, Metadata};
+use super::page::{self, Page, SideMetadata, Wheel};
+use super::tail::{self, Part, TailError, Wanted};
+use super::target::Target;
+use super::wishes::Wishes;
+use crate::context::{Context, Freshness};
+
+/// How large a raw page may be. The largest of the public index's are below 20 MB.
+const PAGE_BYTES_MAX: u64 = 96 * 1024 * 1024;
+/// How much of a wheel is read from a server that does not send parts.
+const WHOLE_WHEEL_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// JSON first (PEP 691), HTML where an index has only that (PEP 503).
+const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
+/// The cache's kinds.
+const PAGES: &str = "python-page";
+const METADATA: &str = "python-metadata";
+/// The first word of a cached METADATA.
+const METADATA_FORM: &str = "cooper-python-metadata-1";
+
+/// A wheel's metadata, or why the wheel cannot be used, to follow its version in a sentence.
+pub(crate) type Reading = Result<Metadata, String>;
+
+/// What was read of one wheel.
+#[derive(Debug)]
+pub(crate) struct WheelFacts {
+    pub(crate) reading: Reading,
+    /// The wheel's size, where it is known from reading it.
+    pub(crate) size: Option<u64>,
+}
+
+type Cell<T> = Arc<Mutex<Option<Arc<T>>>>;
+
+/// Reads pages and metadata, each once. Shared with the threads that read ahead.
+pub(crate) struct Net {
+    store: Store,
+    intake: Intake,
+    pub(crate) index: Url,
+    pub(crate) target: Target,
+    /// The other targets, for which a fetched page is reduced too.
+    others: Vec<Target>,
+    pub(crate) wishes: Wishes,
+    freshness: Freshness,
+    pages: Mutex<BTreeMap<PythonName, Cell<Page>>>,
+    wheels: Mutex<BTreeMap<String, Cell<WheelFacts>>>,
+    pub(super) queue: Queue,
+}
+
+/// A poisoned lock still holds whole values: every write to a cell is one assignment.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Net {
+    pub(crate) fn new(context: &Context, target: Target, wishes: Wishes) -> Arc<Self> {
+        let others = Base::ALL.into_iter().filter(|base| *base != target.base).filter_map(Target::new);
+        Arc::new(Self {
+            store: context.store.clone(),
+            intake: context.intake.clone(),
+            index: context.sources.python_index.clone(),
+            others: others.collect(),
+            target,
+            wishes,
+            freshness: context.freshness,
+            pages: Mutex::default(),
+            wheels: Mutex::default(),
+            queue: Queue::default(),
+        })
+    }
+
+    /// A project's page.
+    pub(crate) fn page(&self, name: &PythonName) -> Result<Arc<Page>, PythonError> {
+        let cell = locked(&self.pages).entry(name.clone()).or_default().clone();
+        let mut slot = locked(&cell);
+        if let Some(page) = &*slot {
+            return Ok(page.clone());
+        }
+        let page = Arc::new(self.load_page(name)?);
+        *slot = Some(page.clone());
+        Ok(page)
+    }
+
+    /// What one wheel's metadata says.
+    pub(crate) fn wheel(
+        &self,
+        name: &PythonName,
+        version: &DistributionVersion,
+        wheel: &Wheel,
+    ) -> Result<Arc<WheelFacts>, PythonError> {
+        let key = wheel_key(wheel);
+        let cell = locked(&self.wheels).entry(key.clone()).or_default().clone();
+        let mut slot = locked(&cell);
+        if let Some(facts) = &*slot {
+            return Ok(facts.clone());
+        }
+        let facts = Arc::new(self.load_wheel(&key, name, version, wheel)?);
+        *slot = Some(facts.clone());
+        Ok(facts)
+    }
+
+    fn load_page(&self, name: &PythonName) -> Result<Page, PythonError> {
+        let Freshness { refresh, offline, .. } = self.freshness;
+        if !refresh || offline {
+            let cached = self.store.cache_get(PAGES, &self.page_key(name, &self.target));
+            let cached = cached.and_then(|cached| page::decode(&cached.bytes));
+            if let Some(page) = cached.filter(|page| offline || self.is_fresh(page.fetched_at)) {
+                return Ok(page);
+            }
+        }
+        if offline {
+            return Err(PythonError::Offline { what: format!("the Python index's page of `{name}`") });
+        }
+        self.fetch_page(name)
+    }
+
+    /// Young enough to be used as it is; a time in the future is not trusted.
+    pub(crate) fn is_fresh(&self, fetched_at: Timestamp) -> bool {
+        let age = self.store.clock().now().duration_since(fetched_at);
+        !age.is_negative() && age.unsigned_abs() <= self.freshness.max_age
+    }
+
+    fn page_key(&self, name: &PythonName, target: &Target) -> String {
+        format!("{}\n{}\n{name}", self.index, target.base)
+    }
+
+    fn fetch_page(&self, name: &PythonName) -> Result<Page, PythonError> {
+        let url = project_url(&self.index, name)?;
+        let fetched_at = self.store.clock().now();
+        let wanted = FetchBytes {
+            urls: vec![url],
+            bytes_max: PAGE_BYTES_MAX,
+            accept: Some(ACCEPT.to_owned()),
+            label: format!("the Python index's page of {name}"),
+        };
+        let fetched = match self.intake.fetch_bytes(&wanted) {
+            Ok(fetched) => fetched,
+            Err(error) if error.is_not_found() => {
+                let page = Page::missing(fetched_at);
+                self.keep_page(name, &self.target, &page);
+                return Ok(page);
+            }
+            Err(source) => return Err(PythonError::Fetch { name: name.clone(), source }),
+        };
+        let files = page::read_files(&fetched.bytes, fetched.content_type.as_deref(), &fetched.url);
+        let files = files.map_err(|reason| PythonError::Page {
+            name: name.clone(),
+            url: fetched.url.clone(),
+            reason,
+        })?;
+        let digest = BlobDigest::of(&fetched.bytes);
+        for other in &self.others {
+            self.keep_page(name, other, &Page::reduce(name, files.clone(), digest, fetched_at, other));
+        }
+        let page = Page::reduce(name, files, digest, fetched_at, &self.target);
+        self.keep_page(name, &self.target, &page);
+        Ok(page)
+    }
+
+    fn keep_page(&self, name: &PythonName, target: &Target, page: &Page) {
+        self.keep(PAGES, &self.page_key(name, target), &page::encode(page));
+    }
+
+    /// A cache that cannot be written makes the next resolution slower, and nothing else.
+    fn keep(&self, kind: &str, key: &str, bytes: &[u8]) {
+        if let Err(error) = self.store.cache_put(kind, key, bytes) {
+            tracing::warn!(kind, key, error = &error as &dyn std::error::Error, "cannot cache");
+        }
+    }
+
+    fn load_wheel(
+        &self,
+        key: &str,
+        name: &PythonName,
+        version: &DistributionVersion,
+        wheel: &Wheel,
+    ) -> Result<WheelFacts, PythonError> {
+        let cached = self.store.cache_get(METADATA, key);
+        if let Some(raw) = cached.and_then(|cached| RawFacts::decode(&cached.bytes)) {
+            return Ok(raw.facts(name, version));
+        }
+        if self.freshness.offline {
+            return Err(PythonError::Offline { what: format!("the metadata of {}", wheel.filename) });
+        }
+        let failed = |source| PythonError::Metadata { filename: wheel.filename.clone(), source };
+        let raw = self.fetch_metadata(name, wheel).map_err(failed)?;
+        self.keep(METADATA, key, &raw.encode());
+        Ok(raw.facts(name, version))
+    }
+
+    fn fetch_metadata(&self, name: &PythonName, wheel: &Wheel) -> Result<RawFacts, FetchError> {
+        if let SideMetadata::Sha256(expected) = wheel.metadata
+            && let Some(raw) = self.fetch_side_metadata(wheel, &expected)?
+        {
+            return Ok(raw);
+        }
+        let read = |wanted| self.fetch_part(wheel, wanted);
+        match tail::read_metadata(name, &read) {
+            Ok((bytes, size)) => Ok(RawFacts { size: Some(size), content: Ok(metadata::reduce(&bytes)) }),
+            Err(TailError::Broken(reason)) => Ok(RawFacts { size: None, content: Err(reason) }),
+            Err(TailError::Fetch(error)) if error.is_not_found() => {
+                Ok(RawFacts { size: None, content: Err("is listed, but its file is not there".to_owned()) })
+            }
+            Err(TailError::Fetch(error)) => Err(error),
+        }
+    }
+
+    /// The file beside the wheel (PEP 658); nothing if it is not there after all.
+    fn fetch_side_metadata(&self, wheel: &Wheel, expected: &Digest) -> Result<Option<RawFacts>, FetchError> {
+        let mut url = wheel.url.clone();
+        url.set_path(&format!("{}.metadata", wheel.url.path()));
+        let wanted = FetchBytes {
+            urls: vec![url],
+            bytes_max: METADATA_BYTES_MAX,
+            accept: None,
+            label: format!("the metadata of {}", wheel.filename),
+        };
+        let bytes = match self.intake.fetch_bytes(&wanted) {
+            Ok(fetched) => fetched.bytes,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let content = if Digest::of(&bytes) == *expected {
+            Ok(metadata::reduce(&bytes))
+        } else {
+            Err("has a metadata file whose hash is not the one that the index gives".to_owned())
+        };
+        Ok(Some(RawFacts { size: None, content }))
+    }
+
+    /// A wheel's size where the index does not say it.
+    pub(crate) fn size(&self, wheel: &Wheel) -> Result<u64, PythonError> {
+        if self.freshness.offline {
+            return Err(PythonError::Offline { what: format!("the size of {}", wheel.filename) });
+        }
+        let failed = |source| PythonError::Metadata { filename: wheel.filename.clone(), source };
+        Ok(self.fetch_part(wheel, Wanted::Last(1)).map_err(failed)?.total)
+    }
+
+    fn fetch_part(&self, wheel: &Wheel, wanted: Wanted) -> Result<Part, FetchError> {
+        let range = match (wanted, wheel.size) {
+            (Wanted::Last(length), Some(size)) => {
+                Range::From { start: size.saturating_sub(length), len: length.min(size) }
+            }
+            (Wanted::Last(length), None) => Range::Last(length),
+            (Wanted::From { start, length }, _) => Range::From { start, len: length },
+        };
+        let reply = self.intake.fetch_range(&wheel.url, range, WHOLE_WHEEL_BYTES_MAX)?;
+        let end = reply.start + reply.bytes.len() as u64;
+        let total = if reply.whole { end } else { reply.total.or(wheel.size).unwrap_or(end) };
+        Ok(Part { bytes: reply.bytes, start: reply.start, total })
+    }
+}
+
+/// Where the page of a project is.
+fn project_url(index: &Url, name: &PythonName) -> Result<Url, PythonError> {
+    let mut url = index.clone();
+    let wrong = || PythonError::IndexUrl { url: index.clone() };
+    url.path_segments_mut().map_err(|()| wrong())?.pop_if_empty().push(name.as_str()).push("");
+    Ok(url)
+}
+
+/// A wheel is known by its hash, else by where it is.
+fn wheel_key(wheel: &Wheel) -> String {
+    wheel.sha256.map_or_else(|| wheel.url.to_string(), |digest| digest.hex())
+}
+
+/// What the cache keeps of one wheel.
+struct RawFacts {
+    size: Option<u64>,
+    content: Result<Vec<u8>, String>,
+}
+
+impl RawFacts {
+    fn encode(&self) -> Vec<u8> {
+        let size = self.size.map(|size| size.to_string()).unwrap_or_default();
+        let (kind, rest) = match &self.content {
+            Ok(bytes) => ("good", bytes.as_slice()),
+            Err(reason) => ("broken", reason.as_bytes()),
+        };
+        [format!("{METADATA_FORM}\t{size}\t{kind}\t{}\n", rest.len()).as_bytes(), rest].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let head = std::str::from_utf8(&bytes[..end]).ok()?;
+        let mut fields = head.split('\t');
+        if fields.next() != Some(METADATA_FORM) {
+            return None;
+        }
+        let size = match fields.next()? {
+            "" => None,
+            text => Some(text.parse().ok()?),
+        };
+        let rest = &bytes[end + 1..];
+        let kind = fields.next()?;
+        if fields.next()?.parse() != Ok(rest.len()) {
+            return None;
+        }
+        let content = match kind {
+            "good" => Ok(rest.to_vec()),
+            "broken" => Err(String::from_utf8(rest.to_vec()).ok()?),
+            _ => return None,
+        };
+        Some(Self { size, content })
+    }
+
+    fn facts(self, name: &PythonName, version: &DistributionVersion) -> WheelFacts {
+        let reading = self.content.and_then(|bytes| Metadata::parse(&bytes, name, version));
+        WheelFacts { reading, size: self.size }
+    }
+}

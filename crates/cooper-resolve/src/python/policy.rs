@@ -1,0 +1,296 @@
+//! Which file of a release an image may have, or why none: pure functions of files and target.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use cooper_core::PythonName;
+use cooper_core::python::DistributionVersion;
+use uv_distribution_filename::{SourceDistFilename, WheelFilename};
+use uv_pep440::VersionSpecifiers;
+use uv_pypi_types::LenientVersionSpecifiers;
+
+use super::page::{File, Offer, Page, Release, Wheel};
+use super::target::Target;
+
+/// Why a release cannot be used on a target. The order is from the farthest to the nearest miss.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exclusion {
+    /// No file of it is of a kind that we know.
+    NoFiles,
+    /// Only a source distribution.
+    SourceOnly,
+    /// Wheels, none for this interpreter and platform; one of their tags.
+    Tags(String),
+    /// A wheel whose `Requires-Python` is this.
+    RequiresPython(String),
+}
+
+impl Exclusion {
+    /// The reason as the rest of a sentence that begins with a version.
+    pub(crate) fn describe(&self, target: &Target) -> String {
+        match self {
+            Self::NoFiles => "has no files".to_owned(),
+            Self::SourceOnly => "has no wheel, only sources".to_owned(),
+            Self::Tags(tags) => {
+                format!("has no wheel for Python {} on {} (but {tags})", target.base.python(), target.base)
+            }
+            Self::RequiresPython(wanted) => {
+                format!("needs Python {wanted}, and {} has {}", target.base, target.python)
+            }
+        }
+    }
+}
+
+/// Turn the files of a project to one offer for each of its versions, newest version first.
+pub(crate) fn releases(name: &PythonName, files: Vec<File>, target: &Target) -> Vec<Release> {
+    let mut python_fits = PythonFits { target, seen: BTreeMap::new() };
+    let mut versions: BTreeMap<DistributionVersion, Best> = BTreeMap::new();
+    for file in files {
+        let Some((version, judged)) = judge(name, file, &mut python_fits) else { continue };
+        versions.entry(version).or_default().consider(judged);
+    }
+    let newest_first = versions.into_iter().rev();
+    newest_first.map(|(version, best)| Release { version, offer: best.into_offer() }).collect()
+}
+
+/// One file's verdict.
+enum Judged {
+    Usable { rank: Rank, wheel: Box<Wheel> },
+    Excluded(Exclusion),
+}
+
+/// Better wheels compare greater: not yanked, nearer tags, higher build, then the name for a fixed order.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    good: bool,
+    tags: uv_platform_tags::TagCompatibility,
+    build: Option<uv_distribution_filename::BuildTag>,
+    filename: std::cmp::Reverse<String>,
+}
+
+#[derive(Default)]
+struct Best {
+    usable: Option<(Rank, Box<Wheel>)>,
+    excluded: Option<Exclusion>,
+}
+
+impl Best {
+    fn consider(&mut self, judged: Judged) {
+        match judged {
+            Judged::Usable { rank, wheel } => {
+                if self.usable.as_ref().is_none_or(|(best, _)| rank > *best) {
+                    self.usable = Some((rank, wheel));
+                }
+            }
+            Judged::Excluded(reason) => {
+                if self.excluded.as_ref().is_none_or(|best| nearer(&reason, best)) {
+                    self.excluded = Some(reason);
+                }
+            }
+        }
+    }
+
+    fn into_offer(self) -> Offer {
+        match self.usable {
+            Some((_, wheel)) => Offer::Wheel(wheel),
+            None => Offer::Excluded(self.excluded.unwrap_or(Exclusion::NoFiles)),
+        }
+    }
+}
+
+/// A later kind is nearer; within a kind the lesser text wins, so that the order of files does not matter.
+fn nearer(reason: &Exclusion, best: &Exclusion) -> bool {
+    let (kind, best_kind) = (std::mem::discriminant(reason), std::mem::discriminant(best));
+    if kind == best_kind { reason < best } else { reason > best }
+}
+
+/// `Requires-Python` texts that were already compared with the target's interpreter.
+struct PythonFits<'a> {
+    target: &'a Target,
+    seen: BTreeMap<String, bool>,
+}
+
+impl PythonFits<'_> {
+    /// A text that cannot be read even leniently fits nothing: the file is skipped, as uv does.
+    fn fits(&mut self, text: &str) -> bool {
+        if let Some(known) = self.seen.get(text) {
+            return *known;
+        }
+        let parsed = LenientVersionSpecifiers::from_str(text).map(VersionSpecifiers::from);
+        let fits = parsed.is_ok_and(|wanted| wanted.contains(&self.target.python));
+        self.seen.insert(text.to_owned(), fits);
+        fits
+    }
+}
+
+fn judge(name: &PythonName, file: File, python: &mut PythonFits) -> Option<(DistributionVersion, Judged)> {
+    if !plain_file_name(&file.filename) {
+        return None;
+    }
+    let Ok(wheel) = WheelFilename::from_str(&file.filename) else {
+        let source = source_version(name, &file.filename)?;
+        return Some((source, Judged::Excluded(Exclusion::SourceOnly)));
+    };
+    if &wheel.name != name {
+        return None;
+    }
+    let version = wheel.version.clone();
+    let Some(tags) = python.target.priority(&wheel) else {
+        return Some((version, Judged::Excluded(Exclusion::Tags(shown_tags(&file.filename)))));
+    };
+    if let Some(text) = file.requires_python.as_deref().filter(|text| !python.fits(text)) {
+        let shown = text.trim().chars().take(80).collect();
+        return Some((version, Judged::Excluded(Exclusion::RequiresPython(shown))));
+    }
+    let rank = Rank {
+        good: file.yanked.is_none(),
+        tags,
+        build: wheel.build_tag().cloned(),
+        filename: std::cmp::Reverse(file.filename.clone()),
+    };
+    Some((version, Judged::Usable { rank, wheel: Box::new(Wheel::from(file)) }))
+}
+
+/// A name that is safe as one path component and in a line of text.
+fn plain_file_name(filename: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'\\');
+    !filename.is_empty() && filename.len() <= 255 && filename.bytes().all(plain)
+}
+
+fn source_version(name: &PythonName, filename: &str) -> Option<DistributionVersion> {
+    let extension = uv_distribution_filename::SourceDistExtension::from_path(filename).ok()?;
+    Some(SourceDistFilename::parse(filename, extension, name).ok()?.version)
+}
+
+fn shown_tags(filename: &str) -> String {
+    let stem = filename.strip_suffix(".whl").unwrap_or(filename);
+    let mut tags: Vec<&str> = stem.rsplit('-').take(3).collect();
+    tags.reverse();
+    tags.join("-").chars().take(80).collect()
+}
+
+/// What a request says about one project, beyond its versions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Admission {
+    /// The request names a pre-release of it.
+    pub(crate) prereleases: bool,
+    /// The request asks for exactly these versions, which may then be yanked.
+    pub(crate) exact: Vec<DistributionVersion>,
+}
+
+impl Admission {
+    /// The wheel of a release that may be chosen, or the reason why not, to follow a version in a sentence.
+    pub(crate) fn admit<'a>(
+        &self,
+        page: &Page,
+        release: &'a Release,
+        target: &Target,
+    ) -> Result<&'a Wheel, String> {
+        let wheel = match &release.offer {
+            Offer::Wheel(wheel) => wheel,
+            Offer::Excluded(reason) => return Err(reason.describe(target)),
+        };
+        let prerelease = release.version.any_prerelease();
+        if prerelease && !self.prereleases && page.has_final {
+            return Err("is a pre-release, which is taken only when the request names one".to_owned());
+        }
+        match &wheel.yanked {
+            Some(why) if !self.exact.contains(&release.version) => Err(match why.as_str() {
+                "" => "was withdrawn by its publisher".to_owned(),
+                why => format!("was withdrawn by its publisher ({why})"),
+            }),
+            _ => Ok(wheel),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cooper_core::Base;
+
+    use super::*;
+
+    fn file(filename: &str) -> File {
+        File {
+            filename: filename.to_owned(),
+            url: format!("https://x.test/{filename}").parse().unwrap(),
+            size: Some(1),
+            sha256: None,
+            metadata: super::super::page::SideMetadata::None,
+            requires_python: None,
+            yanked: None,
+        }
+    }
+
+    fn offers(files: Vec<File>) -> Vec<Release> {
+        releases(&"a".parse().unwrap(), files, &Target::new(Base::Trixie).unwrap())
+    }
+
+    fn chosen(files: Vec<File>) -> String {
+        match &offers(files)[0].offer {
+            Offer::Wheel(wheel) => wheel.filename.clone(),
+            Offer::Excluded(reason) => format!("{reason:?}"),
+        }
+    }
+
+    #[test]
+    fn the_nearest_tag_and_the_highest_build_win() {
+        let table: [(&[&str], &str); 5] = [
+            (
+                &["a-1-py3-none-any.whl", "a-1-cp313-cp313-manylinux_2_17_x86_64.whl"],
+                "a-1-cp313-cp313-manylinux_2_17_x86_64.whl",
+            ),
+            (&["a-1-1-py3-none-any.whl", "a-1-2-py3-none-any.whl"], "a-1-2-py3-none-any.whl"),
+            (
+                &["a-1-cp313-cp313-manylinux_2_28_x86_64.whl", "a-1-cp313-cp313-manylinux_2_17_x86_64.whl"],
+                "a-1-cp313-cp313-manylinux_2_28_x86_64.whl",
+            ),
+            (&["a-1.tar.gz"], "SourceOnly"),
+            (&["a-1.tar.gz", "a-1-cp312-cp312-win_amd64.whl"], "Tags(\"cp312-cp312-win_amd64\")"),
+        ];
+        for (names, best) in table {
+            let forwards: Vec<File> = names.iter().map(|name| file(name)).collect();
+            let backwards: Vec<File> = names.iter().rev().map(|name| file(name)).collect();
+            assert_eq!(chosen(forwards), best);
+            assert_eq!(chosen(backwards), best);
+        }
+    }
+
+    #[test]
+    fn requires_python_has_upper_bounds() {
+        for (wanted, fits) in [(">=3.8", true), (">=3.8,<3.13", false), ("<4", true), (">=3.9.*", true), ("?", false)] {
+            let files = vec![File { requires_python: Some(wanted.to_owned()), ..file("a-1-py3-none-any.whl") }];
+            assert_eq!(matches!(offers(files)[0].offer, Offer::Wheel(_)), fits, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn files_of_other_projects_and_strange_names_are_left_out() {
+        for name in ["b-1-py3-none-any.whl", "a/../b-1-py3-none-any.whl", "a-1-py3-none-any.whl\n", "a-x.whl", "readme"] {
+            assert!(offers(vec![file(name)]).is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn yanked_and_prereleases_need_to_be_asked_for() {
+        let target = Target::new(Base::Trixie).unwrap();
+        let mut files = vec![file("a-1-py3-none-any.whl"), file("a-2rc1-py3-none-any.whl"), file("a-3-py3-none-any.whl")];
+        files[2].yanked = Some("broken".to_owned());
+        let releases = offers(files);
+        let page = Page::for_tests(releases);
+        let admitted = |admission: &Admission| -> Vec<String> {
+            let good = page.releases.iter().filter(|one| admission.admit(&page, one, &target).is_ok());
+            good.map(|release| release.version.to_string()).collect()
+        };
+        assert_eq!(admitted(&Admission::default()), ["1"]);
+        assert_eq!(admitted(&Admission { prereleases: true, exact: vec![] }), ["2rc1", "1"]);
+        assert_eq!(admitted(&Admission { prereleases: false, exact: vec!["3".parse().unwrap()] }), ["3", "1"]);
+    }
+
+    #[test]
+    fn a_project_of_prereleases_only_may_be_used() {
+        let target = Target::new(Base::Trixie).unwrap();
+        let page = Page::for_tests(offers(vec![file("a-1b1-py3-none-any.whl"), file("a-1.dev2-py3-none-any.whl")]));
+        assert!(page.releases.iter().all(|one| Admission::default().admit(&page, one, &target).is_ok()));
+    }
+}
