@@ -1,1 +1,152 @@
 //! Debian indexes and their solution.
+//!
+//! ```text
+//! snapshots   three InRelease files: fetched or reused, signatures checked      openpgp, release, snapshot
+//! indexes     the packages that they list, in compact form                      unpack, index, archive
+//! universe    all versions of all packages by name; stanzas read when needed    stanza, relation, universe
+//! solution    the base alone, then the request on top of it                     provider, solve, explain
+//! ```
+//!
+//! The whole solution is kept under the digests of the three files, so that the same request costs next to
+//! nothing until one of them changes.
+
+mod archive;
+mod error;
+mod explain;
+mod memo;
+mod planned;
+mod snapshot;
+
+#[doc(hidden)]
+pub mod index;
+#[doc(hidden)]
+pub mod openpgp;
+mod provider;
+#[doc(hidden)]
+pub mod relation;
+#[doc(hidden)]
+pub mod release;
+mod solve;
+#[doc(hidden)]
+pub mod stanza;
+mod universe;
+#[doc(hidden)]
+pub mod unpack;
+
+pub use error::DebianError;
+pub use solve::{BASE_ROOTS, BOOKWORM_ROOTS};
+
+use cooper_core::plan::{PlannedDebian, Snapshot};
+use cooper_core::{Base, DebianRequirement};
+
+use crate::context::Context;
+use archive::Reuse;
+use planned::{KeptAddition, KeptPackage};
+use snapshot::SuiteSnapshot;
+use solve::Addition;
+use universe::Universe;
+
+const BASE: &str = "debian-base";
+const SOLUTION: &str = "debian-solution";
+
+/// The Debian side of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DebianSolution {
+    /// The base's packages, sorted by name.
+    pub base: Vec<PlannedDebian>,
+    /// What the request adds, sorted by name.
+    pub packages: Vec<PlannedDebian>,
+    /// The suites that were read, in the order of [`Base::suites`].
+    pub snapshots: Vec<Snapshot>,
+    /// What the user should know about the choice.
+    pub notes: Vec<String>,
+}
+
+/// Get the present state of a base's suites without reading their packages: fetched, or reused where they are
+/// fresh enough. Their digests tell whether a solution is still the same.
+pub fn snapshots(context: &Context, base: Base) -> Result<Vec<Snapshot>, DebianError> {
+    let snapshots = snapshot::snapshots(context, base)?;
+    Ok(snapshots.iter().map(SuiteSnapshot::evidence).collect())
+}
+
+/// Choose the Debian packages of an image: its base, and what a request adds to it.
+///
+/// # Errors
+/// When an index cannot be fetched or trusted, a package or version is unknown, or the wishes exclude each other.
+pub fn resolve(
+    context: &Context,
+    base: Base,
+    packages: &[DebianRequirement],
+) -> Result<DebianSolution, DebianError> {
+    let snapshots = snapshot::snapshots(context, base)?;
+    let attempt = Attempt {
+        context,
+        base,
+        snapshots: &snapshots,
+    };
+    let (base_packages, addition) = match attempt.solve(packages, Reuse::Kept) {
+        // Found while it was read: what is kept is damaged. Make it anew, once.
+        Err(DebianError::Damaged { suite, source }) => {
+            tracing::warn!(%suite, ?source, "the kept packages are damaged and are made anew");
+            attempt.solve(packages, Reuse::Nothing)?
+        }
+        solved => solved?,
+    };
+    Ok(DebianSolution {
+        base: base_packages,
+        packages: addition.packages,
+        snapshots: snapshots.iter().map(SuiteSnapshot::evidence).collect(),
+        notes: addition.notes,
+    })
+}
+
+struct Attempt<'a> {
+    context: &'a Context<'a>,
+    base: Base,
+    snapshots: &'a [SuiteSnapshot],
+}
+
+impl Attempt<'_> {
+    fn solve(
+        &self,
+        requests: &[DebianRequirement],
+        reuse: Reuse,
+    ) -> Result<(Vec<PlannedDebian>, Addition), DebianError> {
+        let store = self.context.store;
+        let base_key = self.key(&[]);
+        let key = self.key(requests);
+        let base =
+            memo::recall::<Vec<KeptPackage>>(store, BASE, &base_key).map(|(kept, _)| planned::restore(kept));
+        let addition = memo::recall::<KeptAddition>(store, SOLUTION, &key).map(|(kept, _)| kept.restore());
+        if let (Some(base), Some(addition)) = (&base, addition) {
+            return Ok((base.clone(), addition));
+        }
+        let universe = Universe::new(archive::open(self.context, self.snapshots, reuse)?);
+        let base = match base {
+            Some(base) => base,
+            None => {
+                let base = solve::solve_base(&universe, self.base)?;
+                memo::keep(store, BASE, &base_key, &planned::kept(&base));
+                base
+            }
+        };
+        let addition = solve::solve_request(&universe, self.base, &base, requests)?;
+        memo::keep(store, SOLUTION, &key, &KeptAddition::of(&addition));
+        Ok((base, addition))
+    }
+
+    /// What a solution depends on, apart from this code.
+    fn key(&self, requests: &[DebianRequirement]) -> String {
+        let mut wishes: Vec<String> = requests.iter().map(ToString::to_string).collect();
+        wishes.sort();
+        wishes.dedup();
+        let digests = self
+            .snapshots
+            .iter()
+            .map(|snapshot| snapshot.signed.digest.to_string());
+        let parts = std::iter::once(self.base.to_string())
+            .chain(digests)
+            .chain(wishes);
+        parts.collect::<Vec<_>>().join(" ")
+    }
+}

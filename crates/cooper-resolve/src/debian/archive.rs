@@ -1,0 +1,160 @@
+//! A suite's packages: fetched as the signed release file lists them, kept in compact form.
+//!
+//! The compact form is kept under the digest of the uncompressed list, so that a new release file that lists
+//! the same packages costs nothing.
+
+use std::fs::File;
+
+use cooper_core::base::Suite;
+use cooper_core::progress::Stage;
+use cooper_store::FetchBlob;
+use url::Url;
+
+use super::error::DebianError;
+use super::index::{PackageIndex, build};
+use super::release::{Form, ListedFile, PACKAGES, Release};
+use super::snapshot::{SuiteSnapshot, below};
+use super::unpack::{UnpackError, check, unpack};
+use crate::context::Context;
+
+const KIND: &str = "debian-packages";
+/// The largest compressed list that is accepted; Debian 13's has 13 MB.
+const COMPRESSED_BYTES_MAX: u64 = 256 << 20;
+/// Counts up when the compact form changes.
+const FORMAT: u32 = 1;
+
+/// Whether what is kept may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reuse {
+    /// As long as it is whole.
+    Kept,
+    /// No: a stanza in it was found damaged.
+    Nothing,
+}
+
+/// Open the package lists of all suites, making those that are missing, several at the same time.
+pub(super) fn open(
+    context: &Context,
+    snapshots: &[SuiteSnapshot],
+    reuse: Reuse,
+) -> Result<Vec<(Suite, PackageIndex)>, DebianError> {
+    let kept: Vec<Option<PackageIndex>> = snapshots
+        .iter()
+        .map(|snapshot| recall(context, snapshot).filter(|_| reuse == Reuse::Kept))
+        .collect();
+    std::thread::scope(|scope| {
+        let indexes: Vec<_> = snapshots
+            .iter()
+            .zip(kept)
+            .map(|(snapshot, kept)| match kept {
+                Some(index) => Ok((snapshot.suite, index)),
+                None => Err(scope.spawn(move || make(context, snapshot))),
+            })
+            .collect();
+        let finish = |index| match index {
+            Ok(index) => Ok(index),
+            // A panic in a thread is a panic of this operation.
+            Err(thread) => {
+                std::thread::ScopedJoinHandle::join(thread).unwrap_or_else(|it| std::panic::resume_unwind(it))
+            }
+        };
+        indexes.into_iter().map(finish).collect()
+    })
+}
+
+fn key(snapshot: &SuiteSnapshot) -> String {
+    format!("{FORMAT} {}", snapshot.signed.release.index.sha256)
+}
+
+fn recall(context: &Context, snapshot: &SuiteSnapshot) -> Option<PackageIndex> {
+    let file = File::open(context.store.cache_path(KIND, &key(snapshot))).ok()?;
+    match PackageIndex::open(file) {
+        Ok(index) => Some(index),
+        Err(error) => {
+            tracing::warn!(suite = %snapshot.suite, ?error, "the kept packages are damaged and are made anew");
+            None
+        }
+    }
+}
+
+/// Fetch, unpack, check, build and keep.
+fn make(context: &Context, snapshot: &SuiteSnapshot) -> Result<(Suite, PackageIndex), DebianError> {
+    let (suite, release) = (snapshot.suite, &snapshot.signed.release);
+    let unpack_error = |source| DebianError::Unpack { suite, source };
+    let text = text(context, snapshot, release)?;
+    let (checked, built) = std::thread::scope(|scope| {
+        let checked = scope.spawn(|| check(&text, release.index));
+        let built = build(&text);
+        (checked.join(), built)
+    });
+    checked
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        .map_err(unpack_error)?;
+    let compact = built.map_err(|source| DebianError::Index { suite, source })?;
+    if let Err(error) = context.store.cache_put(KIND, &key(snapshot), &compact) {
+        tracing::debug!(%suite, ?error, "cannot keep the packages in the cache");
+    }
+    let index = PackageIndex::from_bytes(compact).map_err(|source| DebianError::Damaged { suite, source })?;
+    Ok((suite, index))
+}
+
+/// The uncompressed list, its digest not checked yet.
+fn text(context: &Context, snapshot: &SuiteSnapshot, release: &Release) -> Result<Vec<u8>, DebianError> {
+    let suite = snapshot.suite;
+    let unpack_error = |source| DebianError::Unpack { suite, source };
+    if release.index.size == 0 {
+        return Ok(Vec::new());
+    }
+    let Some((form, file)) = release.forms.first().copied() else {
+        return Err(DebianError::Release {
+            suite,
+            url: Box::new(snapshot.signed.url.clone()),
+            source: super::release::ParseReleaseError::NoIndex,
+        });
+    };
+    if file.size > COMPRESSED_BYTES_MAX {
+        return Err(unpack_error(UnpackError::TooLarge { size: file.size }));
+    }
+    let urls = addresses(context, suite, release, form, file);
+    let url = urls.first().cloned().ok_or(DebianError::NoMirror { suite })?;
+    context
+        .progress
+        .detail(Stage::Resolve, format!("packages of {suite}"));
+    let request = FetchBlob {
+        urls,
+        digest: file.sha256,
+        size: file.size,
+        label: format!("packages of {suite}"),
+    };
+    let fetch_error = |source| DebianError::Fetch {
+        suite,
+        url: Box::new(url),
+        kept: None,
+        source: Box::new(source),
+    };
+    let blob = context
+        .intake
+        .fetch_blob(context.store, &request, &|_| {})
+        .map_err(fetch_error)?;
+    let bytes = context.store.read_blob(&blob, file.size).map_err(|error| {
+        unpack_error(UnpackError::Compression {
+            reason: error.to_string(),
+        })
+    })?;
+    unpack(&bytes, form, release.index).map_err(unpack_error)
+}
+
+/// Where a form of the list may be: under its digest at every mirror, then under its name.
+fn addresses(context: &Context, suite: Suite, release: &Release, form: Form, file: ListedFile) -> Vec<Url> {
+    let mirrors = context.sources.mirrors(suite.kind);
+    let folder = PACKAGES.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let by_hash = format!("dists/{suite}/{folder}/by-hash/SHA256/{}", file.sha256.hex());
+    let by_name = format!("dists/{suite}/{PACKAGES}{}", form.suffix());
+    let by_hash = mirrors
+        .iter()
+        .filter(|_| release.by_hash)
+        .map(|mirror| below(mirror, &by_hash));
+    by_hash
+        .chain(mirrors.iter().map(|mirror| below(mirror, &by_name)))
+        .collect()
+}

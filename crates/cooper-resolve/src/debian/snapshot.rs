@@ -1,0 +1,279 @@
+//! The three suites of a base: their `InRelease` files, fetched or reused, checked and recorded.
+//!
+//! A file that no trusted key has signed is an error here, and nothing of it is read. An expired one, or one
+//! older than the newest seen, is recorded as that in its [`Snapshot`], and `cooper-gate` refuses it.
+
+use cooper_core::base::{Base, Suite};
+use cooper_core::plan::Snapshot;
+use cooper_core::progress::Stage;
+use cooper_core::{BlobDigest, Digest, Timestamp};
+use cooper_store::FetchBytes;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::error::DebianError;
+use super::memo::{keep, recall};
+use super::openpgp::{GoodSignature, Keyring, verify};
+use super::release::{self, Release};
+use crate::context::Context;
+
+/// The longest `InRelease` that is accepted; Debian 13's has 140 kB.
+const INRELEASE_BYTES_MAX: u64 = 4 << 20;
+const INRELEASE: &str = "debian-inrelease";
+const NEWEST: &str = "debian-newest";
+
+/// A suite's index at one time: signed, read, perhaps expired or rolled back.
+#[derive(Debug, Clone)]
+pub(super) struct SuiteSnapshot {
+    /// Which suite.
+    pub(super) suite: Suite,
+    /// What the signed file says.
+    pub(super) signed: SignedRelease,
+    /// The newest `Date` that this store has seen for this suite at these mirrors.
+    pub(super) newest_seen: Timestamp,
+}
+
+/// A checked `InRelease`, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SignedRelease {
+    /// The digest of the file.
+    pub(super) digest: BlobDigest,
+    /// The digest of the keys that it was checked with.
+    keys: Digest,
+    /// Where it came from.
+    pub(super) url: Url,
+    /// The good signatures.
+    signatures: Vec<GoodSignature>,
+    /// Its content.
+    pub(super) release: Release,
+}
+
+impl SuiteSnapshot {
+    /// As evidence for a plan.
+    pub(super) fn evidence(&self) -> Snapshot {
+        Snapshot::Debian {
+            suite: self.suite,
+            digest: self.signed.digest,
+            date: self.signed.release.date,
+            valid_until: self.signed.release.valid_until,
+            signed_by: self
+                .signed
+                .signatures
+                .iter()
+                .map(|good| good.certificate.clone())
+                .collect(),
+            newest_seen: self.newest_seen,
+        }
+    }
+}
+
+/// Get the snapshots of a base's suites, in the order of [`Base::suites`].
+pub(super) fn snapshots(context: &Context, base: Base) -> Result<Vec<SuiteSnapshot>, DebianError> {
+    let keys = digest_of_keys(&context.sources.debian_keys);
+    let mut found: Vec<(Suite, Option<SignedRelease>)> = Vec::new();
+    for suite in base.suites() {
+        if context.sources.mirrors(suite.kind).is_empty() {
+            return Err(DebianError::NoMirror { suite });
+        }
+        let kept = recall_release(context, suite, keys).filter(|kept| is_fresh(context, kept));
+        if kept.is_none() && context.freshness.offline {
+            return Err(DebianError::Offline { suite });
+        }
+        found.push((suite, kept.map(|kept| kept.0)));
+    }
+    if found.iter().any(|(_, kept)| kept.is_none()) {
+        fetch_missing(context, keys, &mut found)?;
+    }
+    let recorded = found
+        .into_iter()
+        .filter_map(|(suite, signed)| Some((suite, signed?)));
+    recorded
+        .map(|(suite, signed)| record_newest(context, suite, signed))
+        .collect()
+}
+
+/// Fetch what is not there, all at the same time.
+fn fetch_missing(
+    context: &Context,
+    keys: Digest,
+    found: &mut [(Suite, Option<SignedRelease>)],
+) -> Result<(), DebianError> {
+    let keyring = Keyring::parse(&context.sources.debian_keys);
+    if keyring.is_empty() {
+        return Err(DebianError::NoKeys);
+    }
+    let (keyring, results) = (&keyring, &mut Vec::new());
+    std::thread::scope(|scope| {
+        let missing = found.iter().enumerate().filter(|(_, (_, kept))| kept.is_none());
+        let fetches: Vec<_> = missing
+            .map(|(position, (suite, _))| {
+                let suite = *suite;
+                (
+                    position,
+                    scope.spawn(move || fetch(context, suite, keyring, keys)),
+                )
+            })
+            .collect();
+        for (position, fetch) in fetches {
+            results.push((position, fetch.join()));
+        }
+    });
+    for (position, result) in results.drain(..) {
+        // A panic in a thread is a panic of this operation.
+        let signed = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        found[position].1 = Some(signed?);
+    }
+    Ok(())
+}
+
+/// Fetch one suite's file from the first mirror that has a good one.
+fn fetch(
+    context: &Context,
+    suite: Suite,
+    keyring: &Keyring,
+    keys: Digest,
+) -> Result<SignedRelease, DebianError> {
+    context
+        .progress
+        .detail(Stage::Resolve, format!("index of {suite}"));
+    let mut failure = DebianError::NoMirror { suite };
+    for mirror in context.sources.mirrors(suite.kind) {
+        let url = below(mirror, &format!("dists/{suite}/InRelease"));
+        match fetch_from(context, suite, url, keyring, keys) {
+            Ok(signed) => {
+                keep(context.store, INRELEASE, &release_key(context, suite), &signed);
+                return Ok(signed);
+            }
+            // A wrong signature says more than a mirror that is down.
+            Err(error @ DebianError::Fetch { .. }) if matches!(failure, DebianError::Signature { .. }) => {
+                tracing::debug!(%suite, ?error, "mirror failed");
+            }
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+fn fetch_from(
+    context: &Context,
+    suite: Suite,
+    url: Url,
+    keyring: &Keyring,
+    keys: Digest,
+) -> Result<SignedRelease, DebianError> {
+    let request = FetchBytes {
+        urls: vec![url.clone()],
+        bytes_max: INRELEASE_BYTES_MAX,
+        accept: None,
+        label: format!("index of {suite}"),
+    };
+    let fetched = context
+        .intake
+        .fetch_bytes(&request)
+        .map_err(|source| DebianError::Fetch {
+            suite,
+            url: Box::new(url.clone()),
+            kept: recall::<SignedRelease>(context.store, INRELEASE, &release_key(context, suite))
+                .map(|kept| kept.1),
+            source: Box::new(source),
+        })?;
+    let signed =
+        verify(&fetched.bytes, keyring, context.clock.now()).map_err(|source| DebianError::Signature {
+            suite,
+            url: Box::new(url.clone()),
+            source,
+        })?;
+    let release = release::parse(&signed.text, suite).map_err(|source| DebianError::Release {
+        suite,
+        url: Box::new(url.clone()),
+        source,
+    })?;
+    let digest = context.store.put_blob(&fetched.bytes);
+    let digest = digest.map_err(|source| DebianError::Store {
+        suite,
+        source: Box::new(source),
+    })?;
+    Ok(SignedRelease {
+        digest,
+        keys,
+        url,
+        signatures: signed.signatures,
+        release,
+    })
+}
+
+/// What is kept of a suite, if it was checked with the keys that are trusted now and the signatures still hold.
+fn recall_release(context: &Context, suite: Suite, keys: Digest) -> Option<(SignedRelease, Timestamp)> {
+    let (mut kept, stored_at): (SignedRelease, _) =
+        recall(context.store, INRELEASE, &release_key(context, suite))?;
+    let now = context.clock.now();
+    kept.signatures
+        .retain(|good| good.until.is_none_or(|until| until > now));
+    (kept.keys == keys && !kept.signatures.is_empty()).then_some((kept, stored_at))
+}
+
+fn is_fresh(context: &Context, (kept, stored_at): &(SignedRelease, Timestamp)) -> bool {
+    let (freshness, now) = (context.freshness, context.clock.now());
+    if freshness.offline {
+        return true;
+    }
+    let age = now.duration_since(*stored_at);
+    let young = std::time::Duration::try_from(age).is_ok_and(|age| age <= freshness.max_age);
+    let valid = kept.release.valid_until.is_none_or(|until| until > now);
+    young && valid && !freshness.refresh
+}
+
+/// Note the newest date that was ever seen.
+fn record_newest(
+    context: &Context,
+    suite: Suite,
+    signed: SignedRelease,
+) -> Result<SuiteSnapshot, DebianError> {
+    let (key, date) = (release_key(context, suite), signed.release.date);
+    let before = recall::<Timestamp>(context.store, NEWEST, &key).map(|(newest, _)| newest);
+    if before.is_none_or(|before| before < date) {
+        keep(context.store, NEWEST, &key, &date);
+    }
+    let newest_seen = before.map_or(date, |before| before.max(date));
+    Ok(SuiteSnapshot {
+        suite,
+        signed,
+        newest_seen,
+    })
+}
+
+/// A suite at certain mirrors.
+fn release_key(context: &Context, suite: Suite) -> String {
+    let mirrors = context.sources.mirrors(suite.kind).iter().map(Url::as_str);
+    std::iter::once(suite.to_string().as_str())
+        .chain(mirrors)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn digest_of_keys(files: &[Vec<u8>]) -> Digest {
+    let digests: Vec<String> = files.iter().map(|file| Digest::of(file).hex()).collect();
+    Digest::of(digests.join(" ").as_bytes())
+}
+
+/// The address of a path below a mirror's root.
+pub(super) fn below(mirror: &Url, path: &str) -> Url {
+    let mut url = mirror.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path.split('/'));
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_go_below_a_mirror_with_or_without_a_slash() {
+        for root in ["http://mirror.test/debian", "http://mirror.test/debian/"] {
+            let url = below(&root.parse().unwrap(), "pool/g++_4%3a1~b+1.deb");
+            assert_eq!(url.as_str(), "http://mirror.test/debian/pool/g++_4%253a1~b+1.deb");
+        }
+    }
+}
