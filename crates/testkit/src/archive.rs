@@ -2,7 +2,7 @@
 
 mod release;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cooper_core::base::{Base, Suite, SuiteKind};
 use jiff::Timestamp;
@@ -19,8 +19,8 @@ pub enum Signing {
     By(SigningKey),
     /// This key, with a signature that expires so many seconds after the suite's date.
     Expiring(SigningKey, u32),
-    /// This key, over a SHA-1 digest.
-    Weak(SigningKey),
+    /// The key [`SigningKey::rsa`], over a SHA-1 digest.
+    Weak,
     /// Nobody: `InRelease` is the bare text.
     Nobody,
     /// Nobody, and there is no `InRelease`.
@@ -34,12 +34,22 @@ pub(crate) struct MadeSuite {
     date: Timestamp,
     valid_until: Option<Timestamp>,
     signing: Signing,
-    tampered: bool,
-    release_without_sha256: bool,
-    packages_wrong: bool,
-    by_hash: bool,
+    flaws: BTreeSet<Flaw>,
     compressions: Vec<Compression>,
     stanza_changes: Vec<StanzaChange>,
+}
+
+/// What can be wrong with a suite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Flaw {
+    /// The text of its `InRelease` was changed after it was signed.
+    Tampered,
+    /// Its `InRelease` lists only MD5 digests.
+    ReleaseWithoutSha256,
+    /// Its `Packages` files are others than its `InRelease` lists, of the same length.
+    PackagesWrong,
+    /// It neither announces nor serves by-hash paths.
+    WithoutByHash,
 }
 
 #[derive(Clone)]
@@ -153,31 +163,10 @@ impl DebianArchive {
         self
     }
 
-    /// Change the text of one suite's `InRelease` after it is signed.
+    /// Make one suite wrong in one more way.
     #[must_use]
-    pub fn tampered_in(mut self, kind: SuiteKind) -> Self {
-        self.suite(kind).tampered = true;
-        self
-    }
-
-    /// List only MD5 digests in one suite's `InRelease`.
-    #[must_use]
-    pub fn release_without_sha256_in(mut self, kind: SuiteKind) -> Self {
-        self.suite(kind).release_without_sha256 = true;
-        self
-    }
-
-    /// Serve other `Packages` files in one suite than its `InRelease` lists, of the same length.
-    #[must_use]
-    pub fn packages_wrong_in(mut self, kind: SuiteKind) -> Self {
-        self.suite(kind).packages_wrong = true;
-        self
-    }
-
-    /// Neither serve nor announce by-hash paths in one suite.
-    #[must_use]
-    pub fn without_by_hash_in(mut self, kind: SuiteKind) -> Self {
-        self.suite(kind).by_hash = false;
+    pub fn flaw_in(mut self, kind: SuiteKind, flaw: Flaw) -> Self {
+        self.suite(kind).flaws.insert(flaw);
         self
     }
 
@@ -204,13 +193,11 @@ impl DebianArchive {
     }
 
     /// The certificate of the key that signs unless said, binary.
-    #[expect(clippy::unused_self, reason = "what one asks an archive for")]
     pub fn certificate(&self) -> Vec<u8> {
         SigningKey::archive().certificate()
     }
 
     /// The certificate of the key that signs unless said, armoured.
-    #[expect(clippy::unused_self, reason = "what one asks an archive for")]
     pub fn certificate_armoured(&self) -> String {
         SigningKey::archive().certificate_armoured()
     }
@@ -276,10 +263,7 @@ impl MadeSuite {
             date: DATE.parse().expect("a constant date"),
             valid_until: None,
             signing: Signing::By(SigningKey::archive()),
-            tampered: false,
-            release_without_sha256: false,
-            packages_wrong: false,
-            by_hash: true,
+            flaws: BTreeSet::new(),
             compressions,
             stanza_changes: Vec::new(),
         }
@@ -314,11 +298,11 @@ impl MadeSuite {
 
     fn serve_index(&self, dists: &str, path: &str, mut bytes: Vec<u8>, routes: &mut Routes) {
         let digest = cooper_core::Digest::of(&bytes).hex();
-        if self.packages_wrong {
+        if self.flaws.contains(&Flaw::PackagesWrong) {
             let middle = bytes.len() / 2;
             bytes.iter_mut().skip(middle).take(1).for_each(|byte| *byte ^= 1);
         }
-        if self.by_hash {
+        if !self.flaws.contains(&Flaw::WithoutByHash) {
             let by_hash = format!("{dists}/main/binary-amd64/by-hash/SHA256/{digest}");
             routes.insert(&by_hash, Route::bytes(bytes.clone()));
         }
@@ -326,11 +310,11 @@ impl MadeSuite {
     }
 
     fn serve_release(&self, dists: &str, text: &str, routes: &mut Routes) {
-        routes.insert(&format!("{dists}/Release"), Route::bytes(text.as_bytes()));
+        routes.insert(&format!("{dists}/Release"), Route::bytes(text));
         let Some(mut signed) = release::signed(text, self) else {
             return;
         };
-        if self.tampered {
+        if self.flaws.contains(&Flaw::Tampered) {
             signed = signed.replacen("Origin: Debian", "Origin: Nobody", 1);
         }
         routes.insert(&format!("{dists}/InRelease"), Route::bytes(signed.into_bytes()));

@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use pgp::composed::{
-    ArmorOptions, CleartextSignedMessage, SignedKeyDetails, SignedSecretKey, SignedSecretSubKey,
+    ArmorOptions, CleartextSignedMessage, Deserializable as _, SignedKeyDetails, SignedSecretKey,
+    SignedSecretSubKey,
 };
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::crypto::public_key::PublicKeyAlgorithm;
@@ -16,7 +17,7 @@ use pgp::packet::{
 };
 use pgp::ser::Serialize as _;
 use pgp::types::{
-    KeyDetails, KeyVersion, Password, PlainSecretParams, PublicParams, SecretParams,
+    KeyDetails, KeyVersion, PacketHeaderVersion, Password, PlainSecretParams, PublicParams, SecretParams,
     SigningKey as PgpSigningKey, Tag,
 };
 
@@ -34,7 +35,7 @@ pub struct SignatureOptions {
     pub made_at: Timestamp,
     /// The signature says that it is good for so many seconds.
     pub expires_after: Option<u32>,
-    /// Sign a SHA-1 digest, which nobody may accept.
+    /// Sign a SHA-1 digest, which nobody may accept; only [`SigningKey::rsa`] can.
     pub weak: bool,
 }
 
@@ -49,6 +50,12 @@ impl SigningKey {
     pub fn stranger() -> Self {
         static KEY: OnceLock<SigningKey> = OnceLock::new();
         KEY.get_or_init(|| Self::from_seed(2, None)).clone()
+    }
+
+    /// An RSA key of 2048 bits with a signing subkey, made once with `GnuPG`; the only one that can sign SHA-1.
+    pub fn rsa() -> Self {
+        let key = SignedSecretKey::from_bytes(&include_bytes!("key/made-rsa.gpg")[..]);
+        Self(Arc::new(key.expect("a key in the file")))
     }
 
     /// A key made from a seed; with `expires_after`, the key and its subkey expire so many seconds after
@@ -171,7 +178,7 @@ fn certify(
     expires_after: Option<u32>,
 ) -> pgp::errors::Result<SignedKeyDetails> {
     let user = UserId::from_str(
-        Default::default(),
+        PacketHeaderVersion::default(),
         format!("Made Archive {seed} <archive@testkit.invalid>"),
     )?;
     let mut flags = KeyFlags::default();

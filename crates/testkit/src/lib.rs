@@ -10,7 +10,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::missing_panics_doc,
     reason = "a test kit fails as tests do"
 )]
@@ -30,7 +29,7 @@ pub mod tar;
 pub mod wheel;
 pub mod zip;
 
-pub use archive::{DebianArchive, Signing};
+pub use archive::{DebianArchive, Flaw, Signing};
 pub use compress::Compression;
 pub use context::TestContext;
 pub use deb::DebPackage;

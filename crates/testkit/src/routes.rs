@@ -18,9 +18,9 @@ pub struct Route {
 
 impl Route {
     /// Bytes of no particular type; ranges are served.
-    pub fn bytes(body: impl Into<Arc<[u8]>>) -> Self {
+    pub fn bytes(body: impl Into<Vec<u8>>) -> Self {
         Self {
-            body: body.into(),
+            body: body.into().into(),
             content_type: "application/octet-stream".to_owned(),
             ranges: true,
             redirect: None,

@@ -6,8 +6,8 @@ use cooper_core::Digest;
 use cooper_core::base::{Base, Suite, SuiteKind};
 use jiff::Timestamp;
 
-use super::{MadeSuite, Signing};
-use crate::key::SignatureOptions;
+use super::{Flaw, MadeSuite, Signing};
+use crate::key::{SignatureOptions, SigningKey};
 
 /// One index file that a `Release` lists.
 pub(super) struct Listed {
@@ -50,18 +50,15 @@ pub(super) fn text(suite: Suite, made: &MadeSuite, listed: &[Listed]) -> String 
     if let Some(time) = made.valid_until {
         let _ = writeln!(text, "Valid-Until: {}", date(time));
     }
-    if made.by_hash {
+    if !made.flaws.contains(&Flaw::WithoutByHash) {
         text.push_str("Acquire-By-Hash: yes\n");
     }
     text.push_str("No-Support-for-Architecture-all: Packages\nArchitectures: all amd64\nComponents: main\n");
     text.push_str("Description: made for tests\n");
-    text.push_str(if made.release_without_sha256 {
-        "MD5Sum:\n"
-    } else {
-        "SHA256:\n"
-    });
+    let without_sha256 = made.flaws.contains(&Flaw::ReleaseWithoutSha256);
+    text.push_str(if without_sha256 { "MD5Sum:\n" } else { "SHA256:\n" });
     for file in listed {
-        let digest = if made.release_without_sha256 {
+        let digest = if without_sha256 {
             &file.sha256[..32]
         } else {
             &file.sha256
@@ -87,7 +84,7 @@ pub(super) fn signed(text: &str, made: &MadeSuite) -> Option<String> {
                 ..options
             },
         )),
-        Signing::Weak(key) => Some(key.sign_cleartext(
+        Signing::Weak => Some(SigningKey::rsa().sign_cleartext(
             text,
             &SignatureOptions {
                 weak: true,

@@ -217,7 +217,7 @@ fn send_badly(mut stream: &TcpStream, shared: &Shared, reply: &Reply, fault: &Fa
         Fault::HangAfter(count) => {
             stream.write_all(reply.head(length).as_bytes())?;
             stream.write_all(first(*count))?;
-            pause(shared, Duration::from_secs(600));
+            pause(shared, Duration::from_mins(10));
         }
         Fault::ClaimLength(claimed) => {
             stream.write_all(reply.head(Some(*claimed)).as_bytes())?;
