@@ -87,12 +87,23 @@ pub struct Metadata {
 impl Metadata {
     /// What root owns.
     pub const fn of_root(mode: u32, mtime: i64) -> Self {
-        Self { mode, uid: 0, gid: 0, mtime }
+        Self {
+            mode,
+            uid: 0,
+            gid: 0,
+            mtime,
+        }
     }
 
     fn timestamps(&self) -> Timestamps {
-        let time = Timespec { tv_sec: self.mtime, tv_nsec: 0 };
-        Timestamps { last_access: time, last_modification: time }
+        let time = Timespec {
+            tv_sec: self.mtime,
+            tv_nsec: 0,
+        };
+        Timestamps {
+            last_access: time,
+            last_modification: time,
+        }
     }
 }
 
@@ -165,7 +176,11 @@ pub struct Rootfs {
 impl Rootfs {
     /// Write below the directory `root`.
     pub fn new(root: OwnedFd, links: Links) -> Self {
-        Self { root, links, ledger: Mutex::default() }
+        Self {
+            root,
+            links,
+            ledger: Mutex::default(),
+        }
     }
 
     /// Write below the directory at `path`, which must not be a link.
@@ -191,14 +206,26 @@ impl Rootfs {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match self.open_below(path.as_str(), flags) {
             Ok(descriptor) => File::from(descriptor),
-            Err(RootfsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(RootfsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
-        let failed = |source| RootfsError::Io { operation: "read", path: path.to_string(), source };
+        let failed = |source| RootfsError::Io {
+            operation: "read",
+            path: path.to_string(),
+            source,
+        };
         let mut bytes = Vec::new();
-        let read = file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+        let read = file
+            .take(bytes_max.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
         if read as u64 > bytes_max {
-            return Err(RootfsError::TooLarge { path: path.to_string(), bytes_max });
+            return Err(RootfsError::TooLarge {
+                path: path.to_string(),
+                bytes_max,
+            });
         }
         Ok(Some(bytes))
     }
@@ -227,7 +254,8 @@ impl Rootfs {
             Err(RootfsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        set_metadata(descriptor.as_fd(), metadata).map_err(|errno| io_error("set the metadata of", path.as_str(), errno))
+        set_metadata(descriptor.as_fd(), metadata)
+            .map_err(|errno| io_error("set the metadata of", path.as_str(), errno))
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -249,8 +277,16 @@ impl Rootfs {
             match rustix::fs::openat2(&self.root, target, flags, Mode::empty(), self.resolve_flags()) {
                 Ok(descriptor) => return Ok(descriptor),
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(Errno::LOOP | Errno::XDEV) => return Err(RootfsError::ThroughLink { path: path.to_owned() }),
-                Err(Errno::NOTDIR) => return Err(RootfsError::NotADirectory { path: path.to_owned() }),
+                Err(Errno::LOOP | Errno::XDEV) => {
+                    return Err(RootfsError::ThroughLink {
+                        path: path.to_owned(),
+                    });
+                }
+                Err(Errno::NOTDIR) => {
+                    return Err(RootfsError::NotADirectory {
+                        path: path.to_owned(),
+                    });
+                }
                 Err(errno) => return Err(io_error("open", path, errno)),
             }
         }
@@ -271,10 +307,20 @@ fn set_metadata(descriptor: BorrowedFd<'_>, metadata: &Metadata) -> Result<(), E
 fn set_link_metadata(directory: BorrowedFd<'_>, name: &str, metadata: &Metadata) -> Result<(), Errno> {
     let owner = rustix::fs::Uid::from_raw(metadata.uid);
     let group = rustix::fs::Gid::from_raw(metadata.gid);
-    rustix::fs::chownat(directory, name, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::chownat(
+        directory,
+        name,
+        Some(owner),
+        Some(group),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?;
     rustix::fs::utimensat(directory, name, &metadata.timestamps(), AtFlags::SYMLINK_NOFOLLOW)
 }
 
 fn io_error(operation: &'static str, path: &str, errno: Errno) -> RootfsError {
-    RootfsError::Io { operation, path: path.to_owned(), source: errno.into() }
+    RootfsError::Io {
+        operation,
+        path: path.to_owned(),
+        source: errno.into(),
+    }
 }

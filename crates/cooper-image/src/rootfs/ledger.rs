@@ -25,6 +25,8 @@ pub struct Place {
 pub struct Claim {
     /// The package or distribution.
     pub owner: Arc<str>,
+    /// The claimant's place in the order of archives: where two are equal, the lower rank counts.
+    pub rank: u32,
     /// The SHA-256 of the content, where the claimant knows it beforehand.
     pub content: Option<[u8; 32]>,
 }

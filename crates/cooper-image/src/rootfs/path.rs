@@ -52,7 +52,10 @@ impl TreePath {
     /// # Errors
     /// With the first fault found.
     pub fn parse(bytes: &[u8], bytes_max: usize) -> Result<Self, ParseTreePathError> {
-        let wrong = |fault| ParseTreePathError { text: printable(bytes), fault };
+        let wrong = |fault| ParseTreePathError {
+            text: printable(bytes),
+            fault,
+        };
         if bytes.len() > bytes_max {
             return Err(wrong(PathFault::TooLong));
         }
@@ -152,8 +155,18 @@ mod tests {
 
     #[test]
     fn plain_paths_are_kept() {
-        for (text, kept) in [("./", ""), (".", ""), ("./usr/bin/", "usr/bin"), ("usr/a b", "usr/a b"), ("./x", "x")] {
-            assert_eq!(TreePath::parse(text.as_bytes(), 100).unwrap().as_str(), kept, "{text}");
+        for (text, kept) in [
+            ("./", ""),
+            (".", ""),
+            ("./usr/bin/", "usr/bin"),
+            ("usr/a b", "usr/a b"),
+            ("./x", "x"),
+        ] {
+            assert_eq!(
+                TreePath::parse(text.as_bytes(), 100).unwrap().as_str(),
+                kept,
+                "{text}"
+            );
         }
         assert_eq!(TreePath::parse(b"./a/b", 100).unwrap().split(), Some(("a", "b")));
         assert_eq!(TreePath::parse(b"./a", 100).unwrap().split(), Some(("", "a")));
@@ -180,8 +193,16 @@ mod tests {
             (long.as_bytes(), PathFault::TooLong),
         ];
         for (bytes, fault) in faults {
-            assert_eq!(TreePath::parse(bytes, 1000).unwrap_err().fault, fault, "{}", printable(bytes));
+            assert_eq!(
+                TreePath::parse(bytes, 1000).unwrap_err().fault,
+                fault,
+                "{}",
+                printable(bytes)
+            );
         }
-        assert_eq!(TreePath::parse(b"abcdef", 5).unwrap_err().fault, PathFault::TooLong);
+        assert_eq!(
+            TreePath::parse(b"abcdef", 5).unwrap_err().fault,
+            PathFault::TooLong
+        );
     }
 }

@@ -43,7 +43,10 @@ pub struct NewFile {
 
 impl<'a> TreeWriter<'a> {
     pub(super) fn new(rootfs: &'a Rootfs) -> Self {
-        Self { rootfs, open: BTreeMap::new() }
+        Self {
+            rootfs,
+            open: BTreeMap::new(),
+        }
     }
 
     /// The tree that it writes to.
@@ -66,7 +69,10 @@ impl<'a> TreeWriter<'a> {
     /// The place that a path leads to; its parents are made where they are missing.
     pub fn place(&mut self, path: &TreePath) -> Result<Place, RootfsError> {
         let (directory, name) = self.parent_of(path)?;
-        Ok(Place { directory: directory.id, name: name.into() })
+        Ok(Place {
+            directory: directory.id,
+            name: name.into(),
+        })
     }
 
     /// Begin a new file. With `replace` it takes the place of whatever is there, at [`NewFile::finish`].
@@ -80,7 +86,12 @@ impl<'a> TreeWriter<'a> {
         let name = temporary.as_deref().unwrap_or(name);
         let descriptor = rustix::fs::openat(&directory.descriptor, name, flags, Mode::from_raw_mode(0o600));
         let descriptor = descriptor.map_err(|errno| made("create", path, errno))?;
-        Ok(NewFile { file: File::from(descriptor), path: path.clone(), directory, temporary })
+        Ok(NewFile {
+            file: File::from(descriptor),
+            path: path.clone(),
+            directory,
+            temporary,
+        })
     }
 
     /// Make a symbolic link.
@@ -108,13 +119,24 @@ impl<'a> TreeWriter<'a> {
     ///
     /// # Errors
     /// [`RootfsError::Exists`] when the name is taken and `replace` is false.
-    pub fn hard_link(&mut self, existing: &TreePath, path: &TreePath, replace: bool) -> Result<(), RootfsError> {
+    pub fn hard_link(
+        &mut self,
+        existing: &TreePath,
+        path: &TreePath,
+        replace: bool,
+    ) -> Result<(), RootfsError> {
         let (from, from_name) = self.parent_of(existing)?;
         let (directory, name) = self.parent_of(path)?;
         let temporary = replace.then(temporary_name);
         let first_name = temporary.as_deref().unwrap_or(name);
-        rustix::fs::linkat(&from.descriptor, from_name, &directory.descriptor, first_name, AtFlags::empty())
-            .map_err(|errno| made("create the hard link", path, errno))?;
+        rustix::fs::linkat(
+            &from.descriptor,
+            from_name,
+            &directory.descriptor,
+            first_name,
+            AtFlags::empty(),
+        )
+        .map_err(|errno| made("create the hard link", path, errno))?;
         directory.rename_over(temporary.as_deref(), path)
     }
 
@@ -126,6 +148,11 @@ impl<'a> TreeWriter<'a> {
             Err(Errno::INVAL | Errno::NOENT) => Ok(None),
             Err(errno) => Err(io_error("read the link", path.as_str(), errno)),
         }
+    }
+
+    /// Whether a directory, or a link to one, is at `path`.
+    pub fn leads_to_directory(&self, path: &TreePath) -> bool {
+        self.open_directory(path.as_str()).is_ok()
     }
 
     fn parent_of<'p>(&mut self, path: &'p TreePath) -> Result<(Arc<Directory>, &'p str), RootfsError> {
@@ -157,8 +184,15 @@ impl<'a> TreeWriter<'a> {
     fn open_directory(&self, path: &str) -> Result<Directory, RootfsError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = self.rootfs.open_below(path, flags)?;
-        let status = rustix::fs::fstat(&descriptor).map_err(|errno| io_error("read the state of", path, errno))?;
-        Ok(Directory { descriptor, id: DirectoryId { device: status.st_dev, inode: status.st_ino } })
+        let status =
+            rustix::fs::fstat(&descriptor).map_err(|errno| io_error("read the state of", path, errno))?;
+        Ok(Directory {
+            descriptor,
+            id: DirectoryId {
+                device: status.st_dev,
+                inode: status.st_ino,
+            },
+        })
     }
 
     fn make_directory(&mut self, path: &str) -> Result<Directory, RootfsError> {
@@ -172,13 +206,17 @@ impl<'a> TreeWriter<'a> {
         let directory = match self.open_directory(path) {
             // The name is taken, yet cannot be entered: a link that leads nowhere.
             Err(RootfsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Err(RootfsError::NotADirectory { path: path.to_owned() });
+                return Err(RootfsError::NotADirectory {
+                    path: path.to_owned(),
+                });
             }
             other => other?,
         };
         if made.is_ok() {
-            let path = TreePath::parse(path.as_bytes(), usize::MAX)
-                .map_err(|_| RootfsError::NotADirectory { path: path.to_owned() })?;
+            let path =
+                TreePath::parse(path.as_bytes(), usize::MAX).map_err(|_| RootfsError::NotADirectory {
+                    path: path.to_owned(),
+                })?;
             self.rootfs.ledger().note_made(directory.id, path);
         }
         Ok(directory)
@@ -188,7 +226,9 @@ impl<'a> TreeWriter<'a> {
 impl Directory {
     /// Let the temporary name take the place of what is at `path`.
     fn rename_over(&self, temporary: Option<&str>, path: &TreePath) -> Result<(), RootfsError> {
-        let (Some(temporary), Some((_, name))) = (temporary, path.split()) else { return Ok(()) };
+        let (Some(temporary), Some((_, name))) = (temporary, path.split()) else {
+            return Ok(());
+        };
         let renamed = rustix::fs::renameat(&self.descriptor, temporary, &self.descriptor, name);
         match renamed {
             Ok(()) => {
@@ -196,9 +236,9 @@ impl Directory {
                 let _ = rustix::fs::unlinkat(&self.descriptor, temporary, AtFlags::empty());
                 Ok(())
             }
-            Err(Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY) => {
-                Err(RootfsError::IsADirectory { path: path.to_string() })
-            }
+            Err(Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY) => Err(RootfsError::IsADirectory {
+                path: path.to_string(),
+            }),
             Err(errno) => Err(io_error("replace", path.as_str(), errno)),
         }
     }
@@ -218,7 +258,11 @@ impl NewFile {
     /// Write a piece of content.
     pub fn write_piece(&mut self, bytes: &[u8]) -> Result<(), RootfsError> {
         let written = self.file.write_all(bytes);
-        written.map_err(|source| RootfsError::Io { operation: "write", path: self.path.to_string(), source })
+        written.map_err(|source| RootfsError::Io {
+            operation: "write",
+            path: self.path.to_string(),
+            source,
+        })
     }
 
     /// Set owner, mode and time, and let the file appear under its name.
@@ -235,7 +279,9 @@ fn temporary_name() -> String {
 
 fn made(operation: &'static str, path: &TreePath, errno: Errno) -> RootfsError {
     match errno {
-        Errno::EXIST => RootfsError::Exists { path: path.to_string() },
+        Errno::EXIST => RootfsError::Exists {
+            path: path.to_string(),
+        },
         errno => io_error(operation, path.as_str(), errno),
     }
 }
