@@ -1,0 +1,3 @@
+//! Resolution against made and real indexes.
+
+mod python_live;
