@@ -1,1 +1,50 @@
-fn main() {}
+//! The repository's own tasks: `cargo xtask tidy`.
+//!
+//! `tidy` checks what compiler and linter cannot: the direction of dependencies, the shape of files, what texts
+//! must not say, and that the documentation is true where that can be read off. It reads files and runs
+//! `git ls-files`; it changes nothing.
+
+mod rust_text;
+mod tidy;
+mod tree;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask tidy";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == ["tidy"] {
+        return run_tidy();
+    }
+    say(USAGE);
+    ExitCode::from(2)
+}
+
+fn run_tidy() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let tree = match tree::Tree::of_repository(&root) {
+        Ok(tree) => tree,
+        Err(error) => {
+            say(&format!("error: {error}"));
+            return ExitCode::from(1);
+        }
+    };
+    let problems = tidy::problems(&tree);
+    for problem in &problems {
+        say(&problem.to_string());
+    }
+    if problems.is_empty() {
+        say(&format!("tidy: {} files, nothing to say", tree.files().len()));
+        return ExitCode::SUCCESS;
+    }
+    say(&format!("tidy: {} problems", problems.len()));
+    ExitCode::from(1)
+}
+
+fn say(line: &str) {
+    // Nobody is left to tell when standard error is gone.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
