@@ -108,8 +108,8 @@ const APPLETS: &[&str] = &[
 ];
 
 /// What the made base has as Python: not an interpreter. It answers `--version`, finds modules for
-/// `-c 'import a, b'`, accepts `-c pass` and `-m compileall`, and runs any file, or standard input, as a shell
-/// script.
+/// `-c 'import a, b'`, accepts `-c pass`, `-m compileall` and whatever calls `py_compile`, and runs any file, or
+/// standard input, as a shell script.
 pub const PYTHON_STUB: &str = r#"#!/bin/sh
 # A stub for tests: it interprets no Python.
 libraries=/usr/local/lib/pythonVERSION/dist-packages
@@ -125,11 +125,11 @@ case "$1" in
   -V | --version) echo "Python VERSION.0" ;;
   -c)
     case "$2" in
-      pass) exit 0 ;;
+      pass | *py_compile*) exit 0 ;;
       import\ *)
         for name in $(echo "${2#import }" | tr ',' ' '); do
           path="$libraries/$(echo "$name" | tr . /)"
-          if [ ! -e "$path" ] && [ ! -e "$path.py" ]; then
+          if [ "$name" != sys ] && [ ! -e "$path" ] && [ ! -e "$path.py" ]; then
             echo "ModuleNotFoundError: No module named '$name'" >&2
             exit 1
           fi
