@@ -1,1 +1,18 @@
-fn main() {}
+//! `cooper`: the command line of Cooperage.
+//!
+//! A door to [`cooperage::Workshop`]: it parses arguments, reads settings, calls one verb and renders what
+//! comes back. It holds no rule of its own about images. Flow: `args` → `command/…` → `render`; failures of
+//! all kinds become one [`failure::Failure`], rendered once.
+
+mod args;
+mod command;
+mod failure;
+mod render;
+mod settings;
+mod shell;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    command::execute(std::env::args_os().collect())
+}

@@ -4,6 +4,7 @@
 //! nothing, parses no arguments and knows no HTTP; what it returns is rendered by the doors.
 
 pub mod chat;
+mod code;
 pub mod create;
 pub mod fsck;
 pub mod images;
@@ -12,9 +13,15 @@ pub mod record;
 pub mod run;
 pub mod workshop;
 
+pub use cooper_image::{Inventory, InventoryPackage};
+pub use cooper_resolve::python::default_index as default_python_index;
+pub use cooper_resolve::{Freshness, Sources};
+pub use cooper_sandbox::{End, Limits, Outcome};
+pub use cooper_store::{Fault, FsckError, FsckReport, IntakeConfig, Note, Proxies};
+
 pub use create::{Change, CreateError, Created};
 pub use images::{ImageQuery, ImageSort, ImageSummary, PackageQuery};
-pub use inspect::Inspection;
+pub use inspect::{InspectError, Inspection};
 pub use record::{FullReference, ImageRecord};
-pub use run::{RunError, RunOrder};
-pub use workshop::{OpenError, Workshop, WorkshopConfig};
+pub use run::{Program, RunError, RunOrder};
+pub use workshop::{LookupError, OpenError, Workshop, WorkshopConfig};

@@ -1,0 +1,77 @@
+//! The commands: one file for each, with its arguments and one function.
+
+pub(crate) mod config;
+pub(crate) mod create;
+pub(crate) mod fsck;
+pub(crate) mod images;
+pub(crate) mod inspect;
+pub(crate) mod run;
+pub(crate) mod version;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use cooperage::chat::{self, ChatCommand};
+
+use crate::args::{self, ChatArgs, Cli, Command, Globals, Parsed};
+use crate::failure::{Exit, Failure};
+use crate::settings::Environment;
+use crate::shell::Shell;
+
+/// Parse the arguments, execute the command, and tell what went wrong.
+pub(crate) fn execute(argv: Vec<OsString>) -> ExitCode {
+    let environment = Environment::of_process();
+    let (shell, outcome) = match args::parse(&argv) {
+        Ok(Parsed::Command(Cli { globals, command })) => {
+            let shell = Shell::new(globals, environment);
+            let outcome = dispatch(command, &argv, &shell);
+            (shell, outcome)
+        }
+        Ok(Parsed::Text(text)) => return show(&text),
+        Err(failure) => {
+            let globals = Globals {
+                json: args::wants_json(&argv),
+                ..Globals::default()
+            };
+            (Shell::new(globals, environment), Err(failure))
+        }
+    };
+    let exit = outcome.unwrap_or_else(|failure| shell.fail(&failure));
+    ExitCode::from(exit.0)
+}
+
+fn dispatch(command: Command, argv: &[OsString], shell: &Shell) -> Result<Exit, Failure> {
+    match command {
+        Command::Create(args) => create::create(args, shell),
+        Command::Images(args) => images::images(&args, shell),
+        Command::Run(args) => run::run(&args, argv, shell),
+        Command::Inspect(args) => inspect::inspect(&args, shell),
+        Command::Fsck(args) => fsck::fsck(&args, shell),
+        Command::Config(_) => config::config(shell),
+        Command::Version(_) => version::version(shell),
+        Command::Chat(args) => chat_line(&args, shell),
+        // Turned into one of the others, or refused, by `args::parse`.
+        Command::Other(_) => Ok(Exit::USAGE),
+    }
+}
+
+/// A command in chat form: the first word may be the whole line.
+fn chat_line(args: &ChatArgs, shell: &Shell) -> Result<Exit, Failure> {
+    let mut words = Vec::new();
+    if let Some((line, rest)) = args.words.split_first() {
+        words.extend(chat::split_words(line)?);
+        words.extend_from_slice(rest);
+    }
+    match chat::parse_split(&words)? {
+        ChatCommand::Create(words) => create::create_words(words, create::Freshening::default(), shell),
+        ChatCommand::Images(query) => images::list(query, shell),
+    }
+}
+
+/// Show help or the version.
+fn show(text: &clap::Error) -> ExitCode {
+    let shown = text.print().and_then(|()| std::io::stdout().flush());
+    let exit = shown.map_or_else(|error| Failure::output(&error).exit_status(), |()| Exit::GOOD);
+    ExitCode::from(exit.0)
+}

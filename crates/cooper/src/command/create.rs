@@ -1,0 +1,268 @@
+//! `cooper create`: from names, or from a lock, to an image.
+
+use std::io::{self, Read as _, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use cooper_core::{Effect, Lock, Progress};
+use cooperage::chat::{self, ChatError, CreateWords};
+use cooperage::{CreateError, Created, FullReference, Workshop};
+use serde_json::{Value, json};
+
+use crate::failure::{Code, Exit, Failure};
+use crate::render::package::{inventory_json, write_changes};
+use crate::render::unit;
+use crate::settings::{Settings, key, read_text};
+use crate::shell::{Need, Shell, check_host};
+
+const EXAMPLES: &str = "\
+Examples:
+  cooper create example_name --dependencies mechanize --packages wget
+  cooper create name=example_name dependencies=mechanize packages=wget
+  cooper create report --dependencies 'requests[socks]>=2.31,<3,pandas' --base debian:bookworm
+  cooper create tools --packages jq,wget=1.25.0-2 --refresh
+  cooper inspect example_name --lock > a.lock && cooper create --locked a.lock example_name
+
+The tag counts up: `local/example_name:1.0.0.1`, then `:1.0.0.2`. A request that resolves to the lock of an
+existing version makes no new one.";
+
+/// Make an image from Python libraries and Debian packages
+///
+/// Everything is resolved, checked by the gates, downloaded, verified and assembled; the result is a version
+/// tag that never moves. Existing versions stay.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct CreateArgs {
+    /// The image's name in lower case, or `name=…`, `dependencies=…`, `packages=…`, `base=…`
+    #[arg(value_name = "NAME", required = true)]
+    words: Vec<String>,
+    /// Python requirements (PEP 508), separated by commas
+    #[arg(long, short, value_name = "LIST")]
+    dependencies: Vec<String>,
+    /// Debian packages, separated by commas: `wget`, or `wget=1.25.0-2`
+    #[arg(long, short, value_name = "LIST")]
+    packages: Vec<String>,
+    /// What the image stands on: debian:trixie (Python 3.13) or debian:bookworm (Python 3.11)
+    #[arg(long, value_name = "BASE")]
+    base: Option<String>,
+    /// Rebuild from this lock (`-`: standard input) in place of resolving
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "packages", "base", "refresh"])]
+    locked: Option<PathBuf>,
+    #[command(flatten)]
+    freshening: Freshening,
+}
+
+/// How fresh the indexes must be.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct Freshening {
+    /// Fetch the indexes again, however new the kept ones are
+    #[arg(long, conflicts_with = "offline")]
+    refresh: bool,
+    /// Fetch nothing: use what is in the store, however old
+    #[arg(long)]
+    offline: bool,
+}
+
+/// Execute `cooper create`.
+pub(crate) fn create(args: CreateArgs, shell: &Shell) -> Result<Exit, Failure> {
+    let CreateArgs {
+        words,
+        dependencies,
+        packages,
+        base,
+        locked,
+        freshening,
+    } = args;
+    let lists = [("dependencies", dependencies), ("packages", packages)];
+    let mut pairs = words.into_iter().map(word_pair).collect::<Result<Vec<_>, _>>()?;
+    for (argument, values) in lists {
+        if !values.is_empty() {
+            pairs.push((argument.to_owned(), values.join(",")));
+        }
+    }
+    pairs.extend(base.map(|base| ("base".to_owned(), base)));
+    let words = chat::parse_words(pairs)?;
+    match locked {
+        Some(file) => create_locked(&words, &file, freshening, shell),
+        None => create_words(words, freshening, shell),
+    }
+}
+
+/// A word of the command line: a name, or an argument with its value.
+fn word_pair(word: String) -> Result<(String, String), ChatError> {
+    if word.contains('=') {
+        chat::split_pair(&word)
+    } else {
+        Ok(("name".to_owned(), word))
+    }
+}
+
+/// Make an image from the words of any door.
+pub(crate) fn create_words(
+    words: CreateWords,
+    freshening: Freshening,
+    shell: &Shell,
+) -> Result<Exit, Failure> {
+    let settings = settings(freshening, shell)?;
+    let request = words.request(settings.base()?)?;
+    check_host("making an image")?;
+    let workshop = shell.workshop(
+        &settings,
+        Need::Sources {
+            refresh: freshening.refresh,
+        },
+    )?;
+    let sufficient = workshop.sufficient(&request)?;
+    if let Some(image) = &sufficient {
+        shell.note(
+            "note",
+            &format!("image {image} already has all of this: `cooper run {image} …`"),
+        );
+    }
+    finish(shell, sufficient.as_ref(), |progress| {
+        workshop.create(&request, progress)
+    })
+}
+
+fn create_locked(
+    words: &CreateWords,
+    file: &std::path::Path,
+    freshening: Freshening,
+    shell: &Shell,
+) -> Result<Exit, Failure> {
+    if words.base.is_some() || !words.dependencies.is_empty() || !words.packages.is_empty() {
+        let failure = Failure::new(Code::Usage, "with `--locked` only a name can be given");
+        return Err(failure.hint("the lock says what is in the image".to_owned()));
+    }
+    let lock = read_lock(file)?;
+    let settings = settings(freshening, shell)?;
+    check_host("making an image")?;
+    let workshop = locked_workshop(&settings, shell)?;
+    finish(shell, None, |progress| {
+        workshop.create_locked(&words.name, &lock, progress)
+    })
+}
+
+/// A lock whose artefacts are in the store needs no mirror: none has to be configured.
+fn locked_workshop(settings: &Settings, shell: &Shell) -> Result<Workshop, Failure> {
+    let need = if settings.sources().is_ok() {
+        Need::Sources { refresh: false }
+    } else {
+        Need::Store
+    };
+    shell.workshop(settings, need)
+}
+
+fn settings(freshening: Freshening, shell: &Shell) -> Result<Settings, Failure> {
+    let mut settings = shell.settings()?;
+    if freshening.offline {
+        settings.flag(&key::OFFLINE, "--offline", "true".to_owned())?;
+    }
+    Ok(settings)
+}
+
+/// How large a lock may be.
+const LOCK_BYTES_MAX: u64 = 64 << 20;
+
+fn read_lock(file: &std::path::Path) -> Result<Lock, Failure> {
+    let name = if file.as_os_str() == "-" {
+        "standard input".to_owned()
+    } else {
+        file.display().to_string()
+    };
+    let unreadable =
+        |error: &io::Error| Failure::new(Code::InvalidLock, format!("cannot read the lock {name}: {error}"));
+    let text = if file.as_os_str() == "-" {
+        let mut text = String::new();
+        io::stdin()
+            .lock()
+            .take(LOCK_BYTES_MAX)
+            .read_to_string(&mut text)
+            .map_err(|error| unreadable(&error))?;
+        text
+    } else {
+        let text = read_text(file, LOCK_BYTES_MAX).map_err(|error| unreadable(&error))?;
+        text.ok_or_else(|| unreadable(&io::ErrorKind::NotFound.into()))?
+    };
+    let lock = serde_json::from_str(&text);
+    lock.map_err(|error| {
+        let failure = Failure::new(Code::InvalidLock, format!("{name} is not a lock: {error}"));
+        failure.hint("make one with `cooper inspect IMAGE --lock > FILE`".to_owned())
+    })
+}
+
+fn finish(
+    shell: &Shell,
+    sufficient: Option<&FullReference>,
+    make: impl FnOnce(&Progress) -> Result<Created, CreateError>,
+) -> Result<Exit, Failure> {
+    let started = Instant::now();
+    let display = shell.progress();
+    let made = make(&display.sink());
+    display.finish();
+    let created = made?;
+    let elapsed = started.elapsed();
+    for note in &created.notes {
+        shell.note("note", note);
+    }
+    for finding in created
+        .findings
+        .iter()
+        .filter(|finding| finding.effect == Effect::Note)
+    {
+        let text = format!(
+            "{} {}: {}",
+            finding.code.as_str(),
+            finding.subject,
+            finding.message
+        );
+        shell.note("note", &text);
+    }
+    shell.print(
+        || document(&created, sufficient, elapsed),
+        |out| write(out, &created, elapsed, shell.quiet()),
+    )?;
+    Ok(Exit::GOOD)
+}
+
+fn document(created: &Created, sufficient: Option<&FullReference>, elapsed: Duration) -> Value {
+    let (previous, changes) = match &created.changes {
+        Some((before, changes)) => (Some(before), json!(changes)),
+        None => (None, json!([])),
+    };
+    json!({
+        "image": created.image,
+        "digest": created.digest,
+        "created": created.created,
+        "size_bytes": created.size_bytes,
+        "elapsed_ms": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        "packages": inventory_json(&created.packages),
+        "previous": previous,
+        "changes": changes,
+        "sufficient": sufficient,
+        "findings": created.findings,
+        "notes": created.notes,
+    })
+}
+
+fn write(out: &mut dyn Write, created: &Created, elapsed: Duration, quiet: bool) -> io::Result<()> {
+    if quiet {
+        return writeln!(out, "{}", created.image);
+    }
+    if created.created {
+        writeln!(out, "created {}", created.image)?;
+    } else {
+        writeln!(out, "no new version: same lock as {}", created.image)?;
+    }
+    let debian = unit::count(created.packages.debian.len() as u64, "Debian package");
+    let python = unit::count(created.packages.python.len() as u64, "Python package");
+    writeln!(out, "  digest    {}", created.digest)?;
+    writeln!(out, "  size      {}", unit::size(created.size_bytes))?;
+    writeln!(out, "  contents  {debian}, {python}")?;
+    writeln!(out, "  time      {}", unit::duration(elapsed))?;
+    if let Some((before, changes)) = &created.changes {
+        write_changes(out, &before.to_string(), changes)?;
+    }
+    Ok(())
+}

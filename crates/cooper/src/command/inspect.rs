@@ -1,0 +1,180 @@
+//! `cooper inspect`: everything about one image.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use cooper_core::{ImageReference, Request};
+use cooperage::Inspection;
+use serde_json::{Value, json};
+
+use crate::failure::{Code, Exit, Failure};
+use crate::render::package::{inventory_json, write_inventory};
+use crate::render::table::{Align, Table, printable};
+use crate::render::unit;
+use crate::shell::{Need, Shell};
+
+const EXAMPLES: &str = "\
+Examples:
+  cooper inspect example_name
+  cooper inspect local/example_name:1.0.0.1 --json
+  cooper inspect example_name --lock > example_name.lock
+
+A lock names every artefact with its digest: `cooper create --locked example_name.lock example_name`
+rebuilds the image from it, with the same digest.";
+
+/// Show an image: layers, configuration, every package with version and licence
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct InspectArgs {
+    /// [ORGANISATION/]NAME[:TAG]; without a tag its newest version
+    image: String,
+    /// Print the image's lock
+    #[arg(long)]
+    lock: bool,
+}
+
+/// Parse what a user calls an image.
+pub(crate) fn parse_reference(text: &str) -> Result<ImageReference, Failure> {
+    text.parse::<ImageReference>().map_err(|error| {
+        let near = error.suggestion().map(|name| format!("did you mean `{name}`?"));
+        let form =
+            "an image is `NAME`, `NAME:1.0.0.1` or `ORGANISATION/NAME:1.0.0.1`; `cooper images` lists them";
+        Failure::of(Code::Of("invalid-name"), &error)
+            .hint(near.unwrap_or_else(|| form.to_owned()))
+            .exit(Exit::USAGE)
+    })
+}
+
+/// Execute `cooper inspect`.
+pub(crate) fn inspect(args: &InspectArgs, shell: &Shell) -> Result<Exit, Failure> {
+    let reference = parse_reference(&args.image)?;
+    let settings = shell.settings()?;
+    let workshop = shell.workshop(&settings, Need::Store)?;
+    if args.lock {
+        let lock = workshop.lock(&reference)?;
+        let pretty = |out: &mut dyn Write| {
+            serde_json::to_writer_pretty(&mut *out, &lock)?;
+            writeln!(out)
+        };
+        shell.print(|| json!(lock), pretty)?;
+        return Ok(Exit::GOOD);
+    }
+    let inspection = workshop.inspect(&reference)?;
+    shell.print(|| document(&inspection), |out| write(out, &inspection))?;
+    Ok(Exit::GOOD)
+}
+
+fn document(image: &Inspection) -> Value {
+    json!({
+        "image": image.image,
+        "digest": image.digest,
+        "created_at": unit::time(image.created_at),
+        "size_bytes": image.size_bytes,
+        "lock": image.lock,
+        "request": image.request,
+        "layers": layers(image).iter().map(Layer::json).collect::<Value>(),
+        "config": image.config,
+        "manifest": image.manifest,
+        "packages": inventory_json(&image.packages),
+    })
+}
+
+/// A layer as manifest and configuration together describe it.
+struct Layer {
+    digest: String,
+    diff_id: String,
+    size_bytes: u64,
+    comment: String,
+}
+
+impl Layer {
+    fn json(&self) -> Value {
+        json!({ "digest": self.digest, "diff_id": self.diff_id, "size_bytes": self.size_bytes, "comment": self.comment })
+    }
+}
+
+fn layers(image: &Inspection) -> Vec<Layer> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let diff_ids = list(&image.config["rootfs"]["diff_ids"]);
+    let history = list(&image.config["history"]);
+    let made: Vec<&Value> = history
+        .iter()
+        .filter(|entry| entry["empty_layer"] != json!(true))
+        .collect();
+    let describe = |(index, layer): (usize, &Value)| Layer {
+        digest: text(layer.get("digest")),
+        diff_id: text(diff_ids.get(index)),
+        size_bytes: layer["size"].as_u64().unwrap_or_default(),
+        comment: text(
+            made.get(index)
+                .and_then(|entry| entry.get("comment").or_else(|| entry.get("created_by"))),
+        ),
+    };
+    list(&image.manifest["layers"])
+        .iter()
+        .enumerate()
+        .map(describe)
+        .collect()
+}
+
+fn write(out: &mut dyn Write, image: &Inspection) -> io::Result<()> {
+    writeln!(out, "{}", image.image)?;
+    writeln!(out, "  digest    {}", image.digest)?;
+    writeln!(out, "  lock      {}", image.lock)?;
+    writeln!(out, "  created   {}", unit::time(image.created_at))?;
+    writeln!(out, "  size      {}", unit::size(image.size_bytes))?;
+    let debian = unit::count(image.packages.debian.len() as u64, "Debian package");
+    let python = unit::count(image.packages.python.len() as u64, "Python package");
+    writeln!(out, "  contents  {debian}, {python}")?;
+    write_request(out, &image.request)?;
+    writeln!(out)?;
+    let mut table = Table::new([
+        ("LAYER", Align::Left),
+        ("SIZE", Align::Right),
+        ("DIGEST", Align::Left),
+    ]);
+    for layer in layers(image) {
+        table.row([layer.comment, unit::size(layer.size_bytes), layer.digest]);
+    }
+    table.write(out, "")?;
+    write_configuration(out, &image.config)?;
+    write_inventory(out, &image.packages, "")
+}
+
+fn write_request(out: &mut dyn Write, request: &Request) -> io::Result<()> {
+    let mut words = vec![format!("base={}", request.base())];
+    let dependencies: Vec<&str> = request.dependencies().iter().map(|one| one.as_str()).collect();
+    let packages: Vec<String> = request.packages().iter().map(ToString::to_string).collect();
+    if !dependencies.is_empty() {
+        words.push(format!("dependencies=\"{}\"", dependencies.join(", ")));
+    }
+    if !packages.is_empty() {
+        words.push(format!("packages={}", packages.join(",")));
+    }
+    writeln!(out, "  request   {}", words.join(" "))
+}
+
+/// What a container of the image starts with.
+fn write_configuration(out: &mut dyn Write, config: &Value) -> io::Result<()> {
+    let texts = |value: &Value| {
+        let each = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+        each.map(printable).collect::<Vec<_>>()
+    };
+    let inner = &config["config"];
+    let user = inner["User"].as_str().map(printable).unwrap_or_default();
+    let folder = inner["WorkingDir"].as_str().map(printable).unwrap_or_default();
+    let command = [texts(&inner["Entrypoint"]), texts(&inner["Cmd"])]
+        .concat()
+        .join(" ");
+    writeln!(out, "\nCONFIGURATION")?;
+    for (name, value) in [("user", user), ("directory", folder), ("command", command)] {
+        if !value.is_empty() {
+            writeln!(out, "{name:<10}{value}")?;
+        }
+    }
+    for variable in texts(&inner["Env"]) {
+        writeln!(out, "{:<10}{variable}", "variable")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,272 @@
+//! `cooper run`: a script, code or a command in a fresh container.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use cooperage::{End, Limits, Program, RunOrder};
+
+use crate::args::after_escape;
+use crate::command::inspect::parse_reference;
+use crate::failure::{Code, Exit, Failure};
+use crate::render::unit;
+use crate::settings::key::{self, Key};
+use crate::settings::{ByteCount, Count, MilliCpus, Settings, Timeout};
+use crate::shell::{Need, Shell, check_host};
+
+const EXAMPLES: &str = "\
+Examples:
+  cooper run example_name script.py arg1 arg2
+  cooper run example_name - < script.py
+  cooper run example_name -c 'import mechanize; print(mechanize.__version__)'
+  cooper run example_name -- wget --version
+  cooper run --timeout 30s --memory 256MiB --env MODE=test example_name script.py
+
+Everything after the script belongs to it; flags of `cooper run` stand before it. Standard input, output and
+error pass through. The exit status is the script's; 124 after the time limit, 137 after the memory limit, 125
+when nothing could be run.";
+
+/// Run a script, code or a command in an image, isolated
+///
+/// A fresh container for each run: no network, read-only, an ordinary user, a writable working directory of
+/// bounded size, and nothing left afterwards.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct RunArgs {
+    /// [ORGANISATION/]NAME[:TAG]; without a tag its newest version
+    image: String,
+    /// A script and its arguments; `-`: the script is standard input; `-c CODE`: code; `-- COMMAND`: a program of the image
+    #[arg(
+        value_name = "SCRIPT|-|-c CODE|-- COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true
+    )]
+    pub(crate) rest: Vec<OsString>,
+    /// Stop it after this time
+    #[arg(long, value_name = "TIME")]
+    timeout: Option<String>,
+    /// Memory that it may use
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Processes and threads that it may have
+    #[arg(long, value_name = "N")]
+    pids: Option<String>,
+    /// Files that one process may have open
+    #[arg(long, value_name = "N")]
+    files: Option<String>,
+    /// Processors that it may use
+    #[arg(long, value_name = "N")]
+    cpus: Option<String>,
+    /// Space in /tmp
+    #[arg(long, value_name = "SIZE")]
+    tmp: Option<String>,
+    /// Space in its working directory
+    #[arg(long, value_name = "SIZE")]
+    scratch: Option<String>,
+    /// Set an environment variable for it
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    env: Vec<OsString>,
+}
+
+/// Execute `cooper run`.
+pub(crate) fn run(args: &RunArgs, argv: &[OsString], shell: &Shell) -> Result<Exit, Failure> {
+    // Nothing of ours may look like a status of the script.
+    execute(args, argv, shell).map_err(|failure| failure.exit(Exit::RUN_FAILED))
+}
+
+fn execute(args: &RunArgs, argv: &[OsString], shell: &Shell) -> Result<Exit, Failure> {
+    let image = parse_reference(&args.image)?;
+    let (program, rest) = program(&args.rest, after_escape(argv, args.rest.len()))?;
+    let env = args
+        .env
+        .iter()
+        .map(|pair| variable(pair))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut settings = shell.settings()?;
+    set_flags(&mut settings, args)?;
+    let limits = limits(&settings)?;
+    check_host("running in an image")?;
+    let workshop = shell.workshop(&settings, Need::Store)?;
+    let order = RunOrder {
+        image,
+        program,
+        args: rest.to_vec(),
+        limits,
+        env,
+    };
+    let outcome = workshop.run(&order)?;
+    Ok(exit_of(&outcome.end, &order.limits, shell))
+}
+
+/// What to run, and what of the words are its arguments.
+fn program(words: &[OsString], escaped: bool) -> Result<(Program, &[OsString]), Failure> {
+    let Some((first, rest)) = words.split_first() else {
+        return Err(usage("what to run is missing"));
+    };
+    if escaped {
+        return Ok((Program::Command(first.clone()), rest));
+    }
+    if first == "-" {
+        return Ok((Program::Stdin, rest));
+    }
+    if first == "-c" {
+        let (code, rest) = rest.split_first().ok_or_else(|| usage("`-c` needs code"))?;
+        return Ok((Program::Code(code.clone()), rest));
+    }
+    if first.as_encoded_bytes().starts_with(b"-") {
+        let message = format!("`{}` is not a flag of `cooper run`", first.display());
+        let hint = "flags stand before the script; a script of this name is `./-…`; see `cooper run --help`";
+        return Err(Failure::new(Code::Usage, message).hint(hint.to_owned()));
+    }
+    Ok((script(Path::new(first))?, rest))
+}
+
+fn usage(message: &str) -> Failure {
+    Failure::new(Code::Usage, message).hint("see `cooper run --help`".to_owned())
+}
+
+/// How large a script may be.
+const SCRIPT_BYTES_MAX: u64 = 64 << 20;
+
+fn script(path: &Path) -> Result<Program, Failure> {
+    let failed = |error: &io::Error| {
+        let failure = Failure::new(
+            Code::Script,
+            format!("cannot read the script {}: {error}", path.display()),
+        );
+        let is_command = error.kind() == io::ErrorKind::NotFound && path.components().count() == 1;
+        failure
+            .hint(is_command.then(|| format!("a program of the image is run with `-- {}`", path.display())))
+    };
+    let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
+    let mut bytes = Vec::new();
+    file.take(SCRIPT_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| failed(&error))?;
+    if bytes.len() as u64 > SCRIPT_BYTES_MAX {
+        let limit = unit::size(SCRIPT_BYTES_MAX);
+        return Err(Failure::new(
+            Code::Script,
+            format!("the script {} is larger than {limit}", path.display()),
+        ));
+    }
+    let file_name = path.file_name().unwrap_or(OsStr::new("script.py")).to_owned();
+    Ok(Program::Script { file_name, bytes })
+}
+
+fn variable(pair: &OsStr) -> Result<(OsString, OsString), Failure> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let bytes = pair.as_bytes();
+    let name_end = bytes.iter().position(|byte| *byte == b'=').filter(|end| *end > 0);
+    let wrong = || {
+        let failure = Failure::new(
+            Code::Usage,
+            format!("`--env {}` is not a name and a value", pair.display()),
+        );
+        failure.hint("write `--env NAME=VALUE`".to_owned())
+    };
+    let end = name_end.ok_or_else(wrong)?;
+    Ok((
+        OsStr::from_bytes(&bytes[..end]).to_owned(),
+        OsStr::from_bytes(&bytes[end + 1..]).to_owned(),
+    ))
+}
+
+fn set_flags(settings: &mut Settings, args: &RunArgs) -> Result<(), Failure> {
+    let flags: [(&'static Key, &'static str, &Option<String>); 7] = [
+        (&key::RUN_TIMEOUT, "--timeout", &args.timeout),
+        (&key::RUN_MEMORY, "--memory", &args.memory),
+        (&key::RUN_PIDS, "--pids", &args.pids),
+        (&key::RUN_FILES, "--files", &args.files),
+        (&key::RUN_CPUS, "--cpus", &args.cpus),
+        (&key::RUN_TMP, "--tmp", &args.tmp),
+        (&key::RUN_SCRATCH, "--scratch", &args.scratch),
+    ];
+    for (key, flag, text) in flags {
+        if let Some(text) = text {
+            settings.flag(key, flag, text.clone())?;
+        }
+    }
+    Ok(())
+}
+
+fn limits(settings: &Settings) -> Result<Limits, Failure> {
+    let bytes = |key| settings.value::<ByteCount>(key).map(|size| size.0);
+    let count = |key| settings.value::<Count>(key).map(|count| count.0);
+    Ok(Limits {
+        memory_bytes: bytes(&key::RUN_MEMORY)?,
+        pids: count(&key::RUN_PIDS)?,
+        open_files: count(&key::RUN_FILES)?,
+        cpu_millis: settings.value::<MilliCpus>(&key::RUN_CPUS)?.0,
+        wall: Some(settings.value::<Timeout>(&key::RUN_TIMEOUT)?.0),
+        tmp_bytes: bytes(&key::RUN_TMP)?,
+        scratch_bytes: bytes(&key::RUN_SCRATCH)?,
+    })
+}
+
+/// The exit status of a run, with one line where it did not end by itself.
+fn exit_of(end: &End, limits: &Limits, shell: &Shell) -> Exit {
+    match end {
+        End::Exited(status) => Exit(u8::try_from(*status).unwrap_or(u8::MAX)),
+        End::Signaled(signal) => Exit(u8::try_from(128 + *signal).unwrap_or(u8::MAX)),
+        End::TimeLimit => {
+            let time = unit::duration(limits.wall.unwrap_or(Duration::ZERO));
+            shell.say(
+                "error",
+                &format!("stopped after the time limit of {time}; `--timeout` sets another"),
+            );
+            Exit(124)
+        }
+        End::MemoryLimit => {
+            let size = unit::size(limits.memory_bytes);
+            shell.say(
+                "error",
+                &format!("killed at the memory limit of {size}; `--memory` sets another"),
+            );
+            Exit(137)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_first_word_says_what_is_run() {
+        let parsed = |list: &[&str], escaped| {
+            let words = words(list);
+            let (program, rest) = program(&words, escaped).map_err(|failure| format!("{failure:?}"))?;
+            Ok::<_, String>((program, rest.len()))
+        };
+        assert_eq!(parsed(&["-", "a"], false), Ok((Program::Stdin, 1)));
+        assert_eq!(
+            parsed(&["-c", "pass", "-x"], false),
+            Ok((Program::Code("pass".into()), 1))
+        );
+        assert_eq!(
+            parsed(&["wget", "--version"], true),
+            Ok((Program::Command("wget".into()), 1))
+        );
+        assert_eq!(parsed(&["-c"], true), Ok((Program::Command("-c".into()), 0)));
+        for bad in [&["-c"][..], &["--mem"], &["/nonexistent/x.py"], &["/"], &[]] {
+            assert!(parsed(bad, false).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn variables_have_a_name() {
+        assert_eq!(variable(OsStr::new("A=b=c")).unwrap(), ("A".into(), "b=c".into()));
+        assert_eq!(variable(OsStr::new("A=")).unwrap(), ("A".into(), "".into()));
+        for bad in ["", "A", "=b"] {
+            assert!(variable(OsStr::new(bad)).is_err(), "{bad}");
+        }
+    }
+}

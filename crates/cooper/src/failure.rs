@@ -1,0 +1,236 @@
+//! What went wrong, ready to be told: one type for every command, rendered once at the edge.
+
+use std::error::Error;
+
+use cooper_core::Finding;
+use cooperage::chat::ChatError;
+use cooperage::{CreateError, InspectError, LookupError, OpenError, RunError};
+use serde_json::{Value, json};
+
+use crate::settings::SettingsError;
+
+/// The process's exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exit(pub(crate) u8);
+
+impl Exit {
+    pub(crate) const GOOD: Self = Self(0);
+    pub(crate) const FAILURE: Self = Self(1);
+    pub(crate) const USAGE: Self = Self(2);
+    pub(crate) const REFUSED: Self = Self(3);
+    /// `cooper run` could not run anything: never a status of the script.
+    pub(crate) const RUN_FAILED: Self = Self(125);
+}
+
+/// The stable name of a kind of failure that begins in this crate; others bring theirs from `cooperage`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    Usage,
+    Configuration,
+    UnsupportedHost,
+    InvalidLock,
+    Script,
+    Output,
+    DamagedStore,
+    Of(&'static str),
+}
+
+impl Code {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Configuration => "configuration",
+            Self::UnsupportedHost => "unsupported-host",
+            Self::InvalidLock => "invalid-lock",
+            Self::Script => "script",
+            Self::Output => "output",
+            Self::DamagedStore => "damaged-store",
+            Self::Of(code) => code,
+        }
+    }
+}
+
+/// A failure with all that the user is told of it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+    findings: Vec<Finding>,
+    exit: Exit,
+    /// Nobody is listening any more: nothing is told.
+    silent: bool,
+}
+
+impl Failure {
+    /// A failure that begins here.
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        let exit = match code {
+            Code::Usage | Code::Configuration => Exit::USAGE,
+            _ => Exit::FAILURE,
+        };
+        Self {
+            code,
+            message: message.into(),
+            causes: Vec::new(),
+            hint: None,
+            findings: Vec::new(),
+            exit,
+            silent: false,
+        }
+    }
+
+    /// A failure that an error tells.
+    pub(crate) fn of(code: Code, error: &(dyn Error + 'static)) -> Self {
+        let mut failure = Self::new(code, error.to_string());
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            // Transparent errors repeat their source.
+            if failure.causes.last().unwrap_or(&failure.message) != &text {
+                failure.causes.push(text);
+            }
+            source = cause.source();
+        }
+        failure
+    }
+
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    pub(crate) fn exit_status(&self) -> Exit {
+        self.exit
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// Standard output could not be written. When its reader has gone, that is nobody's failure.
+    pub(crate) fn output(error: &std::io::Error) -> Self {
+        let mut failure = Self::of(Code::Output, error);
+        failure.message = format!("cannot write to standard output: {}", failure.message);
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            failure.silent = true;
+            failure.exit = Exit::GOOD;
+        }
+        failure
+    }
+
+    /// The document for `--json`.
+    pub(crate) fn json(&self) -> Value {
+        let message = std::iter::once(self.message.as_str()).chain(self.causes.iter().map(String::as_str));
+        let message = message.collect::<Vec<_>>().join(": ");
+        let mut error = json!({ "code": self.code.as_str(), "message": message, "hint": self.hint });
+        if let (Some(error), false) = (error.as_object_mut(), self.findings.is_empty()) {
+            error.insert("findings".to_owned(), json!(self.findings));
+        }
+        json!({ "error": error })
+    }
+
+    /// The lines for people: `error: …`, `caused by: …`, `hint: …`.
+    pub(crate) fn lines(&self) -> Vec<(&'static str, &str)> {
+        let mut lines = vec![("error", self.message.as_str())];
+        lines.extend(self.causes.iter().map(|cause| ("caused by", cause.as_str())));
+        lines.extend(self.hint.as_deref().map(|hint| ("hint", hint)));
+        lines
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self::of(Code::Configuration, &error).hint(error.hint())
+    }
+}
+
+impl From<ChatError> for Failure {
+    fn from(error: ChatError) -> Self {
+        Self::of(Code::Of(error.code()), &error)
+            .hint(error.hint())
+            .exit(Exit::USAGE)
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let code = Code::Of(error.code());
+        Self::of(code, &error).hint(error.hint())
+    }
+}
+
+impl From<LookupError> for Failure {
+    fn from(error: LookupError) -> Self {
+        Self::of(Code::Of(error.code()), &error).hint(error.hint())
+    }
+}
+
+impl From<InspectError> for Failure {
+    fn from(error: InspectError) -> Self {
+        Self::of(Code::Of(error.code()), &error).hint(error.hint())
+    }
+}
+
+impl From<CreateError> for Failure {
+    fn from(error: CreateError) -> Self {
+        let mut failure = Self::of(Code::Of(error.code()), &error).hint(error.hint());
+        failure.findings = error.findings();
+        if error.is_refusal() {
+            failure.exit = Exit::REFUSED;
+        }
+        failure
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        Self::of(Code::Of(error.code()), &error)
+            .hint(error.hint())
+            .exit(Exit::RUN_FAILED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] Middle);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error(transparent)]
+    struct Middle(#[from] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("inner")]
+    struct Inner;
+
+    #[test]
+    fn every_cause_is_told_once() {
+        let failure = Failure::of(Code::Of("x"), &Outer(Middle(Inner))).hint("do that".to_owned());
+        assert_eq!(
+            failure.lines(),
+            [("error", "outer"), ("caused by", "inner"), ("hint", "do that")]
+        );
+        assert_eq!(failure.json()["error"]["message"], "outer: inner");
+        assert_eq!(failure.json()["error"]["hint"], "do that");
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure() {
+        let gone = Failure::output(&std::io::ErrorKind::BrokenPipe.into());
+        assert!(gone.is_silent() && gone.exit_status() == Exit::GOOD);
+        let full = Failure::output(&std::io::ErrorKind::StorageFull.into());
+        assert!(!full.is_silent() && full.exit_status() == Exit::FAILURE);
+    }
+}

@@ -1,0 +1,68 @@
+//! What settings have when nobody sets them, where that is not a constant.
+
+use std::path::Path;
+
+use super::apt::HostMirrors;
+use super::environment::Environment;
+use super::key::{DEBIAN_KEYRING, DEBIAN_MIRRORS, DEBIAN_SECURITY_MIRRORS, Key, PYTHON_INDEX, STORE};
+use super::{Origin, Setting, pip};
+
+/// The store of an installation.
+const SYSTEM_STORE: &str = "/var/lib/cooper/store";
+
+/// Debian's keyring where its package puts it, the first that is there.
+pub(crate) const HOST_KEYRINGS: [&str; 2] = [
+    "/usr/share/keyrings/debian-archive-keyring.gpg",
+    "/usr/share/keyrings/debian-archive-keyring.pgp",
+];
+
+/// A copy of Debian's keyring (package `debian-archive-keyring`), for hosts that have none, or an old one.
+pub(crate) static OWN_KEYRING: &[u8] = include_bytes!("../../data/debian-archive-keyring.gpg");
+
+/// The default of a setting on this host.
+pub(crate) fn of_host(key: &'static Key, environment: &Environment, etc: &Path) -> Option<Setting> {
+    let is = |other: &Key| key.name == other.name;
+    if is(&STORE) {
+        return Some(Setting {
+            texts: vec![SYSTEM_STORE.to_owned()],
+            origin: Origin::Default,
+        });
+    }
+    if is(&DEBIAN_MIRRORS) || is(&DEBIAN_SECURITY_MIRRORS) {
+        let host = HostMirrors::read(etc);
+        let mirrors = if is(&DEBIAN_MIRRORS) {
+            host.main
+        } else {
+            host.security
+        };
+        let origin = Origin::Host(mirrors.first()?.1.display().to_string());
+        return Some(Setting {
+            texts: mirrors.iter().map(|(url, _)| url.to_string()).collect(),
+            origin,
+        });
+    }
+    if is(&DEBIAN_KEYRING) {
+        let keyring = HOST_KEYRINGS.into_iter().find(|path| Path::new(path).exists())?;
+        return Some(Setting {
+            texts: vec![keyring.to_owned()],
+            origin: Origin::Host("its file, and a copy in cooper".to_owned()),
+        });
+    }
+    if is(&PYTHON_INDEX) {
+        if let Some((url, place)) = pip::index(environment, etc) {
+            return Some(Setting {
+                texts: vec![url],
+                origin: Origin::Host(place),
+            });
+        }
+        let url = cooperage::default_python_index()?.to_string();
+        return Some(Setting {
+            texts: vec![url],
+            origin: Origin::Default,
+        });
+    }
+    key.default.map(|default| Setting {
+        texts: vec![default.to_owned()],
+        origin: Origin::Default,
+    })
+}

@@ -1,0 +1,187 @@
+//! Every setting that there is: its key, its variables, its type, and what a project's file may do with it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cooper_core::{Base, ImageVersion, Organisation};
+use url::Url;
+
+use super::value::{ByteCount, Count, MilliCpus, SettingType, Timeout};
+
+/// What the file of a project may say of a setting. A project may tighten trust, never widen it.
+#[derive(Clone, Copy)]
+pub(crate) enum ProjectRule {
+    /// Whatever it likes: a matter of taste, not of trust.
+    Free,
+    /// Nothing, unless the user's or the system's file has `trust.allow_project_sources = true`.
+    Source,
+    /// A value that is not above the one in force without it; above it as [`ProjectRule::Source`].
+    Lower(fn(&[String], &[String]) -> bool),
+    /// Only `true`; `false` as [`ProjectRule::Source`].
+    OnlyTrue,
+    /// Nothing, ever.
+    Never,
+}
+
+/// One setting.
+pub(crate) struct Key {
+    /// Its dotted name in a `cooper.toml`.
+    pub(crate) name: &'static str,
+    /// The variables that set it, the strongest first.
+    pub(crate) variables: &'static [&'static str],
+    /// What it has when nothing sets it, where that is a constant.
+    pub(crate) default: Option<&'static str>,
+    /// What a project's file may do.
+    pub(crate) project: ProjectRule,
+    /// Whether it holds several values.
+    pub(crate) list: bool,
+    /// Whether values are paths, relative to the file that holds them.
+    pub(crate) path: bool,
+    /// Whether the texts are of its type.
+    pub(crate) check: fn(&[String]) -> Result<(), String>,
+}
+
+fn check<T: SettingType>(texts: &[String]) -> Result<(), String> {
+    T::parse(texts).map(drop)
+}
+
+/// Whether the first is not above the second; what cannot be parsed is.
+fn at_most<T: SettingType + PartialOrd>(ours: &[String], theirs: &[String]) -> bool {
+    matches!((T::parse(ours), T::parse(theirs)), (Ok(ours), Ok(theirs)) if ours <= theirs)
+}
+
+const fn key<T: SettingType>(
+    name: &'static str,
+    variables: &'static [&'static str],
+    project: ProjectRule,
+) -> Key {
+    Key {
+        name,
+        variables,
+        default: None,
+        project,
+        list: false,
+        path: false,
+        check: check::<T>,
+    }
+}
+
+const fn bound<T: SettingType + PartialOrd>(
+    name: &'static str,
+    variables: &'static [&'static str],
+    default: &'static str,
+) -> Key {
+    key::<T>(name, variables, ProjectRule::Lower(at_most::<T>)).or(default)
+}
+
+impl Key {
+    const fn or(mut self, default: &'static str) -> Self {
+        self.default = Some(default);
+        self
+    }
+
+    const fn list(mut self) -> Self {
+        self.list = true;
+        self
+    }
+
+    const fn path(mut self) -> Self {
+        self.path = true;
+        self
+    }
+
+    /// The setting of this name.
+    pub(crate) fn find(name: &str) -> Option<&'static Self> {
+        KEYS.iter().copied().find(|key| key.name == name)
+    }
+}
+
+pub(crate) static STORE: Key = key::<PathBuf>("store", &["COOPER_STORE"], ProjectRule::Source).path();
+pub(crate) static ORGANISATION: Key =
+    key::<Organisation>("organisation", &["COOPER_ORGANISATION"], ProjectRule::Free).or("local");
+pub(crate) static BASE: Key = key::<Base>("base", &["COOPER_BASE"], ProjectRule::Free).or("debian:trixie");
+pub(crate) static IMAGE_VERSION: Key =
+    key::<ImageVersion>("image.version", &["COOPER_IMAGE_VERSION"], ProjectRule::Free).or("1.0.0");
+pub(crate) static DEBIAN_MIRRORS: Key =
+    key::<Vec<Url>>("debian.mirrors", &["COOPER_DEBIAN_MIRROR"], ProjectRule::Source).list();
+pub(crate) static DEBIAN_SECURITY_MIRRORS: Key = key::<Vec<Url>>(
+    "debian.security_mirrors",
+    &["COOPER_DEBIAN_SECURITY_MIRROR"],
+    ProjectRule::Source,
+)
+.list();
+pub(crate) static DEBIAN_KEYRING: Key =
+    key::<Vec<PathBuf>>("debian.keyring", &["COOPER_DEBIAN_KEYRING"], ProjectRule::Source)
+        .list()
+        .path();
+pub(crate) static PYTHON_INDEX: Key =
+    key::<Url>("python.index", &["COOPER_PYTHON_INDEX"], ProjectRule::Source);
+pub(crate) static MAX_AGE: Key = bound::<Duration>("freshness.max_age", &["COOPER_MAX_AGE"], "10m");
+pub(crate) static OFFLINE: Key =
+    key::<bool>("network.offline", &["COOPER_OFFLINE"], ProjectRule::OnlyTrue).or("false");
+pub(crate) static HTTP_PROXY: Key = key::<String>(
+    "network.http_proxy",
+    &["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"],
+    ProjectRule::Source,
+);
+pub(crate) static HTTPS_PROXY: Key = key::<String>(
+    "network.https_proxy",
+    &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"],
+    ProjectRule::Source,
+);
+pub(crate) static NO_PROXY: Key =
+    key::<String>("network.no_proxy", &["no_proxy", "NO_PROXY"], ProjectRule::Source);
+pub(crate) static CA_FILES: Key =
+    key::<Vec<PathBuf>>("network.ca_files", &["COOPER_CA_FILES"], ProjectRule::Source)
+        .list()
+        .path();
+pub(crate) static RUN_TIMEOUT: Key = bound::<Timeout>("run.timeout", &["COOPER_RUN_TIMEOUT"], "5m");
+pub(crate) static RUN_MEMORY: Key = bound::<ByteCount>("run.memory", &["COOPER_RUN_MEMORY"], "1GiB");
+pub(crate) static RUN_PIDS: Key = bound::<Count>("run.pids", &["COOPER_RUN_PIDS"], "256");
+pub(crate) static RUN_FILES: Key = bound::<Count>("run.files", &["COOPER_RUN_FILES"], "1024");
+pub(crate) static RUN_CPUS: Key = bound::<MilliCpus>("run.cpus", &["COOPER_RUN_CPUS"], "1");
+pub(crate) static RUN_TMP: Key = bound::<ByteCount>("run.tmp", &["COOPER_RUN_TMP"], "64MiB");
+pub(crate) static RUN_SCRATCH: Key = bound::<ByteCount>("run.scratch", &["COOPER_RUN_SCRATCH"], "64MiB");
+pub(crate) static ALLOW_PROJECT_SOURCES: Key =
+    key::<bool>("trust.allow_project_sources", &[], ProjectRule::Never).or("false");
+
+/// Every setting, in the order in which they are shown.
+pub(crate) static KEYS: [&Key; 22] = [
+    &STORE,
+    &ORGANISATION,
+    &BASE,
+    &IMAGE_VERSION,
+    &DEBIAN_MIRRORS,
+    &DEBIAN_SECURITY_MIRRORS,
+    &DEBIAN_KEYRING,
+    &PYTHON_INDEX,
+    &MAX_AGE,
+    &OFFLINE,
+    &HTTP_PROXY,
+    &HTTPS_PROXY,
+    &NO_PROXY,
+    &CA_FILES,
+    &RUN_TIMEOUT,
+    &RUN_MEMORY,
+    &RUN_PIDS,
+    &RUN_FILES,
+    &RUN_CPUS,
+    &RUN_TMP,
+    &RUN_SCRATCH,
+    &ALLOW_PROJECT_SOURCES,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_of_its_type() {
+        for key in KEYS {
+            if let Some(default) = key.default {
+                assert_eq!((key.check)(&[default.to_owned()]), Ok(()), "{}", key.name);
+            }
+            assert!(std::ptr::eq(Key::find(key.name).unwrap(), key));
+        }
+    }
+}

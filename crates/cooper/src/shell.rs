@@ -1,0 +1,173 @@
+//! What every command works with: the global flags, the settings, standard output and standard error.
+
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use cooper_core::clock::SystemClock;
+use cooperage::{Workshop, WorkshopConfig};
+use serde_json::Value;
+
+use crate::args::{Color, Globals};
+use crate::failure::{Code, Exit, Failure};
+use crate::render::progress::ProgressDisplay;
+use crate::settings::{Environment, Settings, key, no_sources};
+
+/// The surroundings of a command.
+pub(crate) struct Shell {
+    globals: Globals,
+    environment: Environment,
+}
+
+/// What a command needs of a workshop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Only what is in the store.
+    Store,
+    /// Also where packages come from.
+    Sources {
+        /// Fetch indexes again, whatever their age.
+        refresh: bool,
+    },
+}
+
+impl Shell {
+    /// A shell of this process.
+    pub(crate) fn new(globals: Globals, environment: Environment) -> Self {
+        Self { globals, environment }
+    }
+
+    /// Whether one JSON document is wanted on standard output.
+    pub(crate) fn json(&self) -> bool {
+        self.globals.json
+    }
+
+    /// Whether only what was asked for is wanted.
+    pub(crate) fn quiet(&self) -> bool {
+        self.globals.quiet
+    }
+
+    /// The settings, with the global flags.
+    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        let own = self.globals.config.as_deref();
+        let mut settings = Settings::load(self.environment.clone(), Path::new("/etc"), own)?;
+        if let Some(store) = &self.globals.store {
+            let store = std::path::absolute(store).unwrap_or_else(|_| store.clone());
+            let text = store.into_os_string().into_string();
+            let text = text.map_err(|_| Failure::new(Code::Usage, "the path of `--store` is not UTF-8"))?;
+            settings.flag(&key::STORE, "--store", text)?;
+        }
+        Ok(settings)
+    }
+
+    /// Open the workshop.
+    pub(crate) fn workshop(&self, settings: &Settings, need: Need) -> Result<Workshop, Failure> {
+        let (sources, refresh) = match need {
+            Need::Store => (no_sources()?, false),
+            Need::Sources { refresh } => (settings.sources()?, refresh),
+        };
+        let config = WorkshopConfig {
+            store: settings.store()?,
+            organisation: settings.organisation()?,
+            version: settings.image_version()?,
+            sources,
+            freshness: settings.freshness(refresh)?,
+            intake: settings.intake()?,
+            program: concat!("cooper ", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        Ok(Workshop::open(config, Arc::new(SystemClock))?)
+    }
+
+    /// Where progress is shown: on standard error, if that is a terminal and nobody objects.
+    pub(crate) fn progress(&self) -> ProgressDisplay {
+        let wanted = !self.globals.quiet && !self.globals.no_progress && !self.globals.json;
+        ProgressDisplay::new(wanted && io::stderr().is_terminal(), !self.globals.quiet)
+    }
+
+    /// Print the result on standard output: as JSON, or for people.
+    pub(crate) fn print(
+        &self,
+        json: impl FnOnce() -> Value,
+        human: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let written = if self.globals.json {
+            write_json(&mut out, &json())
+        } else {
+            human(&mut out)
+        };
+        written
+            .and_then(|()| out.flush())
+            .map_err(|error| Failure::output(&error))
+    }
+
+    /// Say something on standard error that is no result, unless quiet is wanted.
+    pub(crate) fn note(&self, label: &str, text: &str) {
+        if !self.globals.quiet && !self.globals.json {
+            self.say(label, text);
+        }
+    }
+
+    /// Say something on standard error, whatever is wanted.
+    pub(crate) fn say(&self, label: &str, text: &str) {
+        let paint = match label {
+            "error" => "\x1b[1;31m",
+            "warning" => "\x1b[1;33m",
+            _ => "\x1b[1m",
+        };
+        let line = if self.colours() {
+            format!("{paint}{label}:\x1b[0m {text}\n")
+        } else {
+            format!("{label}: {text}\n")
+        };
+        // When nobody reads standard error, nobody can be told.
+        let _ = io::stderr().lock().write_all(line.as_bytes());
+    }
+
+    fn colours(&self) -> bool {
+        match self.globals.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => self.environment.variable("NO_COLOR").is_none() && io::stderr().is_terminal(),
+        }
+    }
+
+    /// Tell a failure, and give the exit status that goes with it.
+    pub(crate) fn fail(&self, failure: &Failure) -> Exit {
+        if failure.is_silent() {
+            return failure.exit_status();
+        }
+        if self.globals.json {
+            let mut out = io::stdout().lock();
+            let _ = write_json(&mut out, &failure.json()).and_then(|()| out.flush());
+        } else {
+            for (label, text) in failure.lines() {
+                self.say(label, text);
+            }
+        }
+        failure.exit_status()
+    }
+}
+
+fn write_json(out: &mut dyn Write, value: &Value) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
+    out.write_all(b"\n")
+}
+
+/// That this host can build and run images: an error that says so where it cannot.
+pub(crate) fn check_host(doing: &str) -> Result<(), Failure> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        let message = format!(
+            "{doing} works on Linux on amd64 only, for now; this is {} on {}",
+            std::env::consts::OS,
+            std::env::consts::ARCH
+        );
+        return Err(Failure::new(Code::UnsupportedHost, message)
+            .hint("use a Linux machine with an x86-64 processor".to_owned()));
+    }
+    if !rustix::process::geteuid().is_root() {
+        let message = format!("{doing} needs root, for now");
+        return Err(Failure::new(Code::UnsupportedHost, message).hint("run it with `sudo`".to_owned()));
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! Stable names of kinds of errors, for programs that read what the doors say. A code never changes its meaning.
+
+use cooper_core::request::ParseRequestError;
+use cooper_core::{Effect, Finding, FindingCode};
+use cooper_image::AssembleError;
+use cooper_resolve::ResolveError;
+use cooper_resolve::debian::DebianError;
+use cooper_resolve::python::PythonError;
+use cooper_store::{FetchError, WriteBlobError};
+
+use crate::chat::ChatError;
+use crate::create::CreateError;
+use crate::inspect::InspectError;
+use crate::run::RunError;
+use crate::workshop::{LookupError, OpenError};
+
+const STORE: &str = "store";
+const NETWORK_SETTINGS: &str = "configuration";
+const SANDBOX: &str = "sandbox";
+const OFFLINE: &str = "offline";
+const UNKNOWN_PACKAGE: &str = "unknown-package";
+const UNRESOLVABLE: &str = "unresolvable";
+const DISK_FULL: &str = "disk-full";
+const UNTRUSTED_INDEX: &str = "untrusted-index";
+const REFUSED: &str = "refused";
+const INVALID_LOCK: &str = "invalid-lock";
+
+impl ChatError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownCommand { .. } | Self::NotACommand { .. } => "unknown-command",
+            Self::NotYet { .. } => "not-in-this-version",
+            Self::UnknownArgument { .. } => "unknown-argument",
+            Self::Request(error) => request_code(error),
+            _ => "usage",
+        }
+    }
+}
+
+fn request_code(error: &ParseRequestError) -> &'static str {
+    match error {
+        ParseRequestError::Name(_) => "invalid-name",
+        ParseRequestError::Base(_) => "invalid-base",
+        ParseRequestError::Python(_) => "invalid-dependency",
+        ParseRequestError::Debian(_) => "invalid-package",
+        ParseRequestError::EmptyEntry { .. } | ParseRequestError::Unclosed { .. } => "invalid-list",
+        ParseRequestError::TooMany { .. } | ParseRequestError::Nothing { .. } => "invalid-request",
+    }
+}
+
+impl OpenError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Store(_) => STORE,
+            Self::Intake(_) => NETWORK_SETTINGS,
+        }
+    }
+
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Store(_) => {
+                "choose a folder that you may write: `--store DIR` or COOPER_STORE; `cooper config` shows it"
+            }
+            Self::Intake(_) => "`cooper config` shows the proxies in force and where they come from",
+        };
+        Some(hint.to_owned())
+    }
+}
+
+impl LookupError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "unknown-image",
+            Self::Store { .. } | Self::Record { .. } => STORE,
+        }
+    }
+}
+
+impl InspectError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Lookup(error) => error.code(),
+            Self::Blob { .. } | Self::Format { .. } => STORE,
+        }
+    }
+}
+
+impl RunError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Lookup(error) => error.code(),
+            Self::MissingLayer { .. } => STORE,
+            Self::Sandbox { .. } => SANDBOX,
+        }
+    }
+}
+
+impl CreateError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Resolve(ResolveError::Debian(error)) => debian_code(error),
+            Self::Resolve(ResolveError::Python(error)) => python_code(error),
+            Self::Lock(_) | Self::LockFormat { .. } => INVALID_LOCK,
+            Self::Refused(_) => REFUSED,
+            Self::Fetch(error) => fetch_code(error),
+            Self::Assemble(error) => assemble_code(error),
+            Self::Write(error) => write_code(error),
+            Self::Name(_) | Self::NameLock(_) | Self::Json(_) => STORE,
+            Self::Inspect(error) => error.code(),
+            Self::NoMirror { .. } => NETWORK_SETTINGS,
+        }
+    }
+
+    /// Whether it was refused for what it would bring in, rather than failed.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.code(), REFUSED | UNTRUSTED_INDEX)
+    }
+
+    /// Why it was refused: the gates' findings, and the finding that an index without a good signature is.
+    pub fn findings(&self) -> Vec<Finding> {
+        match self {
+            Self::Refused(refusal) => refusal.findings().to_vec(),
+            Self::Resolve(ResolveError::Debian(error @ DebianError::Signature { suite, .. })) => {
+                let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+                vec![Finding {
+                    code: FindingCode::Unsigned,
+                    effect: Effect::Refuse,
+                    subject: format!("suite {suite}"),
+                    message: format!("{error}{}", cause.unwrap_or_default()),
+                    hint: error.hint().unwrap_or_default(),
+                }]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn debian_code(error: &DebianError) -> &'static str {
+    match error {
+        DebianError::Offline { .. } => OFFLINE,
+        DebianError::NoMirror { .. } | DebianError::NoKeys => NETWORK_SETTINGS,
+        DebianError::Fetch { source, .. } => fetch_code(source),
+        DebianError::Signature { .. } => UNTRUSTED_INDEX,
+        DebianError::Store { source, .. } => write_code(source),
+        DebianError::UnknownPackage { .. } => UNKNOWN_PACKAGE,
+        DebianError::UnknownVersion { .. } => "unknown-version",
+        DebianError::Release { .. } | DebianError::Unpack { .. } | DebianError::Index { .. } => {
+            "unusable-index"
+        }
+        DebianError::Damaged { .. } => STORE,
+        _ => UNRESOLVABLE,
+    }
+}
+
+fn python_code(error: &PythonError) -> &'static str {
+    match error {
+        PythonError::UnknownPackage { .. } => UNKNOWN_PACKAGE,
+        PythonError::NoUsableVersion { .. } => "no-usable-version",
+        PythonError::UnknownExtra { .. } => "unknown-extra",
+        PythonError::Fetch { source, .. } | PythonError::Metadata { source, .. } => fetch_code(source),
+        PythonError::Offline { .. } => OFFLINE,
+        PythonError::Page { .. } => "unusable-index",
+        PythonError::IndexUrl { .. } => NETWORK_SETTINGS,
+        _ => UNRESOLVABLE,
+    }
+}
+
+fn fetch_code(error: &FetchError) -> &'static str {
+    match error {
+        FetchError::Offline { .. } => OFFLINE,
+        FetchError::DiskFull { .. } => DISK_FULL,
+        FetchError::DigestMismatch { .. } => "digest-mismatch",
+        FetchError::Io { .. } => STORE,
+        _ => "fetch-failed",
+    }
+}
+
+fn write_code(error: &WriteBlobError) -> &'static str {
+    match error {
+        WriteBlobError::DiskFull { .. } => DISK_FULL,
+        _ => STORE,
+    }
+}
+
+fn assemble_code(error: &AssembleError) -> &'static str {
+    match error {
+        AssembleError::Sandbox(_) => SANDBOX,
+        AssembleError::Deb { .. } | AssembleError::Wheel { .. } => "unusable-artefact",
+        AssembleError::Script { .. } | AssembleError::Stopped { .. } => "maintainer-script",
+        AssembleError::Recipe { .. } => INVALID_LOCK,
+        AssembleError::Write(error) => write_code(error),
+        _ => STORE,
+    }
+}
