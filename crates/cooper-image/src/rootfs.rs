@@ -114,7 +114,7 @@ pub enum Links {
     /// `/lib/x` lands in `/usr/lib` where `/lib` is a link to `usr/lib`.
     FollowInRoot,
     /// They are refused.
-    Refuse,
+    Refused,
 }
 
 /// Why something could not be written below a root.
@@ -265,7 +265,7 @@ impl Rootfs {
     fn resolve_flags(&self) -> ResolveFlags {
         match self.links {
             Links::FollowInRoot => ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-            Links::Refuse => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+            Links::Refused => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
         }
     }
 

@@ -1,0 +1,129 @@
+//! gzip in independent members, made by several threads and written in order.
+//!
+//! One thread produces pieces, some compress them, the calling thread writes. The queues between them are
+//! short, so memory is bounded by a few pieces for each thread.
+
+use std::io::Write;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Mutex, PoisonError};
+
+use cooper_core::lock::Compression;
+use libdeflater::{CompressionLvl, Compressor};
+
+use super::PackError;
+use super::walk::Emit;
+
+/// A compressor's checked settings.
+pub(super) struct Settings {
+    level: CompressionLvl,
+    member_bytes: usize,
+    threads: usize,
+}
+
+const MEMBER_BYTES_MIN: u32 = 4 << 10;
+const MEMBER_BYTES_MAX: u32 = 8 << 20;
+const THREADS_MAX: usize = 16;
+/// Bytes that all pieces in flight may have together, before and after compression.
+const FLIGHT_BYTES_MAX: usize = 64 << 20;
+
+impl Settings {
+    pub(super) fn new(compression: Compression, threads: usize) -> Result<Self, PackError> {
+        let Compression::Gzip { level, member_bytes } = compression;
+        let impossible = || PackError::Compression { level, member_bytes };
+        let parsed = CompressionLvl::new(i32::from(level)).map_err(|_| impossible())?;
+        if level == 0 || !(MEMBER_BYTES_MIN..=MEMBER_BYTES_MAX).contains(&member_bytes) {
+            return Err(impossible());
+        }
+        let member_bytes = usize::try_from(member_bytes).map_err(|_| impossible())?;
+        // A thread has at most two pieces waiting, one at work and one being written, each twice.
+        let threads_in_bounds = FLIGHT_BYTES_MAX / (8 * member_bytes);
+        let threads = threads.min(THREADS_MAX).min(threads_in_bounds).max(1);
+        Ok(Self {
+            level: parsed,
+            member_bytes,
+            threads,
+        })
+    }
+
+    pub(super) fn member_bytes(&self) -> usize {
+        self.member_bytes
+    }
+}
+
+struct Job {
+    piece: Vec<u8>,
+    answer: SyncSender<Result<Vec<u8>, PackError>>,
+}
+
+type Answer = Receiver<Result<Vec<u8>, PackError>>;
+
+/// Compress what `produce` emits into `out`. `produce` runs on a thread of its own.
+pub(super) fn compress<T: Send>(
+    settings: &Settings,
+    produce: impl FnOnce(&mut Emit<'_>) -> Result<T, PackError> + Send,
+    out: &mut dyn Write,
+) -> Result<T, PackError> {
+    let (jobs, waiting_jobs) = sync_channel::<Job>(settings.threads);
+    let (answers, waiting_answers) = sync_channel::<Answer>(settings.threads * 2);
+    let (used, spare) = channel::<Vec<u8>>();
+    let waiting_jobs = Mutex::new(waiting_jobs);
+    std::thread::scope(|scope| {
+        let waiting_jobs = &waiting_jobs;
+        for _ in 0..settings.threads {
+            let used = used.clone();
+            scope.spawn(move || work(settings.level, waiting_jobs, &used));
+        }
+        let source = scope.spawn(move || {
+            let mut emit = |piece| send(piece, &jobs, &answers, &spare);
+            produce(&mut emit)
+        });
+        let written = write_answers(waiting_answers, out);
+        let produced = source
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match (produced, written) {
+            (Err(PackError::Stopped) | Ok(_), Err(error)) | (Err(error), _) => Err(error),
+            (Ok(value), Ok(())) => Ok(value),
+        }
+    })
+}
+
+fn send(
+    piece: Vec<u8>,
+    jobs: &SyncSender<Job>,
+    answers: &SyncSender<Answer>,
+    spare: &Receiver<Vec<u8>>,
+) -> Result<Vec<u8>, PackError> {
+    let (answer, waiting) = sync_channel(1);
+    answers.send(waiting).map_err(|_| PackError::Stopped)?;
+    jobs.send(Job { piece, answer }).map_err(|_| PackError::Stopped)?;
+    Ok(spare.try_recv().unwrap_or_default())
+}
+
+fn work(level: CompressionLvl, jobs: &Mutex<Receiver<Job>>, used: &Sender<Vec<u8>>) {
+    let mut compressor = Compressor::new(level);
+    loop {
+        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { piece, answer }) = next else { return };
+        let mut member = vec![0; compressor.gzip_compress_bound(piece.len())];
+        let compressed = compressor
+            .gzip_compress(&piece, &mut member)
+            .map_err(|_| PackError::Stopped);
+        let compressed = compressed.map(|length| {
+            member.truncate(length);
+            member
+        });
+        // Nobody listens any more when writing failed.
+        let _ = answer.send(compressed);
+        let _ = used.send(piece);
+    }
+}
+
+/// Write the members in the order of their pieces; what is left is dropped at the first failure.
+fn write_answers(answers: Receiver<Answer>, out: &mut dyn Write) -> Result<(), PackError> {
+    for answer in answers {
+        let member = answer.recv().map_err(|_| PackError::Stopped)??;
+        out.write_all(&member).map_err(PackError::Write)?;
+    }
+    Ok(())
+}
