@@ -20,16 +20,18 @@ mod config;
 mod error;
 mod exchange;
 mod fetch;
+mod hint;
 mod parallel;
 mod proxy;
 mod rate;
+mod resolver;
 mod retry;
 mod roots;
 
 use std::sync::Arc;
 
 pub use config::{IntakeConfig, IntakeError, Proxies};
-pub use error::{FailedAttempt, FetchError};
+pub use error::{FailedAttempt, FetchError, PublicUrl};
 pub use fetch::{FetchBlob, FetchBytes, Fetched, Range, RangeReply};
 
 /// The door for outside bytes. Cheap to clone; all clones share their connections.

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use ureq::Agent;
 use ureq::tls::TlsConfig;
+use ureq::unversioned::transport::DefaultConnector;
 use url::Url;
 
 use super::config::{IntakeConfig, IntakeError};
 use super::error::{FetchError, public};
 use super::proxy::ProxyRules;
+use super::resolver::RememberingResolver;
 use super::roots;
 
 /// No body may take longer, however quickly it trickles; what came is resumed.
-const BODY_MAX: Duration = Duration::from_secs(3600);
+pub(super) const BODY_MAX: Duration = Duration::from_hours(1);
 /// No answer's head is larger.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
@@ -116,7 +118,7 @@ impl Client {
         if let Some(tls) = tls {
             builder = builder.tls_config(tls);
         }
-        builder.build().new_agent()
+        Agent::with_parts(builder.build(), DefaultConnector::default(), RememberingResolver::default())
     }
 }
 
