@@ -36,6 +36,7 @@ pub mod unpack;
 pub use error::DebianError;
 pub use solve::{BASE_ROOTS, BOOKWORM_ROOTS};
 
+use cooper_core::base::Suite;
 use cooper_core::plan::{PlannedDebian, Snapshot};
 use cooper_core::{Base, DebianRequirement};
 
@@ -100,6 +101,28 @@ pub fn resolve(
     })
 }
 
+/// Choose over index texts that are at hand, on top of a base that has these packages: the solver without
+/// archives, for its tests.
+#[doc(hidden)]
+pub fn solve_texts(
+    base: Base,
+    texts: &[(Suite, &[u8])],
+    base_packages: &[PlannedDebian],
+    requests: &[DebianRequirement],
+) -> Result<Vec<PlannedDebian>, DebianError> {
+    let open = |(suite, text): &(Suite, &[u8])| {
+        let suite = *suite;
+        let compact = index::build(text).map_err(|source| DebianError::Index { suite, source })?;
+        let index = index::PackageIndex::from_bytes(compact);
+        Ok((
+            suite,
+            index.map_err(|source| DebianError::Damaged { suite, source })?,
+        ))
+    };
+    let universe = Universe::new(texts.iter().map(open).collect::<Result<_, DebianError>>()?);
+    solve::solve_request(&universe, base, base_packages, requests).map(|addition| addition.packages)
+}
+
 struct Attempt<'a> {
     context: &'a Context<'a>,
     base: Base,
@@ -113,8 +136,7 @@ impl Attempt<'_> {
         reuse: Reuse,
     ) -> Result<(Vec<PlannedDebian>, Addition), DebianError> {
         let store = self.context.store;
-        let base_key = self.key(&[]);
-        let key = self.key(requests);
+        let (base_key, key) = (self.key(&[]), self.key(requests));
         let base =
             memo::recall::<Vec<KeptPackage>>(store, BASE, &base_key).map(|(kept, _)| planned::restore(kept));
         let addition = memo::recall::<KeptAddition>(store, SOLUTION, &key).map(|(kept, _)| kept.restore());
@@ -122,17 +144,16 @@ impl Attempt<'_> {
             return Ok((base.clone(), addition));
         }
         let universe = Universe::new(archive::open(self.context, self.snapshots, reuse)?);
-        let base = match base {
-            Some(base) => base,
-            None => {
-                let base = solve::solve_base(&universe, self.base)?;
-                memo::keep(store, BASE, &base_key, &planned::kept(&base));
-                base
-            }
-        };
+        let base = base.map_or_else(|| self.make_base(&universe), Ok)?;
         let addition = solve::solve_request(&universe, self.base, &base, requests)?;
         memo::keep(store, SOLUTION, &key, &KeptAddition::of(&addition));
         Ok((base, addition))
+    }
+
+    fn make_base(&self, universe: &Universe) -> Result<Vec<PlannedDebian>, DebianError> {
+        let base = solve::solve_base(universe, self.base)?;
+        memo::keep(self.context.store, BASE, &self.key(&[]), &planned::kept(&base));
+        Ok(base)
     }
 
     /// What a solution depends on, apart from this code.

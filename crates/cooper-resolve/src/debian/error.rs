@@ -159,7 +159,6 @@ impl DebianError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Offline { .. } => Some("run once without `--offline`".to_owned()),
-            Self::NoMirror { suite } => Some(mirror_hint(*suite)),
             Self::NoKeys => Some(
                 "install the package `debian-archive-keyring`, or set `debian.keyring` in cooper.toml"
                     .to_owned(),
@@ -167,7 +166,8 @@ impl DebianError {
             Self::Fetch { kept: Some(kept), .. } => Some(format!(
                 "run with `--offline` to use the index of {kept}, or configure another mirror"
             )),
-            Self::Fetch {
+            Self::NoMirror { suite }
+            | Self::Fetch {
                 kept: None, suite, ..
             } => Some(mirror_hint(*suite)),
             Self::Signature { .. } => {

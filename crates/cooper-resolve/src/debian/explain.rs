@@ -133,19 +133,15 @@ enum Subject {
 impl Told<'_, '_> {
     fn tell(&mut self, graph: &ConflictGraph, place: Place) {
         let from = node(graph, place);
-        let mut seen: Vec<Requirement> = Vec::new();
         for (_, to, edge) in edges(graph).into_iter().filter(|(from, ..)| *from == place) {
             let target = node(graph, to);
             match (from, edge) {
                 (Some(ConflictNode::Root), ConflictEdge::Requires(requirement)) => {
-                    self.tell_wish(requirement)
+                    self.tell_wish(requirement);
                 }
                 (Some(ConflictNode::Solvable(solvable)), ConflictEdge::Requires(requirement)) => {
-                    if !seen.contains(&requirement) {
-                        seen.push(requirement);
-                        let unmet = matches!(target, Some(ConflictNode::UnresolvedDependency));
-                        self.tell_dependency(self.provider.candidate(solvable), requirement, unmet);
-                    }
+                    let unmet = matches!(target, Some(ConflictNode::UnresolvedDependency));
+                    self.tell_dependency(self.provider.candidate(solvable), requirement, unmet);
                 }
                 (Some(ConflictNode::Solvable(one)), ConflictEdge::Conflict(cause)) => {
                     let Some(ConflictNode::Solvable(other)) = target else {
@@ -177,15 +173,23 @@ impl Told<'_, '_> {
     fn tell_dependency(&mut self, from: Option<Candidate>, requirement: Requirement, unmet: bool) {
         let Some(from) = from else { return };
         let origins = self.provider.origins(requirement);
-        let mut line = format!("depends on {}", origins.join(" | "));
-        if unmet {
-            let there: Vec<String> = origins.iter().flat_map(|origin| self.there_is(origin)).collect();
-            line.push_str(&match there.as_slice() {
-                [] => ", which no package is or provides".to_owned(),
-                _ => format!(", and there is only {}", there.join(", ")),
-            });
+        let unmet = if unmet {
+            self.what_there_is(&origins)
+        } else {
+            String::new()
+        };
+        self.push(
+            subject(&from),
+            format!("depends on {}{unmet}", origins.join(" | ")),
+        );
+    }
+
+    fn what_there_is(&self, origins: &[String]) -> String {
+        let there: Vec<String> = origins.iter().flat_map(|origin| self.there_is(origin)).collect();
+        match there.as_slice() {
+            [] => ", which no package is or provides".to_owned(),
+            _ => format!(", and there is only {}", there.join(", ")),
         }
-        self.push(subject(&from), line);
     }
 
     /// The versions of the package that a relation names.

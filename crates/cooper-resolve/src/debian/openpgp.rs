@@ -244,10 +244,10 @@ fn check_signature(
             signature.signature_expiration_time(),
             "the signature",
         ),
-        certificate_expiry(certificate, &key).map_err(|reason| about(reason))?,
+        certificate_expiry(certificate, &key).map_err(&about)?,
         match &key {
             SigningKey::Primary => None,
-            SigningKey::Sub(sub) => subkey_expiry(certificate, sub).map_err(|reason| about(reason))?,
+            SigningKey::Sub(sub) => subkey_expiry(certificate, sub).map_err(&about)?,
         },
     ];
     let first = ends.into_iter().flatten().min();
@@ -418,7 +418,7 @@ fn says_not_for_signing(signature: &Signature) -> bool {
     let packets = signature
         .config()
         .into_iter()
-        .flat_map(|config| config.hashed_subpackets());
+        .flat_map(pgp::packet::SignatureConfig::hashed_subpackets);
     let has_flags = packets
         .into_iter()
         .any(|packet| matches!(packet.data, SubpacketData::KeyFlags(_)));

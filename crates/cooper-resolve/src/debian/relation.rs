@@ -134,7 +134,7 @@ fn parse_relation(piece: &str) -> Result<Option<Relation>, ParseRelationError> {
         let inside = &rest[1..end];
         match open {
             '(' => {
-                relation.constraint = Some(parse_constraint(inside).ok_or_else(|| wrong("not a version"))?)
+                relation.constraint = Some(parse_constraint(inside).ok_or_else(|| wrong("not a version"))?);
             }
             '[' => applies &= architectures_apply(inside),
             _ => applies &= profiles_apply(inside),
@@ -219,11 +219,9 @@ mod tests {
 
     #[test]
     fn clauses_and_alternatives_are_told_apart() {
-        assert_eq!(
-            shown("a (>= 1:2.0-1) | b:any, c"),
-            vec![vec!["a (>= 1:2.0-1)", "b"], vec!["c"]]
-        );
-        assert_eq!(shown("a(<<2),\n b ,"), vec![vec!["a (<< 2)"], vec!["b"]]);
+        let text = "aa (>= 1:2.0-1) | bb:any, cc";
+        assert_eq!(shown(text), vec![vec!["aa (>= 1:2.0-1)", "bb"], vec!["cc"]]);
+        assert_eq!(shown("aa(<<2),\n bb ,"), vec![vec!["aa (<< 2)"], vec!["bb"]]);
         assert_eq!(shown(""), Vec::<Vec<String>>::new());
     }
 

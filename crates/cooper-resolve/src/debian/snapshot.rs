@@ -87,9 +87,9 @@ pub(super) fn snapshots(context: &Context, base: Base) -> Result<Vec<SuiteSnapsh
     let recorded = found
         .into_iter()
         .filter_map(|(suite, signed)| Some((suite, signed?)));
-    recorded
+    Ok(recorded
         .map(|(suite, signed)| record_newest(context, suite, signed))
-        .collect()
+        .collect())
 }
 
 /// Fetch what is not there, all at the same time.
@@ -224,22 +224,18 @@ fn is_fresh(context: &Context, (kept, stored_at): &(SignedRelease, Timestamp)) -
 }
 
 /// Note the newest date that was ever seen.
-fn record_newest(
-    context: &Context,
-    suite: Suite,
-    signed: SignedRelease,
-) -> Result<SuiteSnapshot, DebianError> {
+fn record_newest(context: &Context, suite: Suite, signed: SignedRelease) -> SuiteSnapshot {
     let (key, date) = (release_key(context, suite), signed.release.date);
     let before = recall::<Timestamp>(context.store, NEWEST, &key).map(|(newest, _)| newest);
     if before.is_none_or(|before| before < date) {
         keep(context.store, NEWEST, &key, &date);
     }
     let newest_seen = before.map_or(date, |before| before.max(date));
-    Ok(SuiteSnapshot {
+    SuiteSnapshot {
         suite,
         signed,
         newest_seen,
-    })
+    }
 }
 
 /// A suite at certain mirrors.

@@ -119,9 +119,9 @@ impl Wishes {
         for request in requests {
             let candidates = universe.candidates(request.name.as_str())?;
             if candidates.is_empty() {
-                virtual_names.push(request)
+                virtual_names.push(request);
             } else {
-                real.push((request, candidates))
+                real.push((request, candidates));
             }
         }
         for (request, candidates) in real {

@@ -56,7 +56,7 @@ impl Universe {
                     }),
                     Ok(_) => {}
                     Err(error) => {
-                        tracing::warn!(%suite, name, %error, "a package cannot be read and is left out")
+                        tracing::warn!(%suite, name, %error, "a package cannot be read and is left out");
                     }
                 }
             }
