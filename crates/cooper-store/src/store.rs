@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! oci-layout                     {"imageLayoutVersion":"1.0.0"}; its presence makes the directory a store
-//! index.json                     a view of refs/, rewritten after each change of a name; never read back
+//! index.json                     a view of refs/, rewritten after each change of a name; only fsck reads it
 //! blobs/sha256/<hex>             immutable, mode 0444, named by the digest of their bytes
 //! trees/sha256/<hex>/            unpacked layers, named by the layer's diff id: what runs mount
 //! refs/<org>/<name>/<tag>.json   a name: which manifest, which blobs and trees it keeps alive
@@ -26,8 +26,9 @@
 //!    bytes written, its data is synced to the disk (`fdatasync`), and only then is it renamed. A power cut can
 //!    lose the rename, which costs another download; it cannot leave half a blob.
 //! 2. **A tree under its final name is whole.** `syncfs`, then one rename of the finished directory.
-//! 3. **A name points at durable things.** Everything that a record names is there and synced
-//!    (`syncfs`) before the name is made. The record is written in `tmp/`, synced, and linked to its place by
+//! 3. **A name points at durable things.** Everything that a record names is there, its bytes were synced
+//!    before it got its own name, and the directories of those names are synced before the record is
+//!    linked (cheaper than another `syncfs`, which would wait for every writer of the disk). The record is written in `tmp/`, synced, and linked to its place by
 //!    `link(2)`, which fails where the name exists: names are create-only, even for a process that
 //!    ignores the locks. Then the directory is synced.
 //! 4. **A number is never given twice.** Removal renames `<tag>.json` to `<tag>.removed`, and the next number
@@ -36,14 +37,13 @@
 //!    view or a missing line; fsck notes it, and the next change of a name rewrites the view.
 //! 6. **What a killed process leaves is below `tmp/`** in its session directory. Whoever opens the store and
 //!    finds the session's flock free sweeps it.
-//! 7. **The cache holds whole entries or none**: written in `tmp/`, renamed. After a power cut an entry may be
-//!    short; so entries are synced too.
+//! 7. **The cache holds whole entries or none**: written in `tmp/`, synced, renamed, like blobs.
 //!
 //! # Locking
 //!
 //! - Blobs, trees and cache entries need no lock: the name says the content, so two writers of one name
 //!   bring the same thing, and rename is atomic.
-//! - `locks/refs` is held while a name is made or removed and while fsck lists the names: the numbering,
+//! - `locks/.names` is held while a name is made or removed and while fsck lists the names: the numbering,
 //!   `index.json` and the journal are written by one process at a time.
 //! - Everything else is the callers' business through [`Store::lock`]. All locks are `flock`s of
 //!   their own open file, so they work between threads as between processes and end with their holder.

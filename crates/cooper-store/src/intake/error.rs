@@ -1,5 +1,6 @@
 //! Why a fetch failed.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use cooper_core::Digest;
@@ -14,7 +15,7 @@ pub enum FetchError {
     #[error("`{url}` is needed, and fetching is switched off")]
     Offline {
         /// What would have been fetched.
-        url: Url,
+        url: PublicUrl,
     },
     /// There is no address to fetch it from.
     #[error("no address is known for {label}")]
@@ -26,13 +27,13 @@ pub enum FetchError {
     #[error("`{url}` does not exist")]
     NotFound {
         /// What was asked for.
-        url: Url,
+        url: PublicUrl,
     },
     /// The server answered with a status that is no success.
     #[error("`{url}` answered with status {status}")]
     Status {
         /// What was asked for.
-        url: Url,
+        url: PublicUrl,
         /// The HTTP status.
         status: u16,
     },
@@ -40,7 +41,7 @@ pub enum FetchError {
     #[error("`{url}` is silent: {phase} took longer than {limit_ms} ms")]
     Timeout {
         /// What was asked for.
-        url: Url,
+        url: PublicUrl,
         /// What took too long.
         phase: &'static str,
         /// The limit.
@@ -50,7 +51,7 @@ pub enum FetchError {
     #[error("`{url}` is too slow: {bytes} bytes in {window_ms} ms")]
     TooSlow {
         /// What was asked for.
-        url: Url,
+        url: PublicUrl,
         /// How many bytes came in the window.
         bytes: u64,
         /// The window.
@@ -60,7 +61,7 @@ pub enum FetchError {
     #[error("`{url}` sends more than {bytes_max} bytes")]
     TooLarge {
         /// What was asked for.
-        url: Url,
+        url: PublicUrl,
         /// The limit.
         bytes_max: u64,
     },
@@ -68,7 +69,7 @@ pub enum FetchError {
     #[error("`{url}` ended after {got} bytes{}", expected.map(|bytes| format!(", expected {bytes}")).unwrap_or_default())]
     Truncated {
         /// What was asked for.
-        url: Url,
+        url: PublicUrl,
         /// How many bytes should have come, where that is known.
         expected: Option<u64>,
         /// How many came.
@@ -78,7 +79,7 @@ pub enum FetchError {
     #[error("`{url}` has other bytes than promised: {got}, expected {expected}")]
     DigestMismatch {
         /// What was asked for.
-        url: Url,
+        url: PublicUrl,
         /// What was promised.
         expected: Digest,
         /// What came.
@@ -88,7 +89,7 @@ pub enum FetchError {
     #[error("cannot reach `{url}`")]
     Connect {
         /// What was asked for.
-        url: Url,
+        url: PublicUrl,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -96,7 +97,7 @@ pub enum FetchError {
     #[error("cannot make a trusted connection to `{url}`")]
     Tls {
         /// What was asked for.
-        url: Url,
+        url: PublicUrl,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -112,7 +113,7 @@ pub enum FetchError {
     #[error("the answer of `{url}` cannot be understood: {reason}")]
     Protocol {
         /// What was asked for.
-        url: Url,
+        url: PublicUrl,
         /// What is wrong with it.
         reason: String,
     },
@@ -120,13 +121,13 @@ pub enum FetchError {
     #[error("`{url}` is neither http nor https")]
     Scheme {
         /// The address.
-        url: Url,
+        url: PublicUrl,
     },
     /// Too many redirects.
     #[error("`{url}` redirects more than {redirects_max} times")]
     Redirects {
         /// What was asked for.
-        url: Url,
+        url: PublicUrl,
         /// The limit.
         redirects_max: u32,
     },
@@ -134,9 +135,9 @@ pub enum FetchError {
     #[error("`{url}` redirects from https to `{to}`")]
     InsecureRedirect {
         /// Who redirects.
-        url: Url,
+        url: PublicUrl,
         /// Where to.
-        to: Url,
+        to: PublicUrl,
     },
     /// The disk, or the user's quota of it, is full.
     #[error("no space left while writing `{path}`")]
@@ -158,7 +159,7 @@ pub enum FetchError {
     #[error("the fetch of `{url}` was given up because another one failed")]
     Cancelled {
         /// What was asked for.
-        url: Url,
+        url: PublicUrl,
     },
     /// No address had it.
     #[error("{label} could not be fetched from any of {} addresses{}", attempts.len(), list(attempts))]
@@ -174,7 +175,7 @@ pub enum FetchError {
 #[derive(Debug)]
 pub struct FailedAttempt {
     /// The address.
-    pub url: Url,
+    pub url: PublicUrl,
     /// The reason of its last try.
     pub error: Box<FetchError>,
 }
@@ -272,11 +273,34 @@ impl FetchError {
     }
 }
 
-/// The address without user name and password: fit to be shown.
-pub(super) fn public(url: &Url) -> Url {
+/// An address without user name and password: fit to be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicUrl(Box<Url>);
+
+impl PublicUrl {
+    /// The address.
+    pub fn as_url(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, formatter)
+    }
+}
+
+impl fmt::Debug for PublicUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}", self.0.as_str())
+    }
+}
+
+/// The address as it may be shown.
+pub(super) fn public(url: &Url) -> PublicUrl {
     let mut shown = url.clone();
     // Fails only for addresses that cannot hold them.
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
-    shown
+    PublicUrl(Box::new(shown))
 }

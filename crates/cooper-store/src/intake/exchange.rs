@@ -8,9 +8,9 @@ use ureq::http::uri::{PathAndQuery, Uri};
 use ureq::http::{HeaderMap, header};
 use url::{Position, Url};
 
-use super::client::{Client, Route};
+use super::client::{BODY_MAX, Client, Route};
 use super::config::IntakeConfig;
-use super::error::{FetchError, public};
+use super::error::{FetchError, PublicUrl, public};
 use super::rate::RateFloor;
 
 const READ_BYTES: usize = 64 << 10;
@@ -319,14 +319,19 @@ fn transport_error(url: &Url, error: ureq::Error, config: &IntakeConfig) -> Fetc
 }
 
 fn is_tls(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+    error
+        .get_ref()
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }
 
-fn timed_out(url: Url, timeout: ureq::Timeout, config: &IntakeConfig) -> FetchError {
+fn timed_out(url: PublicUrl, timeout: ureq::Timeout, config: &IntakeConfig) -> FetchError {
     let (phase, limit_ms) = match timeout {
         ureq::Timeout::Resolve => ("resolving its name", config.connect_ms),
         ureq::Timeout::Connect => ("connecting", config.connect_ms),
-        ureq::Timeout::RecvBody => ("the whole body", 3_600_000),
+        ureq::Timeout::RecvBody => (
+            "the whole body",
+            u64::try_from(BODY_MAX.as_millis()).unwrap_or(u64::MAX),
+        ),
         _ => ("the next bytes", config.idle_ms),
     };
     FetchError::Timeout { url, phase, limit_ms }
@@ -342,7 +347,9 @@ fn body_error(
 ) -> FetchError {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
     let kind = error.kind();
-    let inner = error.get_ref().is_some_and(|inner| inner.is::<ureq::Error>());
+    let inner = error
+        .get_ref()
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<ureq::Error>);
     if inner && let Some(inner) = error.into_inner() {
         return match inner.downcast::<ureq::Error>() {
             Ok(inner) => match *inner {
@@ -395,7 +402,7 @@ mod tests {
     fn credentials_are_decoded_and_not_shown() {
         let url: Url = "https://user:p%40ss@host.example/path?query".parse().unwrap();
         assert_eq!(basic_credentials(&url).as_deref(), Some("Basic dXNlcjpwQHNz"));
-        assert_eq!(public(&url).as_str(), "https://host.example/path?query");
+        assert_eq!(public(&url).to_string(), "https://host.example/path?query");
         assert_eq!(
             request_uri(&url, &Route::Direct).unwrap().to_string(),
             "https://host.example/path?query"

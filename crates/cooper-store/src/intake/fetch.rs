@@ -74,7 +74,7 @@ pub struct RangeReply {
     pub start: u64,
     /// How many bytes the file has, where the server says so.
     pub total: Option<u64>,
-    /// Whether these are all bytes of the file because the server ignored the range.
+    /// Whether these are all bytes of the file, because it is that small or the server ignored the range.
     pub whole: bool,
 }
 

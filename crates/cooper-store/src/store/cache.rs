@@ -81,8 +81,9 @@ impl Store {
 fn system_time(time: Timestamp) -> SystemTime {
     let since_epoch = time.as_nanosecond();
     let duration = |nanoseconds: i128| Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
-    match since_epoch >= 0 {
-        true => SystemTime::UNIX_EPOCH + duration(since_epoch),
-        false => SystemTime::UNIX_EPOCH - duration(-since_epoch),
+    if since_epoch >= 0 {
+        SystemTime::UNIX_EPOCH + duration(since_epoch)
+    } else {
+        SystemTime::UNIX_EPOCH - duration(-since_epoch)
     }
 }

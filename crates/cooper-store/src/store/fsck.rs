@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::file::{Of as _, takes_file_error};
 use super::journal::Happening;
-use super::open::{OCI_LAYOUT_STAGE, ROOT_ENTRIES};
-use super::reference::{Listed, REFS_LOCK, TagState, file_names, parse_tag_file};
+use super::open::ROOT_ENTRIES;
+use super::reference::{Listed, TagState, file_names, parse_tag_file};
 use super::session::{QUARANTINE, abandoned};
 use super::{FileError, LockError, RefError, Store};
 
@@ -286,7 +286,7 @@ impl<'a> Check<'a> {
     fn names(&mut self) -> Result<(), FsckError> {
         let _lock = self
             .store
-            .lock(REFS_LOCK)
+            .lock_names()
             .map_err(|source| FsckError::Lock { source })?;
         let listed = self
             .store
@@ -298,9 +298,10 @@ impl<'a> Check<'a> {
         }
         self.foreign_refs()?;
         self.journal(&listed)?;
-        if !self.store.index_is_current(&listed)? {
+        let names_failed = |source| FsckError::Names { source };
+        if !self.store.index_is_current().map_err(names_failed)? {
             if self.options.repair {
-                self.store.rewrite_index(&listed)?;
+                self.store.rewrite_index().map_err(names_failed)?;
             }
             self.notes.push(Note::StaleIndex {
                 rewritten: self.options.repair,
@@ -414,12 +415,10 @@ impl<'a> Check<'a> {
     fn root(&mut self) -> Result<(), FsckError> {
         let root = self.store.root();
         for name in file_names(root)? {
-            let known = ROOT_ENTRIES.contains(&name.as_str());
-            let path = root.join(&name);
-            if name.starts_with(OCI_LAYOUT_STAGE) {
-                self.notes.push(Note::Leftover { path });
-            } else if !known {
-                self.faults.push(Fault::ForeignFile { path });
+            if !ROOT_ENTRIES.contains(&name.as_str()) {
+                self.faults.push(Fault::ForeignFile {
+                    path: root.join(name),
+                });
             }
         }
         for algorithms in ["blobs", "trees"] {

@@ -2,7 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Store;
 use super::file::{Of as _, open_lock_file, takes_file_error};
@@ -41,15 +41,19 @@ pub struct StoreLock {
     _held: File,
 }
 
+/// Held while names change. Callers' locks cannot begin with a dot.
+const NAMES_LOCK: &str = ".names";
 const LOCK_NAME_LENGTH_MAX: usize = 200;
 
 impl Store {
     /// Wait for the lock of this name and take it.
     pub fn lock(&self, name: &str) -> Result<StoreLock, LockError> {
-        let path = self.lock_path(name)?;
-        let file = open_lock_file(&path)?;
-        file.lock().of("lock", &path)?;
-        Ok(StoreLock { _held: file })
+        wait_for(&self.lock_path(name)?)
+    }
+
+    /// The lock of the names, which no caller's lock can be mixed up with.
+    pub(super) fn lock_names(&self) -> Result<StoreLock, LockError> {
+        wait_for(&self.root().join("locks").join(NAMES_LOCK))
     }
 
     /// Take the lock of this name if it is free.
@@ -75,4 +79,10 @@ impl Store {
         }
         Ok(self.root().join("locks").join(name))
     }
+}
+
+fn wait_for(path: &Path) -> Result<StoreLock, LockError> {
+    let file = open_lock_file(path)?;
+    file.lock().of("lock", path)?;
+    Ok(StoreLock { _held: file })
 }

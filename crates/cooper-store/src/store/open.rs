@@ -7,16 +7,15 @@ use std::sync::Arc;
 
 use cooper_core::Clock;
 
-use super::file::{Of as _, make_dir, takes_file_error};
-use super::session::{self, SessionCell};
+use super::file::{Of as _, make_dir, sync_dir, takes_file_error, write_synced};
+use super::index::make_empty_index;
+use super::session::{self, Session, SessionCell};
 use super::{FileError, Inner, Store};
 
 /// What the file `oci-layout` says (image-spec, `image-layout.md`, "oci-layout file").
 const OCI_LAYOUT: &[u8] = b"{\"imageLayoutVersion\":\"1.0.0\"}";
 /// The name of that file.
-pub(super) const OCI_LAYOUT_NAME: &str = "oci-layout";
-/// What the name of a file begins with that is to become `oci-layout`.
-pub(super) const OCI_LAYOUT_STAGE: &str = ".oci-layout.";
+const OCI_LAYOUT_NAME: &str = "oci-layout";
 /// Every directory of the layout, parents first.
 const DIRECTORIES: [&str; 8] = [
     "blobs",
@@ -87,13 +86,10 @@ impl Store {
         let root = std::path::absolute(root).of("find", root)?;
         let layout = root.join(OCI_LAYOUT_NAME);
         match std::fs::read(&layout) {
-            Ok(text) if is_our_layout(&text) => {}
+            Ok(text) if is_our_layout(&text) => make_directories(&root)?,
             Ok(_) => return Err(OpenError::UnknownFormat { path: layout }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => lay_out(&root, &layout)?,
             Err(error) => return Err(error).of("read", &layout)?,
-        }
-        for directory in DIRECTORIES {
-            make_dir(&root.join(directory))?;
         }
         session::sweep(&root.join("tmp"));
         Ok(Self {
@@ -106,13 +102,20 @@ impl Store {
     }
 }
 
+/// Every directory of the layout, so that one which somebody removed because it was empty is there again.
+fn make_directories(root: &Path) -> Result<(), FileError> {
+    DIRECTORIES
+        .iter()
+        .try_for_each(|directory| make_dir(&root.join(directory)).map(drop))
+}
+
 fn is_our_layout(text: &[u8]) -> bool {
     let parsed: Option<serde_json::Value> = serde_json::from_slice(text).ok();
     parsed.is_some_and(|layout| layout["imageLayoutVersion"] == "1.0.0")
 }
 
-/// Make the root and the file that says what it is. That file comes first, and by rename: a process that is
-/// killed here leaves an empty directory or a store.
+/// Make the layout. The file that makes the directory a store comes last and by rename: a process that is
+/// killed here leaves what the next one completes.
 fn lay_out(root: &Path, layout: &Path) -> Result<(), OpenError> {
     make_root(root)?;
     if let Some(found) = foreign_entry(root)? {
@@ -122,16 +125,13 @@ fn lay_out(root: &Path, layout: &Path) -> Result<(), OpenError> {
         });
     }
     std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o700)).of("set the mode of", root)?;
-    let stage = root.join(format!(
-        "{OCI_LAYOUT_STAGE}{}-{:?}",
-        std::process::id(),
-        std::thread::current().id()
-    ));
-    // A killed process of the same number may have left it.
-    let _ = std::fs::remove_file(&stage);
-    super::file::write_synced(&stage, OCI_LAYOUT)?;
-    std::fs::rename(&stage, layout).of("rename", &stage)?;
-    super::file::sync_dir(root)?;
+    make_directories(root)?;
+    let session = Session::make(&root.join("tmp"))?;
+    make_empty_index(&session.fresh_path("index"), &root.join("index.json"))?;
+    let stage = session.fresh_path("layout");
+    write_synced(&stage, OCI_LAYOUT)?;
+    std::fs::rename(&stage, layout).of("rename to its place", layout)?;
+    sync_dir(root)?;
     Ok(())
 }
 
@@ -146,8 +146,7 @@ fn make_root(root: &Path) -> Result<(), FileError> {
 fn foreign_entry(root: &Path) -> Result<Option<String>, FileError> {
     for entry in std::fs::read_dir(root).of("list", root)? {
         let name = entry.of("list", root)?.file_name().to_string_lossy().into_owned();
-        let ours = ROOT_ENTRIES.contains(&name.as_str()) || name.starts_with(OCI_LAYOUT_STAGE);
-        if !ours {
+        if !ROOT_ENTRIES.contains(&name.as_str()) {
             return Ok(Some(name));
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,18 +13,18 @@ use cooper_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::file::{
-    Of as _, make_dir, read_bounded, sync_dir, sync_filesystem, takes_file_error, write_synced,
-};
+use super::file::{Of as _, make_dir, read_bounded, sync_dir, takes_file_error, write_synced};
 use super::journal::{Entry, Happening};
 use super::{FileError, LockError, Store};
 
-/// The lock that is held while names change.
-pub(super) const REFS_LOCK: &str = "refs";
 /// The ending of a name's file.
 pub(super) const RECORD_ENDING: &str = ".json";
 /// The ending of what remains of a removed name.
 pub(super) const TOMBSTONE_ENDING: &str = ".removed";
+/// What the file of a record begins with: `manifest` is the first field of [`RefRecord`].
+const RECORD_BEGINNING: &str = "{\"manifest\":\"";
+/// `sha256:` and 64 digits.
+const DIGEST_LENGTH: usize = 71;
 /// No record is larger.
 const RECORD_BYTES_MAX: u64 = 64 << 20;
 
@@ -214,7 +214,7 @@ impl Store {
         name: &ImageName,
         tag: &VersionTag,
     ) -> Result<bool, RefError> {
-        let _lock = self.lock(REFS_LOCK).map_err(|source| RefError::Lock { source })?;
+        let _lock = self.lock_names().map_err(|source| RefError::Lock { source })?;
         let directory = self.image_dir(organisation, name);
         let path = directory.join(format!("{tag}{RECORD_ENDING}"));
         // A record that cannot be read can be removed all the same.
@@ -227,7 +227,7 @@ impl Store {
         let tombstone = directory.join(format!("{tag}{TOMBSTONE_ENDING}"));
         std::fs::rename(&path, &tombstone).of("rename to its place", &tombstone)?;
         sync_dir(&directory)?;
-        self.rewrite_index(&self.list_names()?)?;
+        self.rewrite_index()?;
         if let Some(manifest) = manifest {
             self.record_event(Happening::Removed, organisation, name, tag, manifest)?;
         }
@@ -255,7 +255,9 @@ impl Store {
             .map_err(io::Error::other)
             .of("write", &path)?;
         write_synced(&path, &bytes)?;
-        sync_filesystem(self.root())?;
+        // The bytes of blobs and trees were synced before they got their names; now the names.
+        sync_dir(&self.blobs_dir())?;
+        sync_dir(&self.trees_dir())?;
         Ok(path)
     }
 
@@ -267,7 +269,7 @@ impl Store {
         stage: &Path,
         record: &RefRecord,
     ) -> Result<VersionTag, RefError> {
-        let _lock = self.lock(REFS_LOCK).map_err(|source| RefError::Lock { source })?;
+        let _lock = self.lock_names().map_err(|source| RefError::Lock { source })?;
         self.make_image_dir(organisation, name)?;
         let tag = loop {
             let tag = self.next_tag(organisation, name, version)?;
@@ -282,7 +284,7 @@ impl Store {
             }
         };
         sync_dir(&self.image_dir(organisation, name))?;
-        self.rewrite_index(&self.list_names()?)?;
+        self.rewrite_index()?;
         self.record_event(Happening::Created, organisation, name, &tag, record.manifest)?;
         Ok(tag)
     }
@@ -382,6 +384,16 @@ impl Store {
         };
         Ok(self.images()?.into_iter().filter_map(listed).collect())
     }
+}
+
+/// Only the manifest of a record: what the view of the names needs. Records can be large, so that where the file
+/// begins as this program writes it, no more than its beginning is read.
+pub(super) fn manifest_in(path: &Path) -> Option<ManifestDigest> {
+    let mut beginning = [0; RECORD_BEGINNING.len() + DIGEST_LENGTH];
+    File::open(path).ok()?.read_exact(&mut beginning).ok()?;
+    let quick = beginning.strip_prefix(RECORD_BEGINNING.as_bytes());
+    let quick = quick.and_then(|digest| std::str::from_utf8(digest).ok()?.parse().ok());
+    quick.or_else(|| read_record(path).ok()?.map(|record| record.manifest))
 }
 
 /// What a file in an image's directory says; `None` for a foreign one.

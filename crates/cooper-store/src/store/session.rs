@@ -63,7 +63,7 @@ impl SessionCell {
 }
 
 impl Session {
-    fn make(tmp: &Path) -> Result<Self, FileError> {
+    pub(super) fn make(tmp: &Path) -> Result<Self, FileError> {
         let mut tried = 0;
         loop {
             tried += 1;
@@ -133,7 +133,7 @@ fn still_there(path: &Path, opened: &File) -> bool {
 
 /// Remove what dead processes left below `tmp/`. Those that live hold their lock and are left alone.
 ///
-/// Returns what could not be removed. Errors are not the opener's business: fsck reports what stays.
+/// What cannot be removed is not the opener's business: fsck notes it.
 pub(super) fn sweep(tmp: &Path) {
     for (path, _) in abandoned(tmp) {
         if let Err(error) = remove_any(&path) {
@@ -167,9 +167,11 @@ fn try_lock_any(path: &Path) -> Option<File> {
 }
 
 fn remove_any(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path)?.is_dir() {
-        true => std::fs::remove_dir_all(path),
-        false => std::fs::remove_file(path),
+    let is_dir = std::fs::symlink_metadata(path)?.is_dir();
+    if is_dir {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
     }
 }
 
