@@ -20,6 +20,7 @@ mod config;
 mod error;
 mod exchange;
 mod fetch;
+mod forward;
 mod hint;
 mod parallel;
 mod proxy;

@@ -4,12 +4,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::Agent;
+use ureq::config::Config;
 use ureq::tls::TlsConfig;
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::unversioned::transport::{Connector as _, DefaultConnector};
 use url::Url;
 
 use super::config::{IntakeConfig, IntakeError};
 use super::error::{FetchError, public};
+use super::forward::AbsoluteForm;
 use super::proxy::ProxyRules;
 use super::resolver::RememberingResolver;
 use super::roots;
@@ -38,6 +40,7 @@ pub(super) struct Client {
     tls: Lazy<TlsConfig>,
     plain: Lazy<Agent>,
     secure: Lazy<Agent>,
+    forwarding: Lazy<Agent>,
     tunnelled: Lazy<Agent>,
 }
 
@@ -49,6 +52,7 @@ impl Client {
             tls: Lazy::default(),
             plain: Lazy::default(),
             secure: Lazy::default(),
+            forwarding: Lazy::default(),
             tunnelled: Lazy::default(),
         })
     }
@@ -68,34 +72,52 @@ impl Client {
 
     /// The connections for a request to `url` on this way.
     pub(super) fn agent(&self, url: &Url, route: &Route<'_>) -> Result<Agent, FetchError> {
-        let first_hop = if let Route::Forward(proxy) = route {
-            proxy
-        } else {
-            url
-        };
         match route {
-            Route::Tunnel(proxy) => self.tunnelled.value(|| self.tunnel_agent(url, proxy)),
-            _ if first_hop.scheme() == "https" => {
-                self.secure.value(|| Ok(self.make_agent(Some(self.tls()?), None)))
-            }
-            _ => self.plain.value(|| Ok(self.make_agent(None, None))),
+            Route::Direct if url.scheme() == "https" => self.secure.value(|| self.direct_agent(true)),
+            Route::Direct => self.plain.value(|| self.direct_agent(false)),
+            Route::Forward(proxy) => self.forwarding.value(|| self.forwarding_agent(proxy)),
+            Route::Tunnel(proxy) => self.tunnelled.value(|| self.tunnelling_agent(url, proxy)),
         }
     }
 
-    fn tunnel_agent(&self, url: &Url, proxy: &Url) -> Result<Agent, FetchError> {
+    fn direct_agent(&self, secure: bool) -> Result<Agent, FetchError> {
+        let config = self.agent_config(secure, None)?;
+        Ok(Agent::with_parts(
+            config,
+            DefaultConnector::default(),
+            RememberingResolver::default(),
+        ))
+    }
+
+    fn forwarding_agent(&self, proxy: &Url) -> Result<Agent, FetchError> {
+        let config = self.agent_config(proxy.scheme() == "https", None)?;
+        let connector = DefaultConnector::default().chain(AbsoluteForm);
+        Ok(Agent::with_parts(
+            config,
+            connector,
+            RememberingResolver::default(),
+        ))
+    }
+
+    fn tunnelling_agent(&self, url: &Url, proxy: &Url) -> Result<Agent, FetchError> {
         let made = ureq::Proxy::new(proxy.as_str());
         let proxy = made.map_err(|source| FetchError::Connect {
             url: public(url),
             source: source.into(),
         })?;
-        Ok(self.make_agent(Some(self.tls()?), Some(proxy)))
+        let config = self.agent_config(true, Some(proxy))?;
+        Ok(Agent::with_parts(
+            config,
+            DefaultConnector::default(),
+            RememberingResolver::default(),
+        ))
     }
 
     fn tls(&self) -> Result<TlsConfig, FetchError> {
         self.tls.value(|| roots::tls_config(&self.config))
     }
 
-    fn make_agent(&self, tls: Option<TlsConfig>, proxy: Option<ureq::Proxy>) -> Agent {
+    fn agent_config(&self, secure: bool, proxy: Option<ureq::Proxy>) -> Result<Config, FetchError> {
         let config = &self.config;
         let connect = Duration::from_millis(config.connect_ms);
         let idle = Duration::from_millis(config.idle_ms);
@@ -115,10 +137,10 @@ impl Client {
             .timeout_send_request(Some(idle))
             .timeout_recv_response(Some(idle))
             .timeout_recv_body(Some(BODY_MAX));
-        if let Some(tls) = tls {
-            builder = builder.tls_config(tls);
+        if secure {
+            builder = builder.tls_config(self.tls()?);
         }
-        Agent::with_parts(builder.build(), DefaultConnector::default(), RememberingResolver::default())
+        Ok(builder.build())
     }
 }
 

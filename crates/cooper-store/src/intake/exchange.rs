@@ -208,7 +208,7 @@ fn request_uri(url: &Url, route: &Route<'_>) -> Result<Uri, FetchError> {
         reason,
     };
     let (first_hop, target) = match route {
-        Route::Forward(proxy) => (*proxy, absolute_form(url)),
+        Route::Forward(proxy) => (*proxy, marked_absolute_form(url)),
         Route::Direct | Route::Tunnel(_) => (url, url[Position::BeforePath..Position::AfterQuery].to_owned()),
     };
     let authority = &first_hop[Position::BeforeHost..Position::AfterPort];
@@ -220,9 +220,10 @@ fn request_uri(url: &Url, route: &Route<'_>) -> Result<Uri, FetchError> {
     uri.build().map_err(|error| wrong(error.to_string()))
 }
 
-fn absolute_form(url: &Url) -> String {
+/// The whole address as a path, as [`super::forward`] wants it.
+fn marked_absolute_form(url: &Url) -> String {
     format!(
-        "{}://{}{}",
+        "/{}://{}{}",
         url.scheme(),
         host_header(url),
         &url[Position::BeforePath..Position::AfterQuery]

@@ -35,7 +35,9 @@ impl Resolver for RememberingResolver {
     ) -> Result<ResolvedSocketAddrs, Error> {
         let key = uri.scheme().zip(uri.authority());
         let key = key.and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority));
-        let Some(key) = key else { return self.system.resolve(uri, config, timeout) };
+        let Some(key) = key else {
+            return self.system.resolve(uri, config, timeout);
+        };
         let answer = locked(&self.answers).entry(key).or_default().clone();
         let mut answer = locked(&answer);
         if let Some((_, addresses)) = answer.as_ref().filter(|(since, _)| since.elapsed() < KEPT) {

@@ -1,0 +1,211 @@
+//! Names: numbering, order, removal, the view, the journal.
+
+use cooper_core::{ImageName, ImageVersion, Organisation, VersionTag};
+use cooper_store::{RefError, Store};
+use serde_json::Value;
+
+use super::{Fixture, damage, names_in, record};
+
+fn owner() -> Organisation {
+    "local".parse().unwrap()
+}
+
+fn name() -> ImageName {
+    "example".parse().unwrap()
+}
+
+fn create(store: &Store, version: &str, content: &str) -> String {
+    let version: ImageVersion = version.parse().unwrap();
+    store
+        .create_version(&owner(), &name(), &version, &record(store, content))
+        .unwrap()
+        .to_string()
+}
+
+fn tag(text: &str) -> VersionTag {
+    text.parse().unwrap()
+}
+
+#[test]
+fn numbers_count_up_for_each_version() {
+    let fixture = Fixture::new();
+    assert_eq!(create(&fixture.store, "1.0.0", "a"), "1.0.0.1");
+    assert_eq!(create(&fixture.store, "1.0.0", "b"), "1.0.0.2");
+    assert_eq!(create(&fixture.store, "2.0", "c"), "2.0.1");
+    assert_eq!(create(&fixture.store, "1.0.0", "d"), "1.0.0.3");
+    let versions = fixture.store.versions(&owner(), &name()).unwrap();
+    assert_eq!(
+        versions,
+        [tag("1.0.0.1"), tag("1.0.0.2"), tag("1.0.0.3"), tag("2.0.1")]
+    );
+    let (newest, found) = fixture.store.newest(&owner(), &name()).unwrap().unwrap();
+    assert_eq!(newest, tag("2.0.1"));
+    assert_eq!(found, fixture.record("c"));
+}
+
+#[test]
+fn a_name_comes_back_as_it_was_made() {
+    let fixture = Fixture::new();
+    create(&fixture.store, "1.0.0", "a");
+    let found = fixture
+        .reopened()
+        .version(&owner(), &name(), &tag("1.0.0.1"))
+        .unwrap();
+    assert_eq!(found, Some(fixture.record("a")));
+    assert_eq!(
+        fixture.store.version(&owner(), &name(), &tag("1.0.0.2")).unwrap(),
+        None
+    );
+    assert_eq!(
+        fixture.store.newest(&owner(), &"other".parse().unwrap()).unwrap(),
+        None
+    );
+}
+
+#[test]
+fn a_removed_number_is_never_given_again() {
+    let fixture = Fixture::new();
+    create(&fixture.store, "1.0.0", "a");
+    create(&fixture.store, "1.0.0", "b");
+    assert!(
+        fixture
+            .store
+            .remove_version(&owner(), &name(), &tag("1.0.0.2"))
+            .unwrap()
+    );
+    assert!(
+        !fixture
+            .store
+            .remove_version(&owner(), &name(), &tag("1.0.0.2"))
+            .unwrap()
+    );
+    assert_eq!(
+        fixture.store.version(&owner(), &name(), &tag("1.0.0.2")).unwrap(),
+        None
+    );
+    assert_eq!(create(&fixture.store, "1.0.0", "b"), "1.0.0.3");
+    let versions = fixture.store.versions(&owner(), &name()).unwrap();
+    assert_eq!(versions, [tag("1.0.0.1"), tag("1.0.0.3")]);
+    assert!(fixture.fsck().is_clean());
+    assert_eq!(fixture.fsck().notes, []);
+}
+
+#[test]
+fn every_image_is_listed_in_order() {
+    let fixture = Fixture::new();
+    let version: ImageVersion = "1.0.0".parse().unwrap();
+    for (owner, name) in [("team", "b"), ("local", "c"), ("team", "a"), ("team", "b")] {
+        let record = fixture.record(name);
+        fixture
+            .store
+            .create_version(&owner.parse().unwrap(), &name.parse().unwrap(), &version, &record)
+            .unwrap();
+    }
+    let images = fixture.store.images().unwrap();
+    let images: Vec<String> = images
+        .iter()
+        .map(|(owner, name, tag)| format!("{owner}/{name}:{tag}"))
+        .collect();
+    assert_eq!(
+        images,
+        [
+            "local/c:1.0.0.1",
+            "team/a:1.0.0.1",
+            "team/b:1.0.0.1",
+            "team/b:1.0.0.2"
+        ]
+    );
+}
+
+#[test]
+fn a_record_must_be_complete() {
+    let fixture = Fixture::new();
+    let version: ImageVersion = "1.0.0".parse().unwrap();
+    let create = |record| fixture.store.create_version(&owner(), &name(), &version, &record);
+    let mut record = fixture.record("a");
+    record.blobs.push(cooper_core::BlobDigest::of(b"never put"));
+    assert!(
+        matches!(create(record), Err(RefError::MissingBlob { digest }) if digest == cooper_core::BlobDigest::of(b"never put"))
+    );
+    let mut record = fixture.record("a");
+    record.trees.push(cooper_core::DiffId::of(b"never made"));
+    assert!(matches!(create(record), Err(RefError::MissingTree { .. })));
+    assert_eq!(fixture.store.images().unwrap(), []);
+}
+
+#[test]
+fn the_view_follows_the_names() {
+    let fixture = Fixture::new();
+    create(&fixture.store, "1.0.0", "a");
+    create(&fixture.store, "1.0.0", "bb");
+    fixture
+        .store
+        .remove_version(&owner(), &name(), &tag("1.0.0.1"))
+        .unwrap();
+    let text = std::fs::read(fixture.root().join("index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&text).unwrap();
+    let entries = index["manifests"].as_array().unwrap();
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0]["digest"], fixture.record("bb").manifest.to_string());
+    assert_eq!(entries[0]["size"], 2);
+    assert_eq!(
+        entries[0]["mediaType"],
+        "application/vnd.oci.image.manifest.v1+json"
+    );
+    assert_eq!(
+        entries[0]["annotations"]["org.opencontainers.image.ref.name"],
+        "local/example:1.0.0.2"
+    );
+}
+
+#[test]
+fn the_journal_tells_what_happened_even_after_a_torn_line() {
+    let fixture = Fixture::new();
+    create(&fixture.store, "1.0.0", "a");
+    let journal = fixture.root().join("journal");
+    let mut text = std::fs::read(&journal).unwrap();
+    text.extend_from_slice(b"{\"at\":\"2026-1");
+    damage(&journal, &text);
+    fixture
+        .store
+        .remove_version(&owner(), &name(), &tag("1.0.0.1"))
+        .unwrap();
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3);
+    let event = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+    assert_eq!(event(lines[0])["event"], "created");
+    assert_eq!(event(lines[0])["at"], super::NOW);
+    assert_eq!(event(lines[2])["event"], "removed");
+    assert_eq!(event(lines[2])["tag"], "1.0.0.1");
+    assert!(fixture.fsck().is_clean());
+}
+
+#[test]
+fn an_unreadable_record_is_an_error_and_can_be_removed() {
+    let fixture = Fixture::new();
+    create(&fixture.store, "1.0.0", "a");
+    damage(&fixture.root().join("refs/local/example/1.0.0.1.json"), b"{}");
+    assert!(matches!(
+        fixture.store.newest(&owner(), &name()),
+        Err(RefError::Unreadable { .. })
+    ));
+    assert!(
+        fixture
+            .store
+            .remove_version(&owner(), &name(), &tag("1.0.0.1"))
+            .unwrap()
+    );
+    assert_eq!(create(&fixture.store, "1.0.0", "a"), "1.0.0.2");
+}
+
+#[test]
+fn nothing_stays_in_tmp_after_a_name_was_made() {
+    let fixture = Fixture::new();
+    create(&fixture.store, "1.0.0", "a");
+    let session = fixture
+        .root()
+        .join("tmp")
+        .join(&names_in(&fixture.root().join("tmp"))[0]);
+    assert_eq!(names_in(&session), Vec::<String>::new());
+}
