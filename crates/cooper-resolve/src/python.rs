@@ -18,6 +18,8 @@ mod memo;
 mod metadata;
 mod net;
 mod notes;
+#[doc(hidden)]
+pub mod outside;
 mod page;
 mod policy;
 mod provider;
