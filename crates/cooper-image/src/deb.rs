@@ -173,6 +173,11 @@ impl Deb {
         })
     }
 
+    /// Bytes of the package file.
+    pub fn package_bytes(&self) -> u64 {
+        self.bytes.size()
+    }
+
     /// The control archive.
     pub fn control(&self) -> &Control {
         &self.control

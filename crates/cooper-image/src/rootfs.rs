@@ -23,6 +23,7 @@ use rustix::io::Errno;
 
 use ledger::Ledger;
 pub use ledger::{Claim, Place};
+pub(crate) use path::printable;
 pub use path::{ParseTreePathError, PathFault, TreePath};
 pub use writer::{NewFile, TreeWriter};
 

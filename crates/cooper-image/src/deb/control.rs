@@ -7,7 +7,7 @@ use cooper_core::lock::Architecture;
 use cooper_core::{DebianName, DebianVersion};
 
 use super::tar::{TarEntry, TarError, TarKind, TarLimits, TarReader};
-use crate::rootfs::{TreePath, UnpackLimits};
+use crate::rootfs::{TreePath, UnpackLimits, printable};
 
 /// Everything in a package's control archive.
 #[derive(Debug, Clone)]
@@ -176,7 +176,7 @@ impl Control {
             }
             let name = path.ok().and_then(|path| plain_name(&path, &entry));
             let name = name.ok_or_else(|| ControlError::Entry {
-                name: shown(&entry.path),
+                name: printable(&entry.path),
             })?;
             let mut bytes = Vec::new();
             reader.read_body(|piece| {
@@ -274,14 +274,6 @@ pub fn parse_conffiles(bytes: &[u8]) -> Result<Vec<Conffile>, ControlError> {
     lines
         .filter(|(_, line)| !line.trim_ascii().is_empty())
         .map(parse)
-        .collect()
-}
-
-fn shown(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
-        .chars()
-        .take(200)
-        .flat_map(char::escape_debug)
         .collect()
 }
 

@@ -131,10 +131,17 @@ fn fault_of(text: &str) -> Option<PathFault> {
     })
 }
 
-/// A path from an untrusted archive as it may be shown.
-fn printable(bytes: &[u8]) -> String {
+/// A name from an untrusted archive as it may be shown: at most 200 characters, none that controls a terminal.
+pub(crate) fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes.get(..800).unwrap_or(bytes)).into_owned();
-    text.chars().take(200).flat_map(char::escape_debug).collect()
+    let shown = |character: char| {
+        if character.is_control() {
+            '\u{fffd}'
+        } else {
+            character
+        }
+    };
+    text.chars().take(200).map(shown).collect()
 }
 
 impl fmt::Display for TreePath {

@@ -1,0 +1,360 @@
+//! A checked wheel becomes files: content verified against `RECORD` on its way, scripts made, `RECORD` rewritten.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cooper_core::{Digest, PythonVersion};
+
+use super::record::{self, Check, RecordFault};
+use super::zip::ZipEntry;
+use super::{CoreMetadata, Wheel, WheelError, metadata};
+use crate::rootfs::{Claim, Metadata, Rootfs, TreePath, TreeWriter, printable};
+
+/// What installing one wheel gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstalledWheel {
+    /// The distribution's name as it spells it.
+    pub name: String,
+    /// The distribution's version as it spells it.
+    pub version: String,
+    /// What the distribution says of itself.
+    pub metadata: CoreMetadata,
+    /// Every file's absolute path in the image, sorted; those that were made here included.
+    pub files: Vec<String>,
+    /// The newest time of any file, in seconds since 1970.
+    pub newest_mtime: i64,
+    /// `.pth` files that Python reads at every start.
+    pub pth_files: Vec<PthFile>,
+    /// Whether the wheel has machine code, or says that it is not pure Python.
+    pub native: bool,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+/// A `.pth` file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PthFile {
+    /// Its absolute path in the image.
+    pub path: String,
+    /// The lines that Python runs.
+    pub code: Vec<String>,
+}
+
+/// Files of this size are kept in memory while they are checked; larger ones are checked while they are written.
+const WHOLE_BYTES_MAX: u64 = 64 << 20;
+const PREFIX: &str = "usr/local";
+
+/// Where one file goes.
+struct Target {
+    path: TreePath,
+    mode: u32,
+    is_script: bool,
+}
+
+impl Wheel {
+    /// Install below `rootfs` for the given interpreter. Directories get their time at [`Rootfs::settle`], as do
+    /// files that several distributions share.
+    pub fn install(&self, rootfs: &Rootfs, python: PythonVersion) -> Result<InstalledWheel, WheelError> {
+        let site = format!("{PREFIX}/lib/python{python}/dist-packages");
+        let files = || {
+            self.zip
+                .entries()
+                .iter()
+                .zip(&self.paths)
+                .filter(|(entry, _)| !entry.directory)
+        };
+        let newest_mtime = files().map(|(entry, _)| entry.mtime).max().unwrap_or(0);
+        let mut installer = Installer {
+            wheel: self,
+            writer: rootfs.writer(),
+            distribution: Arc::from(self.metadata.name.as_str()),
+            site,
+            include: format!("{PREFIX}/include/python{python}/{}", self.metadata.name),
+            newest_mtime,
+            installed: BTreeMap::new(),
+            pth_files: Vec::new(),
+            native: !self.pure,
+        };
+        for (entry, path) in files() {
+            if !installer.is_replaced(path) {
+                installer.entry(entry, path)?;
+            }
+        }
+        installer.generate()?;
+        Ok(installer.finish())
+    }
+
+    /// The proof that an entry's content has to give.
+    fn check(&self, entry: &ZipEntry) -> Result<Check<'_>, WheelError> {
+        let line = self
+            .record
+            .get(&entry.name)
+            .ok_or_else(|| record_error(entry, RecordFault::Unlisted))?;
+        Check::new(line).map_err(|fault| record_error(entry, fault))
+    }
+}
+
+struct Installer<'a> {
+    wheel: &'a Wheel,
+    writer: TreeWriter<'a>,
+    distribution: Arc<str>,
+    /// `usr/local/lib/python3.X/dist-packages`
+    site: String,
+    /// Where the headers go.
+    include: String,
+    newest_mtime: i64,
+    installed: BTreeMap<TreePath, (Digest, u64)>,
+    pth_files: Vec<PthFile>,
+    native: bool,
+}
+
+impl Installer<'_> {
+    /// Whether a file of the wheel is made anew, or says something that is no longer true.
+    fn is_replaced(&self, path: &TreePath) -> bool {
+        let name = path
+            .as_str()
+            .strip_prefix(self.wheel.dist_info.as_str())
+            .and_then(|rest| rest.strip_prefix('/'));
+        let own = [
+            "RECORD",
+            "RECORD.jws",
+            "RECORD.p7s",
+            "INSTALLER",
+            "REQUESTED",
+            "direct_url.json",
+        ];
+        name.is_some_and(|name| own.contains(&name))
+    }
+
+    fn entry(&mut self, entry: &ZipEntry, path: &TreePath) -> Result<(), WheelError> {
+        let target = self.target(entry, path)?;
+        self.native |= has_suffix(&target.path, "so") || target.path.as_str().contains(".so.");
+        if entry.size > WHOLE_BYTES_MAX {
+            return self.large_file(entry, &target);
+        }
+        let mut check = self.wheel.check(entry)?;
+        let mut bytes = self.wheel.zip.read(entry, WHOLE_BYTES_MAX)?;
+        check.update(&bytes);
+        let mut digest = check.finish().map_err(|fault| record_error(entry, fault))?;
+        if target.is_script
+            && let Some(rewritten) = rewrite_shebang(&bytes)
+        {
+            bytes = rewritten;
+            digest = Digest::of(&bytes);
+        }
+        self.note_pth(&target.path, &bytes);
+        self.write(&target.path, target.mode, entry.mtime, &bytes, digest)
+    }
+
+    /// Where an entry goes: `.data/KEY/…` by its key, everything else into the library.
+    fn target(&self, entry: &ZipEntry, path: &TreePath) -> Result<Target, WheelError> {
+        let data = format!("{}.data/", self.wheel.stem());
+        let (root, rest, is_script) = match path.as_str().strip_prefix(&data) {
+            None => (self.site.as_str(), path.as_str(), false),
+            Some(below) => {
+                let no_place = || WheelError::DataKey {
+                    path: printable(path.as_str().as_bytes()),
+                };
+                let (key, rest) = below.split_once('/').ok_or_else(no_place)?;
+                match key {
+                    "purelib" | "platlib" => (self.site.as_str(), rest, false),
+                    "headers" => (self.include.as_str(), rest, false),
+                    "scripts" => ("usr/local/bin", rest, true),
+                    "data" => (PREFIX, rest, false),
+                    _ => return Err(no_place()),
+                }
+            }
+        };
+        let target = TreePath::parse(format!("{root}/{rest}").as_bytes(), usize::MAX)?;
+        self.check_dist_info(&target)?;
+        let mode = if entry.executable || is_script {
+            0o755
+        } else {
+            0o644
+        };
+        Ok(Target {
+            path: target,
+            mode,
+            is_script,
+        })
+    }
+
+    /// Nothing may go into the metadata of another distribution, whatever way it takes there.
+    fn check_dist_info(&self, target: &TreePath) -> Result<(), WheelError> {
+        let below = target
+            .as_str()
+            .strip_prefix(&self.site)
+            .and_then(|rest| rest.strip_prefix('/'));
+        let top = below
+            .and_then(|below| below.split('/').next())
+            .unwrap_or_default();
+        if top.ends_with(".dist-info") && top != self.wheel.dist_info {
+            return Err(WheelError::ForeignDistInfo {
+                path: target.absolute(),
+            });
+        }
+        Ok(())
+    }
+
+    fn note_pth(&mut self, path: &TreePath, bytes: &[u8]) {
+        let in_site = path.split().is_some_and(|(parent, _)| parent == self.site);
+        if in_site && has_suffix(path, "pth") {
+            self.pth_files.push(PthFile {
+                path: path.absolute(),
+                code: metadata::pth_code(bytes),
+            });
+        }
+    }
+
+    fn write(
+        &mut self,
+        path: &TreePath,
+        mode: u32,
+        mtime: i64,
+        bytes: &[u8],
+        digest: Digest,
+    ) -> Result<(), WheelError> {
+        let metadata = Metadata::of_root(mode, mtime);
+        if self.claim(path, digest, bytes.len() as u64, &metadata)? {
+            let mut file = self.create(path)?;
+            file.write_piece(bytes)?;
+            file.finish(&metadata)?;
+        }
+        Ok(())
+    }
+
+    fn large_file(&mut self, entry: &ZipEntry, target: &Target) -> Result<(), WheelError> {
+        let wheel = self.wheel;
+        let mut check = wheel.check(entry)?;
+        // What the line says is proved below, after it was believed for the claim.
+        let listed = wheel
+            .record
+            .get(&entry.name)
+            .map_or("", |line| line.hash.as_str());
+        let metadata = Metadata::of_root(target.mode, entry.mtime);
+        let believed = Digest::of(listed.as_bytes());
+        let mut file = None;
+        if self.claim(&target.path, believed, entry.size, &metadata)? {
+            file = Some(self.create(&target.path)?);
+        }
+        wheel.zip.copy(entry, |piece| {
+            check.update(piece);
+            file.as_mut()
+                .map_or(Ok(()), |file| file.write_piece(piece))
+                .map_err(WheelError::Write)
+        })?;
+        let digest = check.finish().map_err(|fault| record_error(entry, fault))?;
+        self.installed.insert(target.path.clone(), (digest, entry.size));
+        file.map_or(Ok(()), |file| file.finish(&metadata))
+            .map_err(WheelError::Write)
+    }
+
+    fn create(&mut self, path: &TreePath) -> Result<crate::rootfs::NewFile, WheelError> {
+        self.writer.file(path, false).map_err(WheelError::Write)
+    }
+
+    /// Claim a place for a file; false if another distribution has the same file there.
+    fn claim(
+        &mut self,
+        path: &TreePath,
+        digest: Digest,
+        size: u64,
+        metadata: &Metadata,
+    ) -> Result<bool, WheelError> {
+        if self.installed.insert(path.clone(), (digest, size)).is_some() {
+            return Err(WheelError::Twice {
+                path: path.absolute(),
+            });
+        }
+        let place = self.writer.place(path)?;
+        let owner = Arc::clone(&self.distribution);
+        let claim = Claim {
+            owner,
+            rank: 0,
+            content: Some(*digest.as_bytes()),
+        };
+        let Some(prior) = self.writer.rootfs().claim(&place, &claim) else {
+            return Ok(true);
+        };
+        if prior.content != claim.content {
+            return Err(WheelError::Conflict {
+                distribution: self.distribution.to_string(),
+                other: prior.owner.to_string(),
+                path: path.absolute(),
+            });
+        }
+        self.writer.rootfs().note_shared(path, metadata);
+        Ok(false)
+    }
+
+    /// The scripts of the entry points, `INSTALLER`, and last `RECORD`.
+    fn generate(&mut self) -> Result<(), WheelError> {
+        for entry_point in &self.wheel.entry_points {
+            let path = format!("{PREFIX}/bin/{}", entry_point.name);
+            self.generate_one(&path, 0o755, entry_point.script().as_bytes())?;
+        }
+        let dist_info = format!("{}/{}", self.site, self.wheel.dist_info);
+        self.generate_one(&format!("{dist_info}/INSTALLER"), 0o644, b"cooper\n")?;
+        let lines = self
+            .installed
+            .iter()
+            .map(|(path, line)| (self.relative(path), *line))
+            .collect();
+        let record = record::render(&lines, &format!("{}/RECORD", self.wheel.dist_info));
+        self.generate_one(&format!("{dist_info}/RECORD"), 0o644, record.as_bytes())
+    }
+
+    fn generate_one(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<(), WheelError> {
+        let path = TreePath::parse(path.as_bytes(), usize::MAX)?;
+        self.write(&path, mode, self.newest_mtime, bytes, Digest::of(bytes))
+    }
+
+    /// A path as `RECORD` has it: relative to the library.
+    fn relative(&self, path: &TreePath) -> String {
+        let text = path.as_str();
+        if let Some(below) = text
+            .strip_prefix(&self.site)
+            .and_then(|rest| rest.strip_prefix('/'))
+        {
+            return below.to_owned();
+        }
+        let below = text.strip_prefix(PREFIX).unwrap_or(text).trim_start_matches('/');
+        format!("../../../{below}")
+    }
+
+    fn finish(self) -> InstalledWheel {
+        let files: BTreeSet<String> = self.installed.keys().map(TreePath::absolute).collect();
+        InstalledWheel {
+            name: self.wheel.metadata.name.clone(),
+            version: self.wheel.metadata.version.clone(),
+            metadata: self.wheel.metadata.clone(),
+            files: files.into_iter().collect(),
+            newest_mtime: self.newest_mtime,
+            pth_files: self.pth_files,
+            native: self.native,
+            bytes: self.installed.values().map(|(_, size)| size).sum(),
+        }
+    }
+}
+
+/// `#!python` in a script means: the interpreter that it is installed for.
+fn rewrite_shebang(bytes: &[u8]) -> Option<Vec<u8>> {
+    let rest = bytes
+        .strip_prefix(b"#!pythonw")
+        .or_else(|| bytes.strip_prefix(b"#!python"))?;
+    Some([b"#!/usr/bin/python3", rest].concat())
+}
+
+fn record_error(entry: &ZipEntry, fault: RecordFault) -> WheelError {
+    WheelError::Record {
+        path: printable(entry.name.as_bytes()),
+        fault,
+    }
+}
+
+/// Suffixes are compared as Python does on Linux: exactly.
+fn has_suffix(path: &TreePath, suffix: &str) -> bool {
+    std::path::Path::new(path.as_str())
+        .extension()
+        .is_some_and(|found| found == suffix)
+}
