@@ -7,6 +7,7 @@ use std::time::Duration;
 use cooper_sandbox::{End, InjectedFile, Limits, Profile, Root, Spec, Stdin, Stdio, User};
 
 use crate::error::AssembleError;
+use crate::fast_paths;
 use crate::maintainer_scripts::last_call;
 
 /// The tree that a step writes.
@@ -25,6 +26,7 @@ pub(crate) enum BuildRoot<'a> {
     },
 }
 
+const INJECTED_DIR: &str = "/run/cooper";
 const PROGRAM_PATH: &str = "/run/cooper/step";
 const OUTPUT_BYTES_MAX: u64 = 4 << 20;
 
@@ -54,7 +56,14 @@ pub(crate) fn run_build_step(root: BuildRoot<'_>, program: &str) -> Result<(), A
         }
     };
     let argv: [OsString; 2] = ["/bin/sh".into(), PROGRAM_PATH.into()];
-    let files = [InjectedFile { path: PROGRAM_PATH.into(), bytes: program.as_bytes().to_vec(), mode: 0o555 }];
+    let program = [("step", program)];
+    let injected = program.into_iter().chain(fast_paths::INJECTED);
+    let file = |(name, text): (&str, &str)| InjectedFile {
+        path: Path::new(INJECTED_DIR).join(name),
+        bytes: text.as_bytes().to_vec(),
+        mode: 0o555,
+    };
+    let files: Vec<InjectedFile> = injected.map(file).collect();
     let spec = Spec {
         root,
         argv: &argv,

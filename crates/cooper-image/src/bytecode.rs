@@ -43,18 +43,6 @@ pub(crate) fn compile_program(paths: &[String]) -> String {
     text
 }
 
-/// Whether the base's interpreter packages compile the standard library in their postinst by a call that we
-/// know; the call is then taken out of the script that is run, and [`compile_program`] does the same work.
-///
-/// Returns the script to run in place of the shipped one.
-pub(crate) fn without_compilation(package: &NewPackage) -> Option<Vec<u8>> {
-    let version = package.name.strip_prefix("python3.")?.trim_end_matches("-minimal");
-    version.bytes().all(|b| b.is_ascii_digit()).then_some(())?;
-    let script = String::from_utf8(package.members.get("postinst")?.clone()).ok()?;
-    let call = format!("/usr/bin/python3.{version} -E -S /usr/lib/python3.{version}/py_compile.py $files");
-    script.contains(&call).then(|| script.replace(&call, ":").into_bytes())
-}
-
 /// The standard library's sources among the paths of the interpreter's library packages.
 pub(crate) fn standard_library(packages: &[NewPackage]) -> Vec<String> {
     let library = |package: &&NewPackage| {
@@ -66,8 +54,6 @@ pub(crate) fn standard_library(packages: &[NewPackage]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     #[test]
@@ -76,21 +62,5 @@ mod tests {
         let program = compile_program(&["/b.py".to_owned(), "/a.py".to_owned()]);
         assert_eq!(program.matches("/usr/bin/python3").count(), CHUNKS);
         assert!(program.find("\n/a.py\n") < program.find("\n/b.py\n"));
-    }
-
-    #[test]
-    fn only_the_known_call_is_taken_out() {
-        let script = "files=x\n\t/usr/bin/python3.13 -E -S /usr/lib/python3.13/py_compile.py $files\nother\n";
-        let package = |name: &str| NewPackage {
-            name: name.to_owned(),
-            architecture: "amd64".to_owned(),
-            control: String::new(),
-            members: BTreeMap::from([("postinst".to_owned(), script.as_bytes().to_vec())]),
-            paths: Vec::new(),
-            conffiles: Vec::new(),
-        };
-        assert_eq!(without_compilation(&package("python3.13")).unwrap(), b"files=x\n\t:\nother\n");
-        assert_eq!(without_compilation(&package("python3.12")), None);
-        assert_eq!(without_compilation(&package("wget")), None);
     }
 }

@@ -11,27 +11,27 @@
 //!
 //! The base unpacks everything before its first script, as every bootstrap does: before that there is no shell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use cooper_core::Base;
-use cooper_core::lock::DebianArtefact;
+use cooper_core::lock::{Architecture, DebianArtefact};
 use cooper_core::progress::Stage;
 
 use crate::assemble::{Bench, BuiltLayer};
 use crate::build_step::{BuildRoot, run_build_step};
-use crate::bytecode;
 use crate::copyright::stated_licence;
-use crate::deb::{Deb, Diversions, Unpacked};
+use crate::deb::{Deb, Diversions, Precedence, UnpackSettings, Unpacked};
 use crate::dpkg::{self, Interests, NewPackage};
 use crate::error::AssembleError;
+use crate::fast_paths;
 use crate::finish;
 use crate::inventory::InventoryPackage;
 use crate::layer::LayerKind;
 use crate::maintainer_scripts::ScriptRun;
-use crate::order::{OrderedPackage, configuration_order};
+use crate::order::{OrderedPackage, configuration_order, relation_names};
 use crate::rootfs::{Links, Rootfs, UnpackLimits};
 use crate::tree_files::TreeFiles;
 
@@ -71,7 +71,8 @@ impl DebianLayer<'_> {
             let package = format!("{} {}", artefact.name, artefact.version);
             let file = bench.store.open_blob(&artefact.sha256);
             let file = file.map_err(|source| AssembleError::Artefact { package: package.clone(), source })?;
-            let deb = Deb::open(file).and_then(|deb| deb.check_identity(artefact).map(|()| deb));
+            let deb = Deb::open(file, &UnpackLimits::default());
+            let deb = deb.and_then(|deb| deb.check_identity(artefact).map(|()| deb));
             let deb = deb.map_err(|source| AssembleError::Deb { package: package.clone(), source })?;
             Ok((package, deb))
         };
@@ -86,11 +87,15 @@ impl DebianLayer<'_> {
 
 fn new_package(deb: &Deb) -> NewPackage {
     let control = deb.control();
+    let architecture = match control.architecture {
+        Architecture::Amd64 => "amd64",
+        Architecture::All => "all",
+    };
     NewPackage {
-        name: control.package.clone(),
-        architecture: control.architecture.clone(),
-        control: control.text.trim_end().to_owned() + "\n",
-        members: control.members.clone(),
+        name: control.package.to_string(),
+        architecture: architecture.to_owned(),
+        control: control.stanza.text().trim_end().to_owned() + "\n",
+        members: control.files.iter().map(|(name, file)| (name.clone(), file.bytes.clone())).collect(),
         paths: Vec::new(),
         conffiles: Vec::new(),
     }
@@ -163,30 +168,38 @@ impl Site<'_> {
         let files = self.files()?;
         let tree_error = self.layer.tree_error("prepare the tree");
         let diversions = files.read_text(&format!("{ADMIN}/diversions")).map_err(&tree_error)?;
-        let diversions = Diversions::parse(&diversions);
+        let diversions = Diversions::parse(diversions.as_bytes());
+        let diversions = diversions.map_err(|source| tree_error(io::Error::other(source)))?;
+        let status = files.read_text(&format!("{ADMIN}/status")).map_err(&tree_error)?;
+        let replacements = Replacements::new(&status, packages);
         if self.layer.lower.is_empty() {
             prepare_base(&files, self.layer.base).map_err(&tree_error)?;
         }
         let root = files.root().try_clone_to_owned().map_err(&tree_error)?;
-        let rootfs = Rootfs::new(root, Links::InRoot);
+        let rootfs = Rootfs::new(root, Links::FollowInRoot);
         bench.progress.started(Stage::Unpack, debs.len() as u64, 0);
-        let unpacked = unpack_parallel(&rootfs, debs, &diversions, bench)?;
+        let unpacked = unpack_parallel(&rootfs, debs, &diversions, &replacements, bench)?;
         let newest = unpacked.values().map(|unpacked| unpacked.newest_mtime).max().unwrap_or(0);
         rootfs.settle(newest).map_err(|source| self.layer.tree_error("settle the tree")(io::Error::other(source)))?;
         bench.progress.finished(Stage::Unpack);
-        for package in packages {
+        for package in packages.iter_mut() {
             if let Some(unpacked) = unpacked.get(&package.name) {
                 package.paths.clone_from(&unpacked.paths);
-                package.conffiles.clone_from(&unpacked.conffiles);
+                let conffiles = unpacked.conffiles.iter();
+                package.conffiles = conffiles.map(|file| (file.path.clone(), file.md5.clone())).collect();
+                if let Some(md5sums) = &unpacked.md5sums {
+                    package.members.insert("md5sums".to_owned(), md5sums.clone().into_bytes());
+                }
             }
         }
+        remove_displaced(packages, unpacked.values());
         Ok(newest)
     }
 
     /// Write the package database, run the scripts, then the triggers that they left.
     fn configure(&self, bench: Bench<'_>, packages: &[NewPackage], early: &[String]) -> Result<(), AssembleError> {
         let (mut run, interests) = self.write_database(packages)?;
-        let compile = self.compile_program(packages);
+        let compile = fast_paths::compile_program(packages);
         for package in packages.iter().filter(|package| !early.contains(&package.name)) {
             run.preinst(package);
         }
@@ -218,7 +231,7 @@ impl Site<'_> {
             }
             for package in packages {
                 write_info(&files, package)?;
-                if let Some(script) = bytecode::without_compilation(package) {
+                if let Some(script) = fast_paths::faster_postinst(package) {
                     files.write(&format!("{ADMIN}/info/{}.postinst", package.info_name()), &script, 0o755)?;
                 }
             }
@@ -235,15 +248,9 @@ impl Site<'_> {
         Ok((ScriptRun::new(), write().map_err(failed)?))
     }
 
-    /// The compilation that [`bytecode::without_compilation`] took out of the scripts.
-    fn compile_program(&self, packages: &[NewPackage]) -> String {
-        let taken_out = packages.iter().any(|package| bytecode::without_compilation(package).is_some());
-        if taken_out { bytecode::compile_program(&bytecode::standard_library(packages)) } else { String::new() }
-    }
-
     /// Put back the shipped scripts in place of the changed ones.
     fn restore_scripts(&self, packages: &[NewPackage]) -> Result<(), AssembleError> {
-        let changed = packages.iter().filter(|package| bytecode::without_compilation(package).is_some());
+        let changed = packages.iter().filter(|package| fast_paths::faster_postinst(package).is_some());
         let files = self.files()?;
         for package in changed {
             write_info(&files, package).map_err(self.layer.tree_error("write the package database"))?;
@@ -301,20 +308,24 @@ fn unpack_parallel(
     rootfs: &Rootfs,
     debs: &[(String, Deb)],
     diversions: &Diversions,
+    replacements: &Replacements,
     bench: Bench<'_>,
 ) -> Result<UnpackedByName, AssembleError> {
     let limits = UnpackLimits::default();
-    let mut queue: Vec<&(String, Deb)> = debs.iter().collect();
-    queue.sort_by_key(|(_, deb)| deb.archive_bytes());
+    let mut queue: Vec<(u32, &(String, Deb))> = (0..).zip(debs).collect();
+    queue.sort_by_key(|(_, (_, deb))| deb.package_bytes());
     let queue = Mutex::new(queue);
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let work = || {
         let mut done = UnpackedByName::new();
-        while let Some((package, deb)) = next() {
+        while let Some((rank, (package, deb))) = next() {
             bench.progress.detail(Stage::Unpack, package.clone());
-            let unpacked = deb.unpack(rootfs, diversions, &limits);
+            let name = &deb.control().package;
+            let precedence = |other: &str| replacements.precedence(name.as_str(), other);
+            let settings = UnpackSettings { limits, rank, diversions, precedence: &precedence };
+            let unpacked = deb.unpack(rootfs, &settings);
             let unpacked = unpacked.map_err(|source| AssembleError::Deb { package: package.clone(), source })?;
-            done.insert(deb.control().package.clone(), unpacked);
+            done.insert(name.to_string(), unpacked);
             bench.progress.advanced(Stage::Unpack, 1, 0);
         }
         Ok(done)
@@ -330,6 +341,41 @@ fn unpack_parallel(
         all.extend(result?);
     }
     Ok(all)
+}
+
+/// Which package's files may take the place of which other's (`Replaces`, Debian Policy 7.6.1).
+struct Replacements(BTreeMap<String, BTreeSet<String>>);
+
+impl Replacements {
+    fn new(status: &str, packages: &[NewPackage]) -> Self {
+        let installed = status.split("\n\n").filter(|stanza| !stanza.trim().is_empty());
+        let stanzas = installed.chain(packages.iter().map(|package| package.control.as_str()));
+        let replaced = stanzas.filter_map(|stanza| {
+            let names = relation_names(&dpkg::stanza_field(stanza, "Replaces")?);
+            Some((dpkg::stanza_field(stanza, "Package")?, names.into_iter().flatten().collect()))
+        });
+        Self(replaced.collect())
+    }
+
+    fn precedence(&self, ours: &str, theirs: &str) -> Precedence {
+        let replaces = |one: &str, other: &str| self.0.get(one).is_some_and(|names| names.contains(other));
+        if replaces(ours, theirs) {
+            Precedence::Ours
+        } else if replaces(theirs, ours) {
+            Precedence::Theirs
+        } else {
+            Precedence::Conflict
+        }
+    }
+}
+
+/// A file that another package of the same layer replaced leaves the list of the one that had it.
+fn remove_displaced<'a>(packages: &mut [NewPackage], unpacked: impl Iterator<Item = &'a Unpacked>) {
+    for (owner, path) in unpacked.flat_map(|unpacked| &unpacked.displaced) {
+        if let Some(package) = packages.iter_mut().find(|package| package.name == *owner) {
+            package.paths.retain(|present| present != path);
+        }
+    }
 }
 
 /// The links of a merged `/usr`: bookworm's packages still ship files in `/bin` and `/lib`, and its `base-files`

@@ -109,6 +109,7 @@ pub enum AssembleError {
 impl AssembleError {
     /// What to do.
     pub fn hint(&self) -> Option<String> {
+        let at_fault = || Some("the package itself is at fault: ask for another version".to_owned());
         match self {
             Self::Artefact { .. } => Some("run `cooper fsck --repair`, then create again".to_owned()),
             Self::Script { call, .. } | Self::Stopped { call, .. } => {
@@ -117,9 +118,8 @@ impl AssembleError {
             }
             Self::Sandbox(error) => error.hint(),
             Self::Recipe { .. } => Some("use the version of cooper that made the lock, or resolve again".to_owned()),
-            Self::Deb { .. } | Self::Wheel { .. } => {
-                Some("the package itself is at fault: ask for another version".to_owned())
-            }
+            Self::Deb { source, .. } => source.hint().or_else(at_fault),
+            Self::Wheel { source, .. } => source.hint().or_else(at_fault),
             Self::Stage(_) | Self::Write(_) | Self::Tree { .. } | Self::Pack { .. } | Self::Lock(_) | Self::Json { .. } => {
                 Some("check that the disk of the store has room: `cooper config` shows where it is".to_owned())
             }

@@ -1,19 +1,27 @@
 //! From a cleared lock to an image: packages are unpacked, configured and packed into deterministic layers.
 
+mod assemble;
+mod build_step;
 mod bytecode;
 mod copyright;
 pub mod deb;
+mod debian_layer;
 mod dpkg;
+mod error;
+mod fast_paths;
 mod finish;
 pub mod inventory;
 pub mod layer;
 mod maintainer_scripts;
 mod oci;
 mod order;
+mod python_layer;
 pub mod rootfs;
 mod tree_files;
 pub mod wheel;
 
+pub use assemble::{Image, assemble};
 pub use copyright::stated_licence;
+pub use error::AssembleError;
 pub use inventory::{Inventory, InventoryPackage};
 pub use oci::{ENVIRONMENT, Layer, USER, WORKING_DIR};

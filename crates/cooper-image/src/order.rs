@@ -27,7 +27,7 @@ impl OrderedPackage {
 }
 
 /// The package names of a relation field: clauses separated by `,`, alternatives by `|`.
-fn relation_names(text: &str) -> Vec<Vec<String>> {
+pub(crate) fn relation_names(text: &str) -> Vec<Vec<String>> {
     let name = |alternative: &str| {
         let end = |c: char| c.is_whitespace() || "([<:".contains(c);
         alternative.trim().split(end).next().unwrap_or_default().to_owned()

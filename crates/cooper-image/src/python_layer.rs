@@ -1,5 +1,6 @@
 //! A layer of Python wheels: installed in Rust, compiled by the image's own interpreter in the build sandbox.
 
+use std::io;
 use std::path::PathBuf;
 
 use cooper_core::Base;
@@ -31,8 +32,14 @@ impl PythonLayer<'_> {
         let stage = bench.store.stage_tree().map_err(AssembleError::Stage)?;
         let (root, work) = (stage.root(), stage.work());
         let overlay = cooper_sandbox::overlay_fd(self.lower, &root, &work);
-        let rootfs = Rootfs::new(overlay.map_err(AssembleError::Sandbox)?, Links::Refused);
+        let rootfs = Rootfs::new(overlay.map_err(AssembleError::Sandbox)?, Links::Refuse);
         let installed = self.install(bench, &rootfs)?;
+        let newest = installed.iter().map(|wheel| wheel.newest_mtime).max().unwrap_or(0);
+        rootfs.settle(newest).map_err(|source| AssembleError::Tree {
+            operation: "settle the installed files",
+            role: "python",
+            source: io::Error::other(source),
+        })?;
         drop(rootfs);
         let sources: Vec<String> = installed.iter().flat_map(|wheel| wheel.files.iter().cloned()).collect();
         let program = compile_program(&sources);
@@ -42,7 +49,6 @@ impl PythonLayer<'_> {
             run_build_step(BuildRoot::Overlay { lower: self.lower, upper: &root, work: &work }, &program)?;
             bench.progress.finished(Stage::Configure);
         }
-        let newest = installed.iter().map(|wheel| wheel.newest_mtime).max().unwrap_or(0);
         let layer = bench.keep("python", stage, LayerKind::OverlayUpper, newest)?;
         let packages = self.artefacts.iter().zip(&installed).map(|(artefact, wheel)| described(artefact, wheel));
         Ok(BuiltLayer { layer, packages: packages.collect() })

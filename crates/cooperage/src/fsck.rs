@@ -1,7 +1,7 @@
 //! Whether the store is whole.
 
 use cooper_core::{Progress, Timestamp};
-use cooper_image::layer;
+use cooper_image::layer::{self, LayerKind};
 use cooper_store::{FsckError, FsckOptions, FsckReport};
 
 use crate::workshop::Workshop;
@@ -14,7 +14,7 @@ impl Workshop {
     /// When the store cannot be read at all; damage is in the report.
     pub fn fsck(&self, repair: bool, progress: &Progress) -> Result<FsckReport, FsckError> {
         let tree_check = |root: &std::path::Path, expected: &cooper_core::DiffId| {
-            match layer::diff_id(root) {
+            match layer::diff_id(root, LayerKind::OverlayUpper) {
                 Ok(found) if found == *expected => Ok(()),
                 Ok(found) => Err(format!("its contents have the diff id {found}")),
                 Err(error) => Err(error.to_string()),
