@@ -32,7 +32,7 @@ impl PythonLayer<'_> {
         let stage = bench.store.stage_tree().map_err(AssembleError::Stage)?;
         let (root, work) = (stage.root(), stage.work());
         let overlay = cooper_sandbox::overlay_fd(self.lower, &root, &work);
-        let rootfs = Rootfs::new(overlay.map_err(AssembleError::Sandbox)?, Links::Refuse);
+        let rootfs = Rootfs::new(overlay.map_err(AssembleError::Sandbox)?, Links::Refused);
         let installed = self.install(bench, &rootfs)?;
         let newest = installed.iter().map(|wheel| wheel.newest_mtime).max().unwrap_or(0);
         rootfs.settle(newest).map_err(|source| AssembleError::Tree {
