@@ -15,6 +15,7 @@ use uv_pep440::VersionSpecifiers;
 use super::metadata::{Metadata, Need};
 use super::net::{Net, locked};
 use super::page::{Page, Wheel};
+use super::policy::preference;
 
 /// How many reads may be under way at once.
 const THREADS_MAX: usize = 24;
@@ -143,9 +144,9 @@ fn newest<'a>(
     specifiers: &VersionSpecifiers,
 ) -> Option<(&'a DistributionVersion, &'a Wheel)> {
     let admission = net.wishes.admission(name);
-    let mut admitted = page.releases.iter().filter_map(|release| {
-        let wheel = admission.admit(page, release, &net.target).ok()?;
-        Some((&release.version, wheel))
+    let mut admitted = preference(page).filter_map(|at| {
+        let release = &page.releases[at];
+        Some((&release.version, admission.admit(release, &net.target).ok()?))
     });
     admitted.find(|(version, _)| specifiers.contains(version))
 }

@@ -19,7 +19,8 @@ use super::explain;
 use super::metadata::Need;
 use super::net::{Net, WheelFacts};
 use super::page::Wheel;
-use super::provider::{Provider, Stop, Trace};
+use super::policy::lets_prereleases_in;
+use super::provider::{Advice, Provider, Stop, Trace};
 use super::suggest;
 
 /// How often the solver is run with new advice before it is left to find its way.
@@ -54,34 +55,42 @@ pub(crate) fn solve(ahead: &ReadAhead, progress: &Progress) -> Result<Solved, Py
     for need in &net.wishes.needs {
         check_wish(net, need)?;
     }
-    let mut front: Vec<PythonName> = Vec::new();
+    let mut advice = Advice::default();
     let mut seen = Trace::default();
     for runs in 1.. {
-        let patient = patience(&front, &seen, runs);
-        match run(ahead, progress, &front, &patient, &mut seen) {
-            Outcome::Solution(versions) => return check(net, versions, seen.pages, runs),
+        advice.patient = runs > RUNS_MAX;
+        match run(ahead, progress, &advice, &mut seen) {
+            Outcome::Solution(versions) => {
+                let solved = check(net, &versions, &seen.pages, runs)?;
+                let uninvited = uninvited_prereleases(net, &solved)?;
+                if uninvited.is_empty() {
+                    return Ok(solved);
+                }
+                advice.finals_only.extend(uninvited);
+            }
             Outcome::Conflict => {
-                let explanation = explain::conflict(net, &seen);
+                let explanation = explain::conflict(net, &seen, &advice);
                 return Err(PythonError::Unsatisfiable { explanation });
             }
             Outcome::Failed(error) => return Err(error),
-            Outcome::Walk(name) => {
-                for name in chain(net, &seen, name) {
-                    if !front.contains(&name) {
-                        front.push(name);
-                    }
-                }
-                tracing::debug!(runs, front = ?front.iter().map(PythonName::as_str).collect::<Vec<_>>(), "again");
-            }
+            Outcome::Walk(name) => advice.learn(chain(net, &seen, name)),
         }
+        tracing::debug!(runs, ?advice, "again");
     }
     Err(PythonError::Inconsistent { detail: "no run gave an answer".to_owned() })
 }
 
-/// Projects on which the solver may spend as many versions as it takes.
-fn patience(front: &[PythonName], seen: &Trace, runs: usize) -> BTreeSet<PythonName> {
-    let all = (runs > RUNS_MAX).then(|| seen.pages.iter().cloned());
-    front.iter().cloned().chain(all.into_iter().flatten()).collect()
+/// Pre-releases in the solution that no requirement in force lets in.
+fn uninvited_prereleases(net: &Net, solved: &Solved) -> Result<Vec<PythonName>, PythonError> {
+    let mut uninvited = Vec::new();
+    for (name, _) in solved.chosen.iter().filter(|(_, chosen)| chosen.version.any_prerelease()) {
+        let page = net.page(name)?;
+        let mut demands = solved.demands.iter().filter(|(_, need)| &need.name == name);
+        if !demands.any(|(_, need)| lets_prereleases_in(&page, &need.specifiers)) {
+            uninvited.push(name.clone());
+        }
+    }
+    Ok(uninvited)
 }
 
 /// The way from the request to a project: the project that the request names first, the project itself last.
@@ -108,13 +117,14 @@ enum Outcome {
 fn run(
     ahead: &ReadAhead,
     progress: &Progress,
-    front: &[PythonName],
-    patient: &BTreeSet<PythonName>,
+    advice: &Advice,
     seen: &mut Trace,
 ) -> Outcome {
-    let provider = Provider::new(ahead, progress, patient);
-    let (requirements, constraints) = roots(&ahead.0, &provider, front);
-    let mut solver = Solver::new(provider);
+    let provider = Provider::new(ahead, progress, advice);
+    let (requirements, constraints) = roots(&ahead.0, &provider, advice);
+    // Without activity scores the order of decisions is the request's, then breadth first: what was asked for
+    // is as new as it can be, and what is merely needed gives way.
+    let mut solver = Solver::new(provider).with_activity_params(0.0, 1.0);
     let problem = Problem::new().requirements(requirements).constraints(constraints);
     let answer = solver.solve(problem);
     let trace = solver.provider().trace.take();
@@ -139,11 +149,11 @@ fn run(
     }
 }
 
-/// What the solver is asked for, in the order in which it decides: the front, then the request's order.
+/// What the solver is asked for, in the order in which it decides: the front, the request's order, early hints.
 fn roots(
     net: &Net,
     provider: &Provider,
-    front: &[PythonName],
+    advice: &Advice,
 ) -> (Vec<ConditionalRequirement>, Vec<VersionSetId>) {
     let mut requirements = Vec::new();
     let mut constraints = Vec::new();
@@ -152,7 +162,7 @@ fn roots(
         requirements.extend(ranges.iter().copied().map(ConditionalRequirement::from));
         constraints.extend(ranges);
     };
-    for name in front {
+    for name in &advice.front {
         if net.wishes.names(name) {
             let wishes = net.wishes.needs.iter().filter(|need| &need.name == name);
             wishes.for_each(|need| add(need, &mut requirements));
@@ -160,8 +170,10 @@ fn roots(
             requirements.push(provider.hint(name));
         }
     }
-    let rest = net.wishes.needs.iter().filter(|need| !front.contains(&need.name));
+    let rest = net.wishes.needs.iter().filter(|need| !advice.front.contains(&need.name));
     rest.for_each(|need| add(need, &mut requirements));
+    let early = advice.early.iter().filter(|name| !advice.front.contains(name) && !net.wishes.names(name));
+    requirements.extend(early.map(|name| provider.hint(name)));
     (requirements, constraints)
 }
 
@@ -173,22 +185,28 @@ fn check_wish(net: &Net, need: &Need) -> Result<(), PythonError> {
         return Err(PythonError::UnknownPackage { name: need.name.clone(), required_by: None, suggestions });
     }
     let admission = net.wishes.admission(&need.name);
-    let admitted = |release: &&super::page::Release| admission.admit(&page, release, &net.target).is_ok();
+    let admitted = |release: &&super::page::Release| admission.admit(release, &net.target).is_ok();
     let matching = || page.releases.iter().filter(|release| need.specifiers.contains(&release.version));
-    if matching().any(|release| admitted(&release)) {
+    let prereleases = net.wishes.needs.iter().any(|other| {
+        other.name == need.name && lets_prereleases_in(&page, &other.specifiers)
+    });
+    let good = |release: &&super::page::Release| {
+        admitted(release) && (prereleases || !release.version.any_prerelease())
+    };
+    if matching().any(|release| good(&release)) {
         return Ok(());
     }
     let reason = match matching().next() {
         None if page.releases.is_empty() => "it has no files".to_owned(),
         None => "no version matches".to_owned(),
         Some(newest) => {
-            let why = admission.admit(&page, newest, &net.target).err().unwrap_or_default();
+            let why = admission.admit(newest, &net.target).err().unwrap_or_default();
             let others = matching().count() - 1;
             let more = if others == 0 { String::new() } else { format!(" (and {others} more versions do not fit)") };
             format!("{} {why}{more}", newest.version)
         }
     };
-    let usable = page.releases.iter().filter(admitted).take(5).map(|release| release.version.to_string());
+    let usable = page.releases.iter().filter(good).take(5).map(|release| release.version.to_string());
     Err(PythonError::NoUsableVersion {
         name: need.name.clone(),
         requirement: need.shown(),
@@ -201,13 +219,13 @@ fn check_wish(net: &Net, need: &Need) -> Result<(), PythonError> {
 /// chosen, and what nothing requires is dropped.
 fn check(
     net: &Net,
-    versions: BTreeMap<PythonName, DistributionVersion>,
-    pages: BTreeSet<PythonName>,
+    versions: &BTreeMap<PythonName, DistributionVersion>,
+    pages: &BTreeSet<PythonName>,
     runs: usize,
 ) -> Result<Solved, PythonError> {
     let mut solved = Solved {
         chosen: BTreeMap::new(),
-        pages,
+        pages: pages.clone(),
         missing_extras: BTreeSet::new(),
         demands: Vec::new(),
         runs,
@@ -247,7 +265,7 @@ fn check(
 fn choose(net: &Net, name: &PythonName, version: &DistributionVersion) -> Result<Chosen, PythonError> {
     let page = net.page(name)?;
     let release = page.releases.iter().find(|release| &release.version == version);
-    let wheel = release.and_then(|release| net.wishes.admission(name).admit(&page, release, &net.target).ok());
+    let wheel = release.and_then(|release| net.wishes.admission(name).admit(release, &net.target).ok());
     let wheel = wheel.ok_or_else(|| PythonError::Inconsistent { detail: format!("{name} {version} was chosen") })?;
     let facts = net.wheel(name, version, wheel)?;
     Ok(Chosen { version: version.clone(), wheel: wheel.clone(), facts })

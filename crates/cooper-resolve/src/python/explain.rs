@@ -15,7 +15,7 @@ use uv_pep440::VersionSpecifiers;
 use super::metadata::{Metadata, Need};
 use super::net::Net;
 use super::page::Page;
-use super::provider::{Trace, unusable};
+use super::provider::{Advice, Trace, unusable};
 
 /// How often the projects are gone through.
 const ROUNDS_MAX: usize = 200;
@@ -23,8 +23,8 @@ const ROUNDS_MAX: usize = 200;
 const LINES_MAX: usize = 12;
 
 /// The explanation of a conflict, one fact a line.
-pub(crate) fn conflict(net: &Net, seen: &Trace) -> String {
-    let mut board = Board::new(net, seen);
+pub(crate) fn conflict(net: &Net, seen: &Trace, advice: &Advice) -> String {
+    let mut board = Board::new(net, seen, advice);
     let lines = match board.find_empty() {
         Some(name) => board.tell(&name),
         None => board.tell_at_large(),
@@ -68,12 +68,13 @@ struct Project {
 struct Board<'a> {
     net: &'a Net,
     seen: &'a Trace,
+    advice: &'a Advice,
     projects: BTreeMap<PythonName, Project>,
 }
 
 impl<'a> Board<'a> {
-    fn new(net: &'a Net, seen: &'a Trace) -> Self {
-        let mut board = Self { net, seen, projects: BTreeMap::new() };
+    fn new(net: &'a Net, seen: &'a Trace, advice: &'a Advice) -> Self {
+        let mut board = Self { net, seen, advice, projects: BTreeMap::new() };
         for name in &seen.pages {
             let versions = board.versions(name);
             board.projects.insert(name.clone(), Project { versions, ..Project::default() });
@@ -92,8 +93,12 @@ impl<'a> Board<'a> {
         let Some(page) = self.page(name) else { return Vec::new() };
         let admission = self.net.wishes.admission(name);
         let read = self.seen.read.get(name);
+        let finals_only = self.advice.finals_only.contains(name);
         let admitted = page.releases.iter().filter_map(|release| {
-            let wheel = admission.admit(&page, release, &self.net.target).ok()?;
+            let wheel = admission.admit(release, &self.net.target).ok()?;
+            if finals_only && release.version.any_prerelease() {
+                return None;
+            }
             let was_read = read.is_some_and(|read| read.contains(&release.version));
             let metadata = was_read.then(|| self.net.wheel(name, &release.version, wheel).ok()).flatten();
             Some(Version { version: release.version.clone(), metadata, gone: None })
@@ -280,7 +285,7 @@ impl<'a> Board<'a> {
         let Some(page) = self.page(name) else { return String::new() };
         let admission = self.net.wishes.admission(name);
         let newest = page.releases.iter().find_map(|release| {
-            let why = admission.admit(&page, release, &self.net.target).err()?;
+            let why = admission.admit(release, &self.net.target).err()?;
             Some(format!("{} {why}", release.version))
         });
         newest.unwrap_or_else(|| "it has no files".to_owned())
@@ -296,7 +301,7 @@ impl<'a> Board<'a> {
         let admission = self.net.wishes.admission(name);
         let matches = |version: &DistributionVersion| wishes.iter().all(|need| need.specifiers.contains(version));
         page.releases.iter().filter(|release| matches(&release.version)).find_map(|release| {
-            let why = admission.admit(&page, release, &self.net.target).err()?;
+            let why = admission.admit(release, &self.net.target).err()?;
             (!release.version.any_prerelease()).then(|| format!("{name} {} {why}", release.version))
         })
     }

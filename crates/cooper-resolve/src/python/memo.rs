@@ -8,13 +8,12 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::PythonSolution;
-use super::target::wheel_fits;
 use crate::context::{Context, Freshness};
 
 /// The cache's kind.
 const KIND: &str = "python-solution";
 /// Changes whenever the same pages may give another solution.
-const RULES: &str = concat!("cooper-python-solution 1 of ", env!("CARGO_PKG_VERSION"));
+const RULES: &str = concat!("cooper-python-solution 2 of ", env!("CARGO_PKG_VERSION"));
 
 /// Where one request's solution is remembered.
 pub(super) struct Memo<'a> {
@@ -22,7 +21,6 @@ pub(super) struct Memo<'a> {
     clock: &'a dyn Clock,
     freshness: Freshness,
     key: String,
-    base: Base,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -45,6 +43,7 @@ struct Distribution {
     url: Url,
     yanked: Option<String>,
     exactly_pinned: bool,
+    fits_platform: bool,
 }
 
 impl<'a> Memo<'a> {
@@ -52,7 +51,7 @@ impl<'a> Memo<'a> {
         let mut texts: Vec<&str> = dependencies.iter().map(PythonRequirement::as_str).collect();
         texts.sort_unstable();
         let key = format!("{RULES}\n{}\n{base}\n{}", context.sources.python_index, texts.join("\n"));
-        Self { store: context.store, clock: context.clock, freshness: context.freshness, key, base }
+        Self { store: context.store, clock: context.clock, freshness: context.freshness, key }
     }
 
     /// The remembered solution, if every page that it came from is young enough.
@@ -68,7 +67,7 @@ impl<'a> Memo<'a> {
             return None;
         }
         let Remembered { digest, fetched_at, python, notes, .. } = remembered;
-        let python = python.into_iter().map(|one| one.planned(self.base)).collect();
+        let python = python.into_iter().map(|one| one.planned()).collect();
         Some(PythonSolution { python, snapshot: Snapshot::Python { digest, fetched_at }, notes })
     }
 
@@ -86,9 +85,8 @@ impl<'a> Memo<'a> {
 }
 
 impl Distribution {
-    fn planned(self, base: Base) -> PlannedPython {
-        let Self { name, version, filename, size, sha256, url, yanked, exactly_pinned } = self;
-        let fits_platform = wheel_fits(&filename, base);
+    fn planned(self) -> PlannedPython {
+        let Self { name, version, filename, size, sha256, url, yanked, exactly_pinned, fits_platform } = self;
         PlannedPython { name, version, filename, size, sha256, url, fits_platform, yanked, exactly_pinned }
     }
 }
@@ -105,6 +103,7 @@ impl From<&PlannedPython> for Distribution {
             url: planned.url,
             yanked: planned.yanked,
             exactly_pinned: planned.exactly_pinned,
+            fits_platform: planned.fits_platform,
         }
     }
 }

@@ -15,6 +15,11 @@ pub(super) fn of(net: &Net, solved: &Solved) -> Result<Vec<String>, PythonError>
         let version = solved.chosen.get(name).map(|chosen| chosen.version.to_string()).unwrap_or_default();
         notes.push(format!("{name} {version} has no extra `{extra}`, which another distribution asks for"));
     }
+    for (name, chosen) in solved.chosen.iter().filter(|(_, chosen)| chosen.version.any_prerelease()) {
+        let by = solved.demands.iter().filter(|(_, need)| &need.name == name);
+        let by: Vec<String> = by.map(|(by, need)| format!("{by} needs {}", need.shown())).collect();
+        notes.push(format!("{name} {} is a pre-release: {}", chosen.version, by.join(", ")));
+    }
     for (name, chosen) in solved.chosen.iter().filter(|(name, _)| net.wishes.names(name)) {
         notes.extend(not_newest(net, solved, name, chosen)?);
     }
@@ -34,7 +39,7 @@ fn not_newest(
         !release.version.any_prerelease() && wishes.iter().all(|need| need.specifiers.contains(&release.version))
     });
     let Some(newest) = newest.filter(|newest| newest.version > chosen.version) else { return Ok(None) };
-    let why = match net.wishes.admission(name).admit(&page, newest, &net.target) {
+    let why = match net.wishes.admission(name).admit(newest, &net.target) {
         Err(why) => format!("{} {why}", newest.version),
         Ok(_) => {
             let by = solved.demands.iter().find(|(_, need)| {

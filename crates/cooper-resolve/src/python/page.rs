@@ -87,8 +87,6 @@ pub(crate) struct Page {
     pub(crate) fetched_at: Timestamp,
     /// The index has the project.
     pub(crate) exists: bool,
-    /// Some version is not a pre-release, whether it can be used or not.
-    pub(crate) has_final: bool,
     /// Newest version first.
     pub(crate) releases: Vec<Release>,
 }
@@ -96,7 +94,7 @@ pub(crate) struct Page {
 impl Page {
     /// The page of a project that the index does not have.
     pub(crate) fn missing(fetched_at: Timestamp) -> Self {
-        Self { digest: BlobDigest::of(b""), fetched_at, exists: false, has_final: false, releases: vec![] }
+        Self { digest: BlobDigest::of(b""), fetched_at, exists: false, releases: vec![] }
     }
 
     /// Reduce the files of a raw page.
@@ -108,15 +106,13 @@ impl Page {
         target: &Target,
     ) -> Self {
         let releases = policy::releases(name, files, target);
-        let has_final = releases.iter().any(|release| !release.version.any_prerelease());
-        Self { digest, fetched_at, exists: true, has_final, releases }
+        Self { digest, fetched_at, exists: true, releases }
     }
 
     #[cfg(test)]
     pub(crate) fn for_tests(releases: Vec<Release>) -> Self {
-        let has_final = releases.iter().any(|release| !release.version.any_prerelease());
         let digest = BlobDigest::of(b"test");
-        Self { digest, fetched_at: Timestamp::UNIX_EPOCH, exists: true, has_final, releases }
+        Self { digest, fetched_at: Timestamp::UNIX_EPOCH, exists: true, releases }
     }
 }
 
@@ -231,10 +227,7 @@ pub(super) fn one_line(text: &str) -> String {
 
 /// Write a reduced page.
 pub(crate) fn encode(page: &Page) -> Vec<u8> {
-    let mut text = format!(
-        "{FORM}\n{}\t{}\t{}\t{}\n",
-        page.digest, page.fetched_at, page.exists, page.has_final
-    );
+    let mut text = format!("{FORM}\n{}\t{}\t{}\n", page.digest, page.fetched_at, page.exists);
     for release in &page.releases {
         let _ = write!(text, "{}\t", release.version);
         match &release.offer {
@@ -285,9 +278,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Page> {
     let digest = head.next()?.parse().ok()?;
     let fetched_at = head.next()?.parse().ok()?;
     let exists = head.next()?.parse().ok()?;
-    let has_final = head.next()?.parse().ok()?;
     let releases = lines.map(decode_release).collect::<Option<Vec<_>>>()?;
-    Some(Page { digest, fetched_at, exists, has_final, releases })
+    Some(Page { digest, fetched_at, exists, releases })
 }
 
 fn decode_release(line: &str) -> Option<Release> {

@@ -172,28 +172,17 @@ fn shown_tags(filename: &str) -> String {
 /// What a request says about one project, beyond its versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Admission {
-    /// The request names a pre-release of it.
-    pub(crate) prereleases: bool,
     /// The request asks for exactly these versions, which may then be yanked.
     pub(crate) exact: Vec<DistributionVersion>,
 }
 
 impl Admission {
     /// The wheel of a release that may be chosen, or the reason why not, to follow a version in a sentence.
-    pub(crate) fn admit<'a>(
-        &self,
-        page: &Page,
-        release: &'a Release,
-        target: &Target,
-    ) -> Result<&'a Wheel, String> {
+    pub(crate) fn admit<'a>(&self, release: &'a Release, target: &Target) -> Result<&'a Wheel, String> {
         let wheel = match &release.offer {
             Offer::Wheel(wheel) => wheel,
             Offer::Excluded(reason) => return Err(reason.describe(target)),
         };
-        let prerelease = release.version.any_prerelease();
-        if prerelease && !self.prereleases && page.has_final {
-            return Err("is a pre-release, which is taken only when the request names one".to_owned());
-        }
         match &wheel.yanked {
             Some(why) if !self.exact.contains(&release.version) => Err(match why.as_str() {
                 "" => "was withdrawn by its publisher".to_owned(),
@@ -202,6 +191,23 @@ impl Admission {
             _ => Ok(wheel),
         }
     }
+}
+
+/// Whether a requirement lets pre-releases in (PEP 440, "Handling of pre-releases"): it names one, or no
+/// final version, usable or not, satisfies it.
+pub(crate) fn lets_prereleases_in(page: &Page, specifiers: &VersionSpecifiers) -> bool {
+    let finals = || page.releases.iter().filter(|release| !release.version.any_prerelease());
+    specifiers.iter().any(uv_pep440::VersionSpecifier::any_prerelease)
+        || !finals().any(|release| specifiers.contains(&release.version))
+}
+
+/// The places of a page's releases in the order in which they are tried: final versions before pre-releases.
+pub(crate) fn preference(page: &Page) -> impl Iterator<Item = usize> {
+    let places = |prereleases: bool| {
+        let releases = page.releases.iter().enumerate();
+        releases.filter(move |(_, one)| one.version.any_prerelease() == prereleases).map(|(at, _)| at)
+    };
+    places(false).chain(places(true))
 }
 
 #[cfg(test)]
@@ -272,25 +278,31 @@ mod tests {
     }
 
     #[test]
-    fn yanked_and_prereleases_need_to_be_asked_for() {
+    fn yanked_files_need_an_exact_pin() {
         let target = Target::new(Base::Trixie).unwrap();
-        let mut files = vec![file("a-1-py3-none-any.whl"), file("a-2rc1-py3-none-any.whl"), file("a-3-py3-none-any.whl")];
-        files[2].yanked = Some("broken".to_owned());
+        let mut files = vec![file("a-1-py3-none-any.whl"), file("a-3-py3-none-any.whl")];
+        files[1].yanked = Some("broken".to_owned());
         let releases = offers(files);
-        let page = Page::for_tests(releases);
         let admitted = |admission: &Admission| -> Vec<String> {
-            let good = page.releases.iter().filter(|one| admission.admit(&page, one, &target).is_ok());
+            let good = releases.iter().filter(|one| admission.admit(one, &target).is_ok());
             good.map(|release| release.version.to_string()).collect()
         };
         assert_eq!(admitted(&Admission::default()), ["1"]);
-        assert_eq!(admitted(&Admission { prereleases: true, exact: vec![] }), ["2rc1", "1"]);
-        assert_eq!(admitted(&Admission { prereleases: false, exact: vec!["3".parse().unwrap()] }), ["3", "1"]);
+        assert_eq!(admitted(&Admission { exact: vec!["3".parse().unwrap()] }), ["3", "1"]);
+        let refused = Admission::default().admit(&releases[0], &target).unwrap_err();
+        assert_eq!(refused, "was withdrawn by its publisher (broken)");
     }
 
     #[test]
-    fn a_project_of_prereleases_only_may_be_used() {
-        let target = Target::new(Base::Trixie).unwrap();
-        let page = Page::for_tests(offers(vec![file("a-1b1-py3-none-any.whl"), file("a-1.dev2-py3-none-any.whl")]));
-        assert!(page.releases.iter().all(|one| Admission::default().admit(&page, one, &target).is_ok()));
+    fn prereleases_come_last_and_need_a_requirement_that_lets_them_in() {
+        let names = ["a-1-py3-none-any.whl", "a-2rc1-py3-none-any.whl", "a-3.dev1-py3-none-any.whl", "a-0.9-py3-none-any.whl"];
+        let page = Page::for_tests(offers(names.iter().map(|name| file(name)).collect()));
+        let order: Vec<String> = preference(&page).map(|at| page.releases[at].version.to_string()).collect();
+        assert_eq!(order, ["1", "0.9", "3.dev1", "2rc1"]);
+        for (text, lets_in) in
+            [("", false), (">=0.5", false), (">=2rc1", true), ("==3.dev1", true), (">=1.5", true), ("<1", false), ("<1.dev0", true)]
+        {
+            assert_eq!(lets_prereleases_in(&page, &text.parse().unwrap()), lets_in, "{text}");
+        }
     }
 }

@@ -25,9 +25,12 @@ use super::error::PythonError;
 use super::metadata::{Metadata, Need, shown_specifiers};
 use super::net::Net;
 use super::page::Wheel;
+use super::policy::preference;
 
 /// After so many versions of one project the search is taken to go in the wrong direction.
 const TRIES_MAX: usize = 8;
+/// After so many it is so even though the project is decided right after those of the request.
+const HINTED_TRIES_MAX: usize = 40;
 /// How many versions at most are read ahead when a project's versions are tried one after the other.
 const READ_AHEAD_MAX: usize = 32;
 
@@ -72,6 +75,8 @@ pub(crate) struct Candidate {
     pub(crate) version: DistributionVersion,
     /// Its place among the page's releases.
     release: usize,
+    /// Its place in the order in which versions are tried.
+    rank: usize,
 }
 
 impl fmt::Display for Candidate {
@@ -82,6 +87,45 @@ impl fmt::Display for Candidate {
 
 impl VersionSet for Range {
     type V = Candidate;
+}
+
+/// What earlier runs of the solver have taught.
+#[derive(Debug, Default)]
+pub(crate) struct Advice {
+    /// Projects to decide right after those of the request, in this order.
+    pub(crate) early: Vec<PythonName>,
+    /// Projects to decide before all others, in this order; their versions may be tried as often as it takes.
+    pub(crate) front: Vec<PythonName>,
+    /// Projects whose pre-releases nothing lets in.
+    pub(crate) finals_only: BTreeSet<PythonName>,
+    /// No run is stopped any more.
+    pub(crate) patient: bool,
+}
+
+impl Advice {
+    /// How many versions of a project may be tried in one run.
+    fn tries_max(&self, name: &PythonName) -> usize {
+        if self.patient || self.front.contains(name) {
+            return usize::MAX;
+        }
+        if self.early.contains(name) { HINTED_TRIES_MAX } else { TRIES_MAX }
+    }
+
+    /// Learn from a run that tried too many versions of a project, which is needed along this chain: the
+    /// project that the request names first, the project itself last.
+    ///
+    /// At first the chain is decided before all else that the request does not name, so that what was asked for
+    /// stays as new as it can be. If that does not help, one of the request's own projects has to give way, and the
+    /// chain is decided before the others.
+    pub(crate) fn learn(&mut self, chain: Vec<PythonName>) {
+        let again = chain.last().is_some_and(|walked| self.early.contains(walked));
+        let list = if again { &mut self.front } else { &mut self.early };
+        for name in chain {
+            if !list.contains(&name) {
+                list.push(name);
+            }
+        }
+    }
 }
 
 /// Why the solver was stopped before it had an answer.
@@ -109,20 +153,15 @@ pub(crate) struct Provider<'a> {
     net: &'a Net,
     ahead: &'a ReadAhead,
     progress: &'a Progress,
-    /// Projects that may be tried as often as it takes.
-    patient: &'a BTreeSet<PythonName>,
+    advice: &'a Advice,
     pool: Pool<Range, Key>,
     pub(crate) trace: RefCell<Trace>,
 }
 
 impl<'a> Provider<'a> {
-    pub(crate) fn new(
-        ahead: &'a ReadAhead,
-        progress: &'a Progress,
-        patient: &'a BTreeSet<PythonName>,
-    ) -> Self {
+    pub(crate) fn new(ahead: &'a ReadAhead, progress: &'a Progress, advice: &'a Advice) -> Self {
         let trace = RefCell::default();
-        Self { net: &ahead.0, ahead, progress, patient, pool: Pool::new(), trace }
+        Self { net: &ahead.0, ahead, progress, advice, pool: Pool::new(), trace }
     }
 
     /// A requirement's projects and ranges: the project itself, and each extra.
@@ -165,12 +204,15 @@ impl<'a> Provider<'a> {
         }
         let page = self.net.page(name).map_err(|error| self.fail(error)).ok()?;
         let admission = self.net.wishes.admission(name);
-        let admitted = page.releases.iter().enumerate().filter(|(_, release)| {
-            admission.admit(&page, release, &self.net.target).is_ok()
-        });
-        let ids = admitted.map(|(at, release)| {
-            let candidate = Candidate { version: release.version.clone(), release: at };
-            self.pool.intern_solvable(id, candidate)
+        let finals_only = self.advice.finals_only.contains(name);
+        let ids = preference(&page).enumerate().filter_map(|(rank, at)| {
+            let release = &page.releases[at];
+            if finals_only && release.version.any_prerelease() {
+                return None;
+            }
+            admission.admit(release, &self.net.target).ok()?;
+            let candidate = Candidate { version: release.version.clone(), release: at, rank };
+            Some(self.pool.intern_solvable(id, candidate))
         });
         Some(ids.collect())
     }
@@ -181,9 +223,9 @@ impl<'a> Provider<'a> {
         let tries = trace.read.entry(name.clone()).or_default();
         tries.insert(candidate.version.clone());
         let count = tries.len();
-        if count > TRIES_MAX && !self.patient.contains(name) {
+        if count > self.advice.tries_max(name) {
             trace.stop.get_or_insert(Stop::Walk(name.clone()));
-        } else if count >= 4 && count.is_power_of_two() || count % READ_AHEAD_MAX == 0 {
+        } else if (count >= 4 && count.is_power_of_two()) || count.is_multiple_of(READ_AHEAD_MAX) {
             drop(trace);
             self.read_ahead(name, candidate.release, count.min(READ_AHEAD_MAX));
         }
@@ -194,8 +236,7 @@ impl<'a> Provider<'a> {
         let admission = self.net.wishes.admission(name);
         let older = page.releases.iter().skip(release + 1);
         let older = older.filter_map(|one| {
-            let wheel = admission.admit(&page, one, &self.net.target).ok()?;
-            Some((&one.version, wheel))
+            Some((&one.version, admission.admit(one, &self.net.target).ok()?))
         });
         for (version, wheel) in older.take(count) {
             self.ahead.wheel(name, version, wheel);
@@ -272,7 +313,7 @@ fn admitted_wheel<'p>(
     release: usize,
 ) -> Option<&'p Wheel> {
     let release = page.releases.get(release)?;
-    net.wishes.admission(name).admit(page, release, &net.target).ok()
+    net.wishes.admission(name).admit(release, &net.target).ok()
 }
 
 /// Why a version cannot be used although its metadata can be read, to follow the version in a sentence.
@@ -344,15 +385,14 @@ impl DependencyProvider for Provider<'_> {
             Key::Project(name) | Key::Extra(name, _) => self.versions(id, name)?,
             Key::Without(_) => {
                 let version = DistributionVersion::new([0]);
-                vec![self.pool.intern_solvable(id, Candidate { version, release: 0 })]
+                vec![self.pool.intern_solvable(id, Candidate { version, release: 0, rank: 0 })]
             }
         };
         Some(Candidates { candidates, ..Candidates::default() })
     }
 
-    /// The page's order is newest first, and ids count up along it.
     async fn sort_candidates(&self, _: &SolverCache<Self>, solvables: &mut [SolvableId]) {
-        solvables.sort_by_key(|id| self.pool.resolve_solvable(*id).record.release);
+        solvables.sort_by_key(|id| self.pool.resolve_solvable(*id).record.rank);
     }
 
     async fn get_dependencies(&self, id: SolvableId) -> Dependencies {

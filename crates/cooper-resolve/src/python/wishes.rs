@@ -35,7 +35,6 @@ impl Wishes {
                 Some(VersionOrUrl::Url(_)) | None => VersionSpecifiers::empty(),
             };
             let admission = wishes.admissions.entry(requirement.name.clone()).or_default();
-            admission.prereleases |= specifiers.iter().any(uv_pep440::VersionSpecifier::any_prerelease);
             admission.exact.extend(dependency.exact_version().cloned());
             wishes.needs.push(Need {
                 name: requirement.name.clone(),
@@ -50,7 +49,7 @@ impl Wishes {
 
     /// What the request admits of a project.
     pub(crate) fn admission(&self, name: &PythonName) -> &Admission {
-        static ORDINARY: Admission = Admission { prereleases: false, exact: Vec::new() };
+        static ORDINARY: Admission = Admission { exact: Vec::new() };
         self.admissions.get(name).unwrap_or(&ORDINARY)
     }
 
@@ -67,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn markers_pins_and_prereleases_are_seen() {
+    fn markers_and_pins_are_seen() {
         let texts = ["a==1.0", "b>=2rc1", "c; sys_platform == 'win32'", "d[x]~=1.0", "e==1.*", "f>=1.dev0"];
         let requirements: Vec<PythonRequirement> = texts.iter().map(|text| text.parse().unwrap()).collect();
         let wishes = Wishes::new(&requirements, &Target::new(Base::Trixie).unwrap());
@@ -75,7 +74,6 @@ mod tests {
         assert_eq!(names, ["a", "b", "d", "e", "f"]);
         let admission = |name: &str| wishes.admission(&name.parse().unwrap()).clone();
         assert_eq!(admission("a").exact, ["1.0".parse().unwrap()]);
-        assert!(admission("b").prereleases && admission("f").prereleases && !admission("a").prereleases);
         assert_eq!(admission("e"), Admission::default());
         assert_eq!(wishes.idle.len(), 1);
     }

@@ -194,6 +194,67 @@ fn live_python_oracle() {
     assert!(equal.len() >= 10, "equal {equal:?}, differing {differing:?}");
 }
 
+/// Sets in which the newest versions do not fit together: extras, caps, long walks.
+#[test]
+fn live_python_oracle_of_conflicts() {
+    let sets: Vec<Vec<String>> = [
+        "boto3 s3fs",
+        "aiobotocore[boto3] boto3 awscli",
+        "fastapi[standard]",
+        "fastapi pydantic<2",
+        "google-cloud-aiplatform",
+        "google-cloud-bigquery[pandas] google-cloud-storage tensorflow",
+        "langchain openai langchain-community",
+        "dask[complete] distributed",
+        "sphinx docutils<0.20 sphinx-rtd-theme",
+        "celery[redis] django django-allauth",
+        "streamlit altair<5",
+        "jupyterlab notebook<7",
+        "snowflake-connector-python[pandas] pandas pyarrow<18",
+        "mlflow scikit-learn",
+        "dbt-core dbt-snowflake",
+        "ray[default] grpcio<1.70",
+        "requests<2.30 urllib3>=2",
+        "httpx<0.25 openai>=1",
+        "ansible jinja2<3.1",
+        "apache-airflow",
+        "azure-cli",
+        "jupyter pyzmq<26",
+    ]
+    .iter()
+    .map(|set| set.split(' ').map(str::to_owned).collect())
+    .collect();
+    let bench = Bench::new();
+    let cache = tempfile::tempdir().unwrap();
+    let mut equal = 0;
+    for names in &sets {
+        let start = Instant::now();
+        let ours = bench.resolve(names, Base::Trixie);
+        let cold = start.elapsed();
+        bench.forget_solutions();
+        let start = Instant::now();
+        let again = bench.resolve(names, Base::Trixie);
+        let warm = start.elapsed();
+        let same = ours.as_ref().ok().map(versions) == again.as_ref().ok().map(versions);
+        assert!(same, "{names:?}: cold and warm differ");
+        let start = Instant::now();
+        let theirs = uv_versions(&bench.sources.python_index, cache.path(), names);
+        let uv = start.elapsed();
+        let verdict = compare(&ours, &theirs);
+        println!(
+            "python oracle: {}: {} (cold {:.0} ms, warm {:.0} ms, uv {:.0} ms)",
+            names.join(" "),
+            verdict.as_deref().unwrap_or("equal"),
+            cold.as_secs_f64() * 1e3,
+            warm.as_secs_f64() * 1e3,
+            uv.as_secs_f64() * 1e3,
+        );
+        equal += usize::from(verdict.is_none());
+    }
+    println!("python oracle of conflicts: {equal}/{}", sets.len());
+    assert!(equal * 2 > sets.len());
+}
+
 /// What differs; nothing if both have the same versions or both refuse.
 fn compare(
     ours: &Result<PythonSolution, PythonError>,
