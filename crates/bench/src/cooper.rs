@@ -1,0 +1,152 @@
+//! Us: the program as users start it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::error::BenchError;
+use crate::measure::{Finished, command_line, timed};
+
+/// The built binary.
+pub(crate) struct Cooper {
+    binary: PathBuf,
+    /// Where it is started: a folder without a project's settings.
+    folder: PathBuf,
+}
+
+/// What is asked of `cooper create`.
+pub(crate) struct Asked<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) dependencies: &'a [&'a str],
+    pub(crate) packages: &'a [&'a str],
+}
+
+impl Cooper {
+    pub(crate) fn new(binary: &Path, folder: &Path) -> Self {
+        Self {
+            binary: binary.to_owned(),
+            folder: folder.to_owned(),
+        }
+    }
+
+    fn command(&self, store: &Path) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.current_dir(&self.folder).arg("--store").arg(store);
+        command
+    }
+
+    /// Its version.
+    pub(crate) fn version(&self) -> Result<String, BenchError> {
+        Ok(timed(Command::new(&self.binary).arg("--version"))?
+            .stdout
+            .trim()
+            .to_owned())
+    }
+
+    /// Create an image. It fails when the answer does not say that a version was made (or that none was, as
+    /// `is_new` says), or lacks a package that was asked for.
+    pub(crate) fn create(
+        &self,
+        store: &Path,
+        asked: &Asked<'_>,
+        is_new: bool,
+    ) -> Result<Duration, BenchError> {
+        let mut command = self.command(store);
+        command.args(["create", asked.name, "--json"]);
+        command.args(["--dependencies", &asked.dependencies.join(",")]);
+        command.args(["--packages", &asked.packages.join(",")]);
+        let Finished { elapsed, stdout } = timed(&mut command)?;
+        match lacking(&stdout, asked, is_new) {
+            None => Ok(elapsed),
+            Some(what) => Err(BenchError::NotDone {
+                command: command_line(&command),
+                what,
+            }),
+        }
+    }
+
+    /// Run Python code in an image.
+    pub(crate) fn run(&self, store: &Path, image: &str, code: &str) -> Result<Finished, BenchError> {
+        timed(self.command(store).args(["run", image, "-c", code]))
+    }
+
+    /// The unpacked layers of an image, the topmost first, and its environment.
+    pub(crate) fn layers(
+        &self,
+        store: &Path,
+        image: &str,
+    ) -> Result<(Vec<PathBuf>, Vec<String>), BenchError> {
+        let mut command = self.command(store);
+        command.args(["inspect", image, "--json"]);
+        let answer: Value = serde_json::from_str(&timed(&mut command)?.stdout).unwrap_or_default();
+        let texts = |value: &Value| -> Vec<String> {
+            let each = value.as_array().into_iter().flatten();
+            each.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let trees = store.join("trees/sha256");
+        let diff_ids = texts(&answer["config"]["rootfs"]["diff_ids"]);
+        let layers: Vec<PathBuf> = diff_ids
+            .iter()
+            .rev()
+            .map(|diff_id| trees.join(diff_id.trim_start_matches("sha256:")))
+            .collect();
+        if layers.is_empty() || !layers.iter().all(|layer| layer.is_dir()) {
+            return Err(BenchError::NotDone {
+                command: command_line(&command),
+                what: "it names no unpacked layers".to_owned(),
+            });
+        }
+        Ok((layers, texts(&answer["config"]["config"]["Env"])))
+    }
+}
+
+/// What the answer of `create` should have said and does not.
+fn lacking(answer: &str, asked: &Asked<'_>, is_new: bool) -> Option<String> {
+    let Ok(answer) = serde_json::from_str::<Value>(answer) else {
+        return Some("its answer is not JSON".to_owned());
+    };
+    if answer["created"] != is_new {
+        return Some(format!("`created` is {}, not {is_new}", answer["created"]));
+    }
+    let has = |list: &str, name: &str| {
+        let entries = answer["packages"][list].as_array().into_iter().flatten();
+        entries.into_iter().any(|entry| entry["name"] == name)
+    };
+    let python = asked.dependencies.iter().map(|name| ("python", *name));
+    let debian = asked.packages.iter().map(|name| ("debian", *name));
+    let mut missing = python.chain(debian).filter(|(list, name)| !has(list, name));
+    missing
+        .next()
+        .map(|(_, name)| format!("{name} is not in the image"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKED: Asked<'_> = Asked {
+        name: "a",
+        dependencies: &["mechanize"],
+        packages: &["wget"],
+    };
+
+    #[test]
+    fn an_answer_must_say_that_the_work_was_done() {
+        let good = r#"{"created": true, "packages": {"debian": [{"name": "wget"}], "python": [{"name": "mechanize"}]}}"#;
+        assert_eq!(lacking(good, &ASKED, true), None);
+        assert!(
+            lacking(good, &ASKED, false)
+                .unwrap()
+                .contains("`created` is true")
+        );
+        let without = good.replace("\"wget\"", "\"wput\"");
+        assert_eq!(
+            lacking(&without, &ASKED, true).unwrap(),
+            "wget is not in the image"
+        );
+        assert!(lacking("{}", &ASKED, true).unwrap().contains("null"));
+        assert_eq!(lacking("", &ASKED, true).unwrap(), "its answer is not JSON");
+    }
+}

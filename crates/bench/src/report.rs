@@ -1,0 +1,181 @@
+//! The table, and its place in a file that holds more than the table.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::case::{CaseResult, Goal, Verdict};
+use crate::error::BenchError;
+use crate::machine::Machine;
+use crate::round::{Series, Times};
+
+const BEGIN: &str = "<!-- bench:begin -->";
+const END: &str = "<!-- bench:end -->";
+const HEAD: &str = "\
+| case | cooper | peer | peer's time | ratio | required | aim | result | runs |
+|---|--:|---|--:|--:|--:|--:|---|--:|
+";
+
+/// What stands between the markers.
+pub(crate) fn block(machine: &Machine, results: &[CaseResult]) -> String {
+    let mut text = format!("{}\n{}\n\n{HEAD}", machine.host, machine.versions);
+    for case in results {
+        for (index, (peer, goal)) in case.peers.iter().enumerate() {
+            let title = if index == 0 { case.title } else { "" };
+            text.push_str(&row(title, case, peer, *goal));
+        }
+    }
+    text
+}
+
+fn row(title: &str, case: &CaseResult, peer: &Series, goal: Goal) -> String {
+    let ratio = case
+        .ratio(peer)
+        .map_or("–".to_owned(), |ratio| format!("{ratio:.3}"));
+    let bound = |bound: Option<f64>| bound.map_or("–".to_owned(), |bound| format!("≤ {bound}"));
+    let result = match case.verdict(peer, goal) {
+        Verdict::AimReached => "aim reached",
+        Verdict::RequiredReached if goal.aim.is_some() => "required reached, aim not",
+        Verdict::RequiredReached => "required reached",
+        Verdict::Missed => "**missed**",
+        Verdict::NothingRequired => "–",
+        Verdict::Failed => "**failed**",
+    };
+    format!(
+        "| {title} | {} | `{}` | {} | {ratio} | {} | {} | {result} | {} |\n",
+        times(&case.ours),
+        peer.name,
+        times(peer),
+        bound(goal.required),
+        bound(goal.aim),
+        runs(&case.ours, peer),
+    )
+}
+
+fn times(series: &Series) -> String {
+    let shown = |times: &Times| {
+        let (median, unit) = (times.median(), Unit::for_time(times.median()));
+        let (shortest, longest) = (unit.number(times.shortest()), unit.number(times.longest()));
+        format!("{} {} ({shortest}–{longest})", unit.number(median), unit.name())
+    };
+    series.times.as_ref().map_or("**failed**".to_owned(), shown)
+}
+
+fn runs(ours: &Series, peer: &Series) -> String {
+    let count = |series: &Series| series.times.as_ref().map_or(0, Times::count);
+    match (count(ours), count(peer)) {
+        (ours, theirs) if ours == theirs => ours.to_string(),
+        (ours, theirs) => format!("{ours} / {theirs}"),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Unit {
+    Seconds,
+    Milliseconds,
+}
+
+impl Unit {
+    fn for_time(time: Duration) -> Self {
+        if time < Duration::from_secs(1) {
+            Self::Milliseconds
+        } else {
+            Self::Seconds
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Seconds => "s",
+            Self::Milliseconds => "ms",
+        }
+    }
+
+    fn number(self, time: Duration) -> String {
+        let (value, milliseconds) = (time.as_secs_f64(), time.as_secs_f64() * 1e3);
+        match self {
+            Self::Seconds => format!("{value:.2}"),
+            Self::Milliseconds if milliseconds < 100.0 => format!("{milliseconds:.1}"),
+            Self::Milliseconds => format!("{milliseconds:.0}"),
+        }
+    }
+}
+
+/// Put the block between the markers of the file, and leave all else as it is.
+pub(crate) fn write(path: &Path, block: &str) -> Result<(), BenchError> {
+    let failed = |source| BenchError::file(path, source);
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let text = spliced(&text, block).ok_or_else(|| BenchError::NoMarkers {
+        path: path.to_owned(),
+    })?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    let permissions = std::fs::Permissions::from_mode(0o644);
+    file.as_file().set_permissions(permissions).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+fn spliced(text: &str, block: &str) -> Option<String> {
+    let (before, rest) = text.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}\n{block}{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(name: &str, microseconds: &[u64]) -> Series {
+        let times = microseconds.iter().copied().map(Duration::from_micros).collect();
+        Series {
+            name: name.to_owned(),
+            times: Times::of(times).ok_or_else(|| "broken".to_owned()),
+        }
+    }
+
+    #[test]
+    fn only_what_is_between_the_markers_changes() {
+        let text = format!("# A\n\n{BEGIN}\nold\n{END}\n\n## Oracles\n");
+        let once = spliced(&text, "new\n").unwrap();
+        assert_eq!(once, format!("# A\n\n{BEGIN}\nnew\n{END}\n\n## Oracles\n"));
+        assert_eq!(spliced(&once, "new\n").unwrap(), once);
+        assert_eq!(spliced(&format!("{END}{BEGIN}"), "new\n"), None);
+        assert_eq!(spliced("", "new\n"), None);
+    }
+
+    #[test]
+    fn a_file_without_markers_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.md");
+        crate::base::put(&path, "text").unwrap();
+        assert!(matches!(write(&path, "new"), Err(BenchError::NoMarkers { .. })));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "text");
+    }
+
+    #[test]
+    fn a_case_is_a_row_for_each_peer() {
+        let all = vec![
+            series("cooper run", &[21_400, 20_100, 30_000]),
+            series("docker run", &[401_000, 399_000, 1_200_000]),
+            series("chroot", &[]),
+        ];
+        let case = CaseResult::new("run", all, &[Goal::of(0.12, 0.01), Goal::default()]).unwrap();
+        let machine = Machine {
+            host: "a host".to_owned(),
+            versions: "versions".to_owned(),
+        };
+        let text = block(&machine, &[case]);
+        let rows: Vec<&str> = text.lines().skip(5).collect();
+        assert_eq!(
+            rows,
+            [
+                "| run | 21.4 ms (20.1–30.0) | `docker run` | 401 ms (399–1200) | 0.053 | ≤ 0.12 | ≤ 0.01 \
+             | required reached, aim not | 3 |",
+                "|  | 21.4 ms (20.1–30.0) | `chroot` | **failed** | – | – | – | **failed** | 3 / 0 |",
+            ]
+        );
+    }
+}
