@@ -14,6 +14,8 @@ use super::error::{FetchError, PublicUrl, public};
 use super::rate::RateFloor;
 
 const READ_BYTES: usize = 64 << 10;
+/// A body that nobody wants is read up to here, so that its connection can be used again.
+const DRAIN_BYTES_MAX: u64 = 64 << 10;
 
 /// What is asked for beside the address.
 #[derive(Debug, Default, Clone)]
@@ -53,8 +55,12 @@ impl Client {
         let redirects_max = self.config().redirects_max;
         let mut at = url.clone();
         for _ in 0..=redirects_max {
-            let answer = self.ask_once(&at, asked)?;
-            match redirect_target(&answer)? {
+            let mut answer = self.ask_once(&at, asked)?;
+            let target = redirect_target(&answer)?;
+            if !answer.is_success() {
+                answer.drain(self.config());
+            }
+            match target {
                 None => return Ok(answer),
                 Some(to) if at.scheme() == "https" && to.scheme() != "https" => {
                     return Err(FetchError::InsecureRedirect {
@@ -118,6 +124,15 @@ impl Answer {
     /// How many bytes the body was announced to have.
     pub(super) fn announced(&self) -> Option<u64> {
         self.body.content_length()
+    }
+
+    fn is_success(&self) -> bool {
+        (200..=299).contains(&self.status)
+    }
+
+    /// Read a body that nobody wants; whatever goes wrong costs the connection and nothing else.
+    fn drain(&mut self, config: &IntakeConfig) {
+        let _ = self.pour(DRAIN_BYTES_MAX, config, &Cancel::default(), &mut |_| Ok(()));
     }
 
     /// Read the body into `sink`, at most `bytes_max` bytes of it, within the limits of time. How many came.

@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cooper_core::{BlobDigest, Digest};
 use sha2::{Digest as _, Sha256};
 
-use super::file::{Of as _, create_new, read_bounded, takes_file_error};
+use super::file::{Of as _, create_new, read_bounded, takes_file_error, write_synced};
+use super::session::StagedFile;
 use super::{FileError, Store};
 
 /// Why a blob could not be read.
@@ -139,18 +140,26 @@ impl Store {
         if self.blob_size(&digest) == Some(bytes.len() as u64) {
             return Ok(digest);
         }
-        let mut writer = self.blob_writer()?;
-        writer.append(bytes)?;
-        Ok(writer.finish()?.0)
+        let stage = self.staged_file("blob")?;
+        write_synced(stage.path(), bytes)?;
+        self.publish_whole(stage.path(), &digest)?;
+        Ok(digest)
+    }
+
+    fn publish_whole(&self, stage: &Path, digest: &BlobDigest) -> Result<(), FileError> {
+        let read_only = std::fs::Permissions::from_mode(0o444);
+        std::fs::set_permissions(stage, read_only).of("set the mode of", stage)?;
+        let place = self.blob_path(digest);
+        std::fs::rename(stage, &place).of("rename to its place", &place)
     }
 
     /// Begin a blob whose digest is not known yet.
     pub fn blob_writer(&self) -> Result<BlobWriter, WriteBlobError> {
-        let path = self.fresh_path("blob")?;
-        let file = create_new(&path)?;
+        let stage = self.staged_file("blob")?;
+        let file = create_new(stage.path())?;
         Ok(BlobWriter {
             store: self.clone(),
-            path,
+            stage,
             file,
             hasher: Sha256::new(),
             length: 0,
@@ -158,11 +167,12 @@ impl Store {
     }
 }
 
-/// A blob in progress below `tmp/`; dropped without `finish`, it is gone.
+/// A blob in progress below `tmp/`; dropped without `finish`, it is gone. Each write goes to the file at once, so
+/// write in large pieces.
 #[derive(Debug)]
 pub struct BlobWriter {
     store: Store,
-    path: PathBuf,
+    stage: StagedFile,
     file: File,
     hasher: Sha256,
     length: u64,
@@ -176,7 +186,7 @@ impl BlobWriter {
 
     /// Append, with an error that names the file.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), FileError> {
-        self.write_all(bytes).of("write", &self.path)
+        self.write_all(bytes).of("write", self.stage.path())
     }
 
     /// The digest of what was written so far.
@@ -190,7 +200,7 @@ impl BlobWriter {
         self.file
             .set_len(0)
             .and_then(|()| self.file.rewind())
-            .of("truncate", &self.path)?;
+            .of("truncate", self.stage.path())?;
         self.hasher = Sha256::new();
         self.length = 0;
         Ok(())
@@ -222,13 +232,8 @@ impl BlobWriter {
         if self.store.blob_size(digest) == Some(self.length) {
             return Ok(());
         }
-        let read_only = std::fs::Permissions::from_mode(0o444);
-        self.file
-            .set_permissions(read_only)
-            .of("set the mode of", &self.path)?;
-        self.file.sync_data().of("sync", &self.path)?;
-        let place = self.store.blob_path(digest);
-        std::fs::rename(&self.path, &place).of("rename to its place", &place)
+        self.file.sync_data().of("sync", self.stage.path())?;
+        self.store.publish_whole(self.stage.path(), digest)
     }
 }
 
@@ -242,12 +247,5 @@ impl Write for BlobWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl Drop for BlobWriter {
-    fn drop(&mut self) {
-        // After a finish that renamed it, there is nothing here.
-        let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use cooper_core::{Digest, Timestamp};
@@ -34,14 +34,10 @@ impl Store {
 
     /// Store these bytes under this kind and key, replacing what was there.
     pub fn cache_put(&self, kind: &str, key: &str, bytes: &[u8]) -> Result<(), WriteBlobError> {
-        let stage = self.fresh_path("cache")?;
-        let stored = self
-            .write_cache_entry(&stage, bytes)
-            .and_then(|()| self.publish_cache_entry(&stage, kind, key));
-        if stored.is_err() {
-            let _ = std::fs::remove_file(&stage);
-        }
-        Ok(stored?)
+        let stage = self.staged_file("cache")?;
+        self.write_cache_entry(stage.path(), bytes)?;
+        self.publish_cache_entry(stage.path(), kind, key)?;
+        Ok(())
     }
 
     /// Where the entry of this kind and key is, if it is there: for large files that are read in place.
@@ -49,7 +45,7 @@ impl Store {
         self.cache_dir(kind).join(Digest::of(key.as_bytes()).hex())
     }
 
-    fn write_cache_entry(&self, stage: &std::path::Path, bytes: &[u8]) -> Result<(), FileError> {
+    fn write_cache_entry(&self, stage: &Path, bytes: &[u8]) -> Result<(), FileError> {
         let mut file = create_new(stage)?;
         file.write_all(bytes).of("write", stage)?;
         file.set_modified(system_time(self.clock().now()))
@@ -57,7 +53,7 @@ impl Store {
         file.sync_data().of("sync", stage)
     }
 
-    fn publish_cache_entry(&self, stage: &std::path::Path, kind: &str, key: &str) -> Result<(), FileError> {
+    fn publish_cache_entry(&self, stage: &Path, kind: &str, key: &str) -> Result<(), FileError> {
         super::file::make_dir(&self.cache_dir(kind))?;
         let place = self.cache_path(kind, key);
         std::fs::rename(stage, &place).of("rename to its place", &place)

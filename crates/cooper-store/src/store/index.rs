@@ -17,10 +17,10 @@ impl Store {
 
     /// Write the view anew. The caller holds the lock of the names.
     pub(super) fn rewrite_index(&self) -> Result<(), RefError> {
-        let stage = self.fresh_path("index")?;
-        write_synced(&stage, &self.index_bytes()?)?;
+        let stage = self.staged_file("index")?;
+        write_synced(stage.path(), &self.index_bytes()?)?;
         let place = self.index_path();
-        std::fs::rename(&stage, &place).of("rename to its place", &place)?;
+        std::fs::rename(stage.path(), &place).of("rename to its place", &place)?;
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::{Of as _, make_dir, read_bounded, sync_dir, takes_file_error, write_synced};
 use super::journal::{Entry, Happening};
+use super::session::StagedFile;
 use super::{FileError, LockError, Store};
 
 /// The ending of a name's file.
@@ -146,9 +147,7 @@ impl Store {
     ) -> Result<VersionTag, RefError> {
         self.check_complete(record)?;
         let stage = self.stage_record(record)?;
-        let created = self.publish_record(organisation, name, version, &stage, record);
-        let _ = std::fs::remove_file(&stage);
-        created
+        self.publish_record(organisation, name, version, stage.path(), record)
     }
 
     /// The record of one name; `None` if there is no such name.
@@ -249,16 +248,16 @@ impl Store {
     }
 
     /// Write the record below `tmp/`, and make it and everything that it names durable.
-    fn stage_record(&self, record: &RefRecord) -> Result<PathBuf, FileError> {
-        let path = self.fresh_path("ref")?;
+    fn stage_record(&self, record: &RefRecord) -> Result<StagedFile, FileError> {
+        let stage = self.staged_file("ref")?;
         let bytes = serde_json::to_vec(record)
             .map_err(io::Error::other)
-            .of("write", &path)?;
-        write_synced(&path, &bytes)?;
+            .of("write", stage.path())?;
+        write_synced(stage.path(), &bytes)?;
         // The bytes of blobs and trees were synced before they got their names; now the names.
         sync_dir(&self.blobs_dir())?;
         sync_dir(&self.trees_dir())?;
-        Ok(path)
+        Ok(stage)
     }
 
     fn publish_record(

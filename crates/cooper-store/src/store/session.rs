@@ -45,6 +45,8 @@ pub(super) struct SessionCell(Mutex<Option<Arc<Session>>>);
 /// A directory of one process's own below `tmp/`. Removed when its last user is gone.
 pub(super) struct Session {
     path: PathBuf,
+    /// Who made it: a forked child that ends must not remove what its parent works on.
+    process: u32,
     next: AtomicU64,
     /// Holds the flock.
     _locked: File,
@@ -76,6 +78,7 @@ impl Session {
                 Ok(Some(locked)) => {
                     return Ok(Self {
                         path,
+                        process: std::process::id(),
                         next: AtomicU64::new(0),
                         _locked: locked,
                     });
@@ -97,6 +100,9 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            return;
+        }
         // Best effort: what remains is swept by the next one who opens the store.
         let _ = std::fs::remove_dir_all(&self.path);
     }
@@ -180,9 +186,18 @@ impl Store {
         self.inner.session.session(&self.tmp_dir())
     }
 
-    /// A path below `tmp/` for a file in progress.
-    pub(crate) fn fresh_path(&self, kind: &str) -> Result<PathBuf, FileError> {
+    /// A place below `tmp/` for something in progress.
+    pub(super) fn fresh_path(&self, kind: &str) -> Result<PathBuf, FileError> {
         Ok(self.session()?.fresh_path(kind))
+    }
+
+    /// A place below `tmp/` for a file in progress that is gone when the value is, unless it was renamed.
+    pub(super) fn staged_file(&self, kind: &str) -> Result<StagedFile, FileError> {
+        let session = self.session()?;
+        Ok(StagedFile {
+            path: session.fresh_path(kind),
+            _session: session,
+        })
     }
 
     /// A private directory on the store's file system, removed when the value is dropped.
@@ -196,6 +211,30 @@ impl Store {
             path,
             _store: self.clone(),
         })
+    }
+}
+
+/// The path of a file in progress. What is there on drop is removed: nothing, after the file was renamed.
+pub(super) struct StagedFile {
+    path: PathBuf,
+    _session: Arc<Session>,
+}
+
+impl StagedFile {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl std::fmt::Debug for StagedFile {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.path.fmt(formatter)
+    }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 

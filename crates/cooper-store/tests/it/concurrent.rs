@@ -1,4 +1,4 @@
-//! Many threads, many processes, and death at any moment.
+//! Many threads, many processes, death at any moment, and a full disk.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use cooper_core::{BlobDigest, DiffId, ImageName, ImageVersion, Organisation};
-use cooper_store::Store;
+use cooper_store::{FetchError, RefError, Store, WriteBlobError};
 
 use super::{Fixture, damage, fsck, open, record};
 
@@ -179,4 +179,77 @@ fn spawn_child(test: &str, root: &Path) -> Child {
 fn store_of_child() -> Option<Store> {
     let here = std::env::current_dir().unwrap();
     here.join("oci-layout").exists().then(|| open(&here))
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_leaves_the_store_whole() {
+    let fixture = Fixture::new();
+    let small = fixture.directory.path().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let program = std::env::current_exe().unwrap();
+    // A small file system of its own, in a mount namespace that ends with the child.
+    let script = r#"mount -t tmpfs -o size=1m none "$1" && cd "$1" && touch is-small && exec "$2" --ignored --exact concurrent::child_fills_the_disk"#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
+    command.arg(&small).arg(program).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !text.contains("running 1 test") {
+        println!(
+            "SKIPPED: no small file system could be mounted: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        return;
+    }
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// The part of another process in the test above.
+#[test]
+#[ignore = "run by another test"]
+fn child_fills_the_disk() {
+    let here = std::env::current_dir().unwrap();
+    if !here.join("is-small").exists() {
+        return;
+    }
+    let store = open(&here.join("store"));
+    let large = vec![7; 3 << 20];
+    let is_full = |path: &Path| path.starts_with(store.root());
+    let error = store.put_blob(&large).unwrap_err();
+    assert!(
+        matches!(&error, WriteBlobError::DiskFull { path } if is_full(path)),
+        "{error:?}"
+    );
+    let error = store.cache_put("kind", "key", &large).unwrap_err();
+    assert!(
+        matches!(&error, WriteBlobError::DiskFull { path } if is_full(path)),
+        "{error:?}"
+    );
+    let server = super::server::Server::of(&large);
+    let fetch = super::fetch::blob_from(&[server.url("/")], &large);
+    let error = super::fetch::intake()
+        .fetch_blob(&store, &fetch, &|_| ())
+        .unwrap_err();
+    assert!(
+        matches!(&error, FetchError::DiskFull { path } if is_full(path)),
+        "{error:?}"
+    );
+    // What failed has given its room back.
+    create(&store, "fits");
+    let mut record = record(&store, "large");
+    record.details = "x".repeat(3 << 20).into();
+    let (owner, name, version) = names();
+    let error = store
+        .create_version(&owner, &name, &version, &record)
+        .unwrap_err();
+    assert!(
+        matches!(&error, RefError::DiskFull { path } if is_full(path)),
+        "{error:?}"
+    );
+    assert_eq!(create(&store, "fits too"), 2);
+    assert!(fsck(&store).is_clean());
 }

@@ -1,0 +1,152 @@
+//! The names, their view and the journal.
+
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::path::Path;
+
+use cooper_core::{ImageName, Organisation};
+
+use super::{Check, Fault, FsckError, Note};
+use crate::store::journal::Happening;
+use crate::store::reference::{Listed, TagState, file_names, parse_tag_file};
+
+impl Check<'_> {
+    /// Read every name; what they need is looked for later.
+    pub(super) fn names(&mut self) -> Result<(), FsckError> {
+        let _lock = self
+            .store
+            .lock_names()
+            .map_err(|source| FsckError::Lock { source })?;
+        let listed = self
+            .store
+            .list_names()
+            .map_err(|source| FsckError::Names { source })?;
+        self.refs_checked = listed.len() as u64;
+        for entry in &listed {
+            self.need(entry);
+        }
+        self.foreign_refs()?;
+        self.journal(&listed)?;
+        let names_failed = |source| FsckError::Names { source };
+        if !self.store.index_is_current().map_err(names_failed)? {
+            if self.options.repair {
+                self.store.rewrite_index().map_err(names_failed)?;
+            }
+            self.notes.push(Note::StaleIndex {
+                rewritten: self.options.repair,
+            });
+        }
+        Ok(())
+    }
+
+    fn need(&mut self, entry: &Listed) {
+        let image = entry.to_string();
+        match &entry.record {
+            Ok(record) => {
+                for digest in record.needed_blobs() {
+                    self.blobs_needed.entry(digest).or_default().insert(image.clone());
+                }
+                for diff_id in &record.trees {
+                    self.trees_needed
+                        .entry(*diff_id)
+                        .or_default()
+                        .insert(image.clone());
+                }
+            }
+            Err(error) => {
+                let reason =
+                    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+                self.faults.push(Fault::UnreadableRef {
+                    image,
+                    path: entry.path.clone(),
+                    reason,
+                });
+            }
+        }
+    }
+
+    fn foreign_refs(&mut self) -> Result<(), FsckError> {
+        let refs = self.store.refs_dir();
+        for owner in self.directories::<Organisation>(&refs)? {
+            let images = refs.join(owner.as_str());
+            for name in self.directories::<ImageName>(&images)? {
+                self.foreign_tag_files(&owner, &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn foreign_tag_files(&mut self, owner: &Organisation, name: &ImageName) -> Result<(), FsckError> {
+        let directory = self.store.image_dir(owner, name);
+        let mut live = BTreeSet::new();
+        let mut removed = BTreeSet::new();
+        for file in file_names(&directory)? {
+            match parse_tag_file(&file) {
+                Some((tag, TagState::Live)) => drop(live.insert(tag)),
+                Some((tag, TagState::Removed)) => drop(removed.insert(tag)),
+                None => self.faults.push(Fault::ForeignFile {
+                    path: directory.join(file),
+                }),
+            }
+        }
+        let both = live.intersection(&removed);
+        self.faults.extend(both.map(|tag| Fault::TagInUseAndRemoved {
+            image: format!("{owner}/{name}:{tag}"),
+        }));
+        Ok(())
+    }
+
+    /// The subdirectories that are a `T`; everything else is foreign.
+    fn directories<T: std::str::FromStr>(&mut self, directory: &Path) -> Result<Vec<T>, FsckError> {
+        let mut parsed = Vec::new();
+        for name in file_names(directory)? {
+            let path = directory.join(&name);
+            match name.parse() {
+                Ok(good) if is_real_dir(&path) => parsed.push(good),
+                _ => self.faults.push(Fault::ForeignFile { path }),
+            }
+        }
+        Ok(parsed)
+    }
+
+    fn journal(&mut self, listed: &[Listed]) -> Result<(), FsckError> {
+        let journal = self.store.read_journal()?;
+        let unreadable = journal
+            .unreadable_lines
+            .iter()
+            .map(|line| Note::UnreadableJournalLine { line: *line });
+        self.notes.extend(unreadable);
+        let mut told = BTreeSet::new();
+        let mut tags_of = BTreeMap::new();
+        for entry in journal.entries {
+            if entry.event != Happening::Created {
+                continue;
+            }
+            let image = format!("{}/{}:{}", entry.organisation, entry.name, entry.tag);
+            let tags = match tags_of.entry((entry.organisation, entry.name)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => {
+                    let (organisation, name) = unknown.key();
+                    let tags = self.store.tags(organisation, name);
+                    unknown.insert(tags.map_err(|source| FsckError::Names { source })?)
+                }
+            };
+            if !tags.contains_key(&entry.tag) {
+                self.faults.push(Fault::LostTag { image: image.clone() });
+            }
+            told.insert(image);
+        }
+        let untold = listed
+            .iter()
+            .map(ToString::to_string)
+            .filter(|image| !told.contains(image));
+        self.notes
+            .extend(untold.map(|image| Note::Unjournalled { image }));
+        Ok(())
+    }
+}
+
+/// A directory, and not a link to one.
+fn is_real_dir(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
+}
