@@ -20,7 +20,7 @@ impl Machine {
         let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
         let model = field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown".to_owned());
         let total = field(&read("/proc/meminfo"), "MemTotal").and_then(|text| number(&text));
-        let memory_gib = kib.map_or(0.0, |kib| kib / f64::from(1 << 20));
+        let memory_gib = total.map_or(0.0, |kibibytes| kibibytes / f64::from(1 << 20));
         let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
         let system =
             assigned(&read("/etc/os-release"), "PRETTY_NAME").unwrap_or_else(|| "unknown".to_owned());
