@@ -21,7 +21,7 @@ const KIND: &str = "debian-packages";
 /// The largest compressed list that is accepted; Debian 13's has 13 MB.
 const COMPRESSED_BYTES_MAX: u64 = 256 << 20;
 /// Counts up when the compact form changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Whether what is kept may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -59,7 +59,7 @@ fn distance(wanted: &str, name: &str) -> Option<usize> {
     }
     let stem = wanted.trim_end_matches(|c: char| c.is_ascii_digit() || ".-+".contains(c));
     match name.strip_prefix(stem) {
-        Some(rest) if stem.len() >= 4 && is_version(rest) => Some(3),
+        Some(rest) if stem.len() >= 4 && is_version(rest) => Some(2),
         _ if wanted.len() >= 4 && name.contains(wanted) => Some(6),
         _ => None,
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! records   the stanzas, only the fields that resolution reads, each ended by a blank line
-//! entries   one for each stanza, sorted by package name, then by position (20 bytes each)
-//! provides  one for each provided name, sorted by that name, then by position (12 bytes each)
+//! entries   one for each stanza, sorted by its name's CRC-32, then by position (24 bytes each)
+//! provides  one for each provided name, sorted in the same way (16 bytes each)
 //! names     the bytes of all names
 //! footer    magic, the lengths of the parts, CRC-32 of entries + provides + names, CRC-32 of the footer
 //! ```
@@ -16,15 +16,19 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
-use super::stanza::{FIELDS, Line, ParseStanzaError, STANZA_BYTES_MAX, Stanza, known_field, read_line};
+use super::stanza::{Line, ParseStanzaError, STANZA_BYTES_MAX, Stanza, known_field, read_line};
 
-const MAGIC: &[u8; 8] = b"CPRDEB\x00\x01";
+const MAGIC: &[u8; 8] = b"CPRDEB\x00\x02";
 const FOOTER_BYTES: usize = 40;
-const ENTRY_BYTES: usize = 20;
-const PROVISION_BYTES: usize = 12;
+const ENTRY_BYTES: usize = 24;
+const PROVISION_BYTES: usize = 16;
 /// The largest index text that is accepted; Debian 13's has 57 MB.
 pub const TEXT_BYTES_MAX: u64 = 512 << 20;
 const ESSENTIAL: u16 = 1;
+const NAME_BYTES_MAX: usize = 1024;
+const PACKAGE: usize = 0;
+const ESSENTIAL_FIELD: usize = 3;
+const PROVIDES: usize = 7;
 
 /// Why an index text has no compact form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -90,7 +94,7 @@ pub fn build(text: &[u8]) -> Result<Vec<u8>, BuildIndexError> {
         return Err(BuildIndexError::TooLong { bytes: text.len() });
     }
     let mut builder = Builder {
-        records: Vec::with_capacity(text.len() * 5 / 8),
+        records: Vec::with_capacity(text.len() * 3 / 4),
         ..Builder::default()
     };
     for range in stanzas(text) {
@@ -120,6 +124,50 @@ struct Builder<'a> {
     records: Vec<u8>,
     entries: Vec<Entry<'a>>,
     provides: Vec<(&'a [u8], usize)>,
+    /// The parts of the present stanza that are kept.
+    kept: Vec<Range<usize>>,
+}
+
+/// What the index itself needs of a stanza.
+#[derive(Default)]
+struct Scan<'a> {
+    name: &'a [u8],
+    essential: bool,
+    /// Where the value of `Provides` is.
+    provided: Range<usize>,
+}
+
+impl<'a> Scan<'a> {
+    /// Read a stanza; `kept` gets the places of the fields that resolution reads, whole lines.
+    fn read(stanza: &'a [u8], kept: &mut Vec<Range<usize>>) -> Result<Self, ParseStanzaError> {
+        if stanza.len() > STANZA_BYTES_MAX {
+            return Err(ParseStanzaError::TooLong { bytes: stanza.len() });
+        }
+        let (mut scan, mut open, mut start) = (Self::default(), None, 0);
+        for end in memchr::memchr_iter(b'\n', stanza).chain(ends_unfinished(stanza)) {
+            let next = (end + 1).min(stanza.len());
+            match read_line(&stanza[start..end])? {
+                Line::Continuation if open == Some(PROVIDES) => scan.provided.end = end,
+                Line::Continuation => {}
+                Line::Field(field, value) => {
+                    open = known_field(field);
+                    match open {
+                        Some(PACKAGE) => scan.name = value,
+                        Some(ESSENTIAL_FIELD) => scan.essential = value == b"yes",
+                        Some(PROVIDES) => scan.provided = start + field.len() + 1..end,
+                        _ => {}
+                    }
+                }
+            }
+            match kept.last_mut() {
+                _ if open.is_none() => {}
+                Some(last) if last.end == start => last.end = next,
+                _ => kept.push(start..next),
+            }
+            start = next;
+        }
+        Ok(scan)
+    }
 }
 
 struct Entry<'a> {
@@ -132,52 +180,25 @@ struct Entry<'a> {
 impl<'a> Builder<'a> {
     fn add(&mut self, at: usize, stanza: &'a [u8]) -> Result<(), BuildIndexError> {
         let fault = |source| BuildIndexError::Stanza { at, source };
-        if stanza.len() > STANZA_BYTES_MAX {
-            return Err(fault(ParseStanzaError::TooLong { bytes: stanza.len() }));
-        }
-        let start = self.records.len();
-        let (mut name, mut essential, mut provided): (&[u8], _, Option<Range<usize>>) = (b"", false, None);
-        let (mut keep, mut line_start) = (false, 0);
-        let line_ends = memchr::memchr_iter(b'\n', stanza).chain(ends_unfinished(stanza));
-        for line_end in line_ends {
-            let line = &stanza[line_start..line_end];
-            match read_line(line).map_err(fault)? {
-                Line::Continuation => {
-                    if let Some(range) = provided
-                        .as_mut()
-                        .filter(|range| keep && range.end + 1 == line_start)
-                    {
-                        range.end = line_end;
-                    }
-                }
-                Line::Field(field, value) => {
-                    let known = known_field(field);
-                    keep = known.is_some();
-                    match known.map(|index| FIELDS[index]) {
-                        Some("Package") => name = value,
-                        Some("Essential") => essential = value == b"yes",
-                        Some("Provides") => provided = Some(line_start + field.len() + 1..line_end),
-                        _ => {}
-                    }
-                }
-            }
-            if keep {
-                self.records.extend_from_slice(line);
-                self.records.push(b'\n');
-            }
-            line_start = line_end + 1;
-        }
+        self.kept.clear();
+        let Scan {
+            name,
+            essential,
+            provided,
+        } = Scan::read(stanza, &mut self.kept).map_err(fault)?;
         if name.is_empty() {
             return Err(fault(ParseStanzaError::Missing { field: "Package" }));
         }
-        if name.len() > 1024 {
+        if name.len() > NAME_BYTES_MAX {
             return Err(BuildIndexError::Name {
                 at,
                 bytes: name.len(),
             });
         }
-        if let Some(range) = provided {
-            self.add_provides(&stanza[range]);
+        self.add_provides(&stanza[provided]);
+        let start = self.records.len();
+        for range in &self.kept {
+            self.records.extend_from_slice(&stanza[range.clone()]);
         }
         let record = start..self.records.len();
         self.records.push(b'\n');
@@ -199,7 +220,7 @@ impl<'a> Builder<'a> {
                 .iter()
                 .position(|byte| byte.is_ascii_whitespace() || b":([<".contains(byte));
             let name = &piece[..end.unwrap_or(piece.len())];
-            if !name.is_empty() && name.len() <= 1024 {
+            if !name.is_empty() && name.len() <= NAME_BYTES_MAX {
                 self.provides.push((name, self.entries.len()));
             }
         }
@@ -209,29 +230,29 @@ impl<'a> Builder<'a> {
         let Self {
             mut records,
             entries,
-            mut provides,
+            provides,
+            ..
         } = self;
-        let mut order: Vec<usize> = (0..entries.len()).collect();
-        order.sort_by_key(|position| (entries[*position].name, *position));
+        let order = by_hash(entries.iter().map(|entry| entry.name));
         let mut rank = vec![0; entries.len()];
-        for (sorted, position) in order.iter().enumerate() {
+        for (sorted, (_, position)) in order.iter().enumerate() {
             rank[*position] = sorted;
         }
-        provides.sort_unstable();
-        provides.dedup();
-
         let records_len = records.len();
         let (mut names, mut last) = (Vec::new(), (&b""[..], 0));
-        for position in &order {
+        for (hash, position) in &order {
             let entry = &entries[*position];
+            records.extend_from_slice(&hash.to_le_bytes());
             put(&mut records, entry.record.start);
             put(&mut records, entry.record.len());
             records.extend_from_slice(&entry.crc.to_le_bytes());
             put_name(&mut records, &mut names, &mut last, entry.name);
             records.extend_from_slice(&(if entry.essential { ESSENTIAL } else { 0 }).to_le_bytes());
         }
-        for (name, position) in &provides {
-            put(&mut records, rank[*position]);
+        for (hash, position) in by_hash(provides.iter().map(|(name, _)| *name)) {
+            let (name, stanza) = provides[position];
+            records.extend_from_slice(&hash.to_le_bytes());
+            put(&mut records, rank[stanza]);
             put_name(&mut records, &mut names, &mut last, name);
             records.extend_from_slice(&[0; 2]);
         }
@@ -250,6 +271,16 @@ impl<'a> Builder<'a> {
         records.extend_from_slice(&footer_crc.to_le_bytes());
         records
     }
+}
+
+/// The names' hashes and positions, sorted. Sorting numbers is several times quicker than sorting names.
+fn by_hash<'a>(names: impl Iterator<Item = &'a [u8]>) -> Vec<(u32, usize)> {
+    let hashed = names
+        .enumerate()
+        .map(|(position, name)| (libdeflater::crc32(name), position));
+    let mut hashed: Vec<(u32, usize)> = hashed.collect();
+    hashed.sort_unstable();
+    hashed
 }
 
 /// Where the last line ends if no line feed ends it.
@@ -392,29 +423,33 @@ impl PackageIndex {
     }
 
     fn entry_name(&self, entry: usize) -> &[u8] {
-        self.name_at(entry * ENTRY_BYTES + 12)
+        self.name_at(entry * ENTRY_BYTES + 16)
     }
 
     fn provided_name(&self, provision: usize) -> &[u8] {
-        self.name_at(self.entries * ENTRY_BYTES + provision * PROVISION_BYTES + 4)
+        self.name_at(self.entries * ENTRY_BYTES + provision * PROVISION_BYTES + 8)
+    }
+
+    /// The rows of a part whose name has this hash.
+    fn rows(&self, start: usize, row_bytes: usize, count: usize, name: &[u8]) -> Range<usize> {
+        let hash = libdeflater::crc32(name) as usize;
+        let hash_of = |row: usize| self.number(start + row * row_bytes);
+        lower_bound(count, |row| hash_of(row) < hash)..lower_bound(count, |row| hash_of(row) <= hash)
     }
 
     /// The stanzas of the package with this name.
-    pub fn find(&self, name: &str) -> Range<usize> {
-        let name = name.as_bytes();
-        lower_bound(self.entries, |entry| self.entry_name(entry) < name)..lower_bound(self.entries, |entry| {
-            self.entry_name(entry) <= name
-        })
+    pub fn find(&self, name: &str) -> impl Iterator<Item = usize> {
+        let rows = self.rows(0, ENTRY_BYTES, self.entries, name.as_bytes());
+        rows.filter(move |entry| self.entry_name(*entry) == name.as_bytes())
     }
 
-    /// The stanzas that provide this name.
+    /// The stanzas that provide this name, perhaps with repetitions.
     pub fn providers(&self, name: &str) -> impl Iterator<Item = usize> {
-        let name = name.as_bytes();
-        let first = lower_bound(self.provides, |provision| self.provided_name(provision) < name);
-        let end = lower_bound(self.provides, |provision| self.provided_name(provision) <= name);
-        let base = self.entries * ENTRY_BYTES;
-        let stanza = move |provision: usize| self.number(base + provision * PROVISION_BYTES);
-        (first..end).map(stanza).filter(|entry| *entry < self.entries)
+        let start = self.entries * ENTRY_BYTES;
+        let rows = self.rows(start, PROVISION_BYTES, self.provides, name.as_bytes());
+        let rows = rows.filter(move |provision| self.provided_name(*provision) == name.as_bytes());
+        let stanza = move |provision: usize| self.number(start + provision * PROVISION_BYTES + 4);
+        rows.map(stanza).filter(|entry| *entry < self.entries)
     }
 
     /// The name of a stanza's package.
@@ -424,10 +459,10 @@ impl PackageIndex {
 
     /// The stanzas with `Essential: yes`.
     pub fn essential(&self) -> impl Iterator<Item = usize> {
-        (0..self.entries).filter(|entry| self.short(entry * ENTRY_BYTES + 18) & ESSENTIAL != 0)
+        (0..self.entries).filter(|entry| self.short(entry * ENTRY_BYTES + 22) & ESSENTIAL != 0)
     }
 
-    /// Every package's name and every provided name, each sort in ascending order, with repetitions.
+    /// Every package's name and every provided name, in no order, with repetitions.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let provided = (0..self.provides).map(|provision| self.provided_name(provision));
         let names = (0..self.entries)
@@ -443,7 +478,7 @@ impl PackageIndex {
     pub fn read(&self, stanza: usize) -> Result<Result<Stanza, ParseStanzaError>, ReadIndexError> {
         let damaged = |part| ReadIndexError::Damaged { part };
         let at = stanza * ENTRY_BYTES;
-        let (start, length, crc) = (self.number(at), self.number(at + 4), self.number(at + 8));
+        let (start, length, crc) = (self.number(at + 4), self.number(at + 8), self.number(at + 12));
         let end = start.saturating_add(length);
         if stanza >= self.entries || length > STANZA_BYTES_MAX || end as u64 > self.records_len {
             return Err(damaged("a stanza's place"));
@@ -504,9 +539,15 @@ mod tests {
     #[test]
     fn packages_are_found_by_name_and_by_what_they_provide() {
         let index = open(&text());
+        let found = |name: &str| {
+            index
+                .find(name)
+                .map(|at| index.name(at).to_owned())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(
-            (index.find("bash"), index.find("mawk"), index.find("awk").len()),
-            (0..2, 2..3, 0)
+            (found("bash"), found("mawk").len(), found("awk").len()),
+            (vec!["bash".to_owned(); 2], 1, 0)
         );
         let providers = |name: &str| {
             index
@@ -514,16 +555,13 @@ mod tests {
                 .map(|at| index.name(at).to_owned())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(
-            (providers("awk"), providers("shell"), providers("x")),
-            (
-                vec!["mawk".to_owned()],
-                vec!["mawk".to_owned(), "bash".to_owned()],
-                vec![]
-            )
-        );
-        assert_eq!(index.essential().collect::<Vec<_>>(), [0]);
-        assert!(index.read(2).unwrap().unwrap().provides[1].version.is_some());
+        assert_eq!(providers("awk"), ["mawk"]);
+        assert_eq!(providers("shell"), ["mawk", "bash"]);
+        assert_eq!(providers("x"), Vec::<String>::new());
+        let essential: Vec<&str> = index.essential().map(|at| index.name(at)).collect();
+        assert_eq!(essential, ["bash"]);
+        let mawk = index.find("mawk").next().unwrap();
+        assert!(index.read(mawk).unwrap().unwrap().provides[1].version.is_some());
     }
 
     #[test]

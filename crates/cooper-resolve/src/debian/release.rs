@@ -335,7 +335,7 @@ mod tests {
         ];
         for text in good {
             assert_eq!(
-                parse_date(text).map(|date| date.as_second()),
+                parse_date(text).map(Timestamp::as_second),
                 Some(1_789_199_741),
                 "{text}"
             );

@@ -70,60 +70,53 @@ impl SuiteSnapshot {
 /// Get the snapshots of a base's suites, in the order of [`Base::suites`].
 pub(super) fn snapshots(context: &Context, base: Base) -> Result<Vec<SuiteSnapshot>, DebianError> {
     let keys = digest_of_keys(&context.sources.debian_keys);
-    let mut found: Vec<(Suite, Option<SignedRelease>)> = Vec::new();
+    let mut kept: Vec<(Suite, Option<SuiteSnapshot>)> = Vec::new();
     for suite in base.suites() {
         if context.sources.mirrors(suite.kind).is_empty() {
             return Err(DebianError::NoMirror { suite });
         }
-        let kept = recall_release(context, suite, keys).filter(|kept| is_fresh(context, kept));
-        if kept.is_none() && context.freshness.offline {
+        let fresh = recall_release(context, suite, keys).filter(|kept| is_fresh(context, kept));
+        if fresh.is_none() && context.freshness.offline {
             return Err(DebianError::Offline { suite });
         }
-        found.push((suite, kept.map(|kept| kept.0)));
+        kept.push((
+            suite,
+            fresh.map(|(signed, _)| record_newest(context, suite, signed)),
+        ));
     }
-    if found.iter().any(|(_, kept)| kept.is_none()) {
-        fetch_missing(context, keys, &mut found)?;
-    }
-    let recorded = found
-        .into_iter()
-        .filter_map(|(suite, signed)| Some((suite, signed?)));
-    Ok(recorded
-        .map(|(suite, signed)| record_newest(context, suite, signed))
-        .collect())
+    fetch_missing(context, keys, kept)
 }
 
 /// Fetch what is not there, all at the same time.
 fn fetch_missing(
     context: &Context,
     keys: Digest,
-    found: &mut [(Suite, Option<SignedRelease>)],
-) -> Result<(), DebianError> {
+    kept: Vec<(Suite, Option<SuiteSnapshot>)>,
+) -> Result<Vec<SuiteSnapshot>, DebianError> {
+    if kept.iter().all(|(_, snapshot)| snapshot.is_some()) {
+        return Ok(kept.into_iter().filter_map(|(_, snapshot)| snapshot).collect());
+    }
     let keyring = Keyring::parse(&context.sources.debian_keys);
     if keyring.is_empty() {
         return Err(DebianError::NoKeys);
     }
-    let (keyring, results) = (&keyring, &mut Vec::new());
+    let fetch =
+        |suite| fetch(context, suite, &keyring, keys).map(|signed| record_newest(context, suite, signed));
     std::thread::scope(|scope| {
-        let missing = found.iter().enumerate().filter(|(_, (_, kept))| kept.is_none());
-        let fetches: Vec<_> = missing
-            .map(|(position, (suite, _))| {
-                let suite = *suite;
-                (
-                    position,
-                    scope.spawn(move || fetch(context, suite, keyring, keys)),
-                )
-            })
-            .collect();
-        for (position, fetch) in fetches {
-            results.push((position, fetch.join()));
-        }
-    });
-    for (position, result) in results.drain(..) {
-        // A panic in a thread is a panic of this operation.
-        let signed = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        found[position].1 = Some(signed?);
-    }
-    Ok(())
+        let start = |(suite, snapshot): (Suite, Option<SuiteSnapshot>)| {
+            let fetch = &fetch;
+            snapshot.ok_or_else(|| scope.spawn(move || fetch(suite)))
+        };
+        let started: Vec<_> = kept.into_iter().map(start).collect();
+        let finish = |snapshot: Result<SuiteSnapshot, std::thread::ScopedJoinHandle<_>>| match snapshot {
+            Ok(snapshot) => Ok(snapshot),
+            // A panic in a thread is a panic of this operation.
+            Err(thread) => thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        };
+        started.into_iter().map(finish).collect()
+    })
 }
 
 /// Fetch one suite's file from the first mirror that has a good one.

@@ -140,9 +140,28 @@ pub const FIELDS: [&str; 15] = [
 
 /// The position of a field's name in [`FIELDS`].
 pub(super) fn known_field(name: &[u8]) -> Option<usize> {
-    FIELDS
+    // Most lines of an index are of other fields: length and first letter tell most of them.
+    let first = name.first()?.to_ascii_lowercase();
+    let possible: &[usize] = match (name.len(), first) {
+        (7, b'p') => &[0],
+        (7, b'v') => &[1],
+        (12, b'a') => &[2],
+        (9, b'e') => &[3],
+        (8, b'p') => &[4, 7],
+        (10, b'm') => &[5],
+        (6, b's') => &[6, 13],
+        (11, b'p') => &[8],
+        (7, b'd') => &[9],
+        (9, b'c') => &[10],
+        (6, b'b') => &[11],
+        (4, b's') => &[12],
+        (8, b'f') => &[14],
+        _ => return None,
+    };
+    possible
         .iter()
-        .position(|known| known.as_bytes().eq_ignore_ascii_case(name))
+        .copied()
+        .find(|index| FIELDS[*index].as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// One line of a stanza.
@@ -374,6 +393,22 @@ mod tests {
         Multi-Arch: foreign\nProvides: wget-ssl, web-client (= 2)\nDescription: one\n two\n .\nSize: 7\n\
         Filename: pool/main/w/wget/wget_1.deb\n\
         SHA256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n";
+
+    #[test]
+    fn every_field_is_known_in_any_case() {
+        for (index, field) in FIELDS.iter().enumerate() {
+            assert_eq!(known_field(field.as_bytes()), Some(index));
+            assert_eq!(known_field(field.to_ascii_uppercase().as_bytes()), Some(index));
+        }
+        assert_eq!(
+            (
+                known_field(b"Homepage"),
+                known_field(b"Maintainer"),
+                known_field(b"")
+            ),
+            (None, None, None)
+        );
+    }
 
     #[test]
     fn fields_are_read_and_folded_lines_joined() {

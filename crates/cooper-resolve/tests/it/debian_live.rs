@@ -227,6 +227,8 @@ impl Apt {
             "APT::Architecture=amd64".to_owned(),
             "APT::Architectures=amd64".to_owned(),
             "APT::Sandbox::User=root".to_owned(),
+            // apt counts itself among the essential packages; Debian does not.
+            "pkgCacheGen::ForceEssential=,".to_owned(),
             "Acquire::Languages=none".to_owned(),
             "APT::Get::Show-User-Simulation-Note=false".to_owned(),
         ];

@@ -127,18 +127,21 @@ proptest! {
 
 const NAMES: [&str; 5] = ["pa", "pb", "pc", "pd", "pe"];
 
+/// A name, and perhaps an operator with a version.
+type MadeRelation = (usize, Option<(usize, u8)>);
+
 #[derive(Debug, Clone)]
 struct MadeUp {
     name: usize,
     version: u8,
-    depends: Vec<Vec<(usize, Option<(usize, u8)>)>>,
-    conflicts: Vec<(usize, Option<(usize, u8)>)>,
+    depends: Vec<Vec<MadeRelation>>,
+    conflicts: Vec<MadeRelation>,
     provides: Vec<(usize, Option<u8>)>,
 }
 
 const OPERATORS: [&str; 5] = ["<<", "<=", "=", ">=", ">>"];
 
-fn relation() -> impl Strategy<Value = (usize, Option<(usize, u8)>)> {
+fn relation() -> impl Strategy<Value = MadeRelation> {
     // Five real names and two that are only ever provided.
     (0..7_usize, prop::option::of((0..5_usize, 1..4_u8)))
 }
@@ -163,7 +166,7 @@ fn name(position: usize) -> &'static str {
         .unwrap_or(if position == 5 { "va" } else { "vb" })
 }
 
-fn text_of(relation: &(usize, Option<(usize, u8)>)) -> String {
+fn text_of(relation: &MadeRelation) -> String {
     match relation.1 {
         None => name(relation.0).to_owned(),
         Some((operator, version)) => format!("{} ({} {version})", name(relation.0), OPERATORS[operator]),
@@ -173,7 +176,7 @@ fn text_of(relation: &(usize, Option<(usize, u8)>)) -> String {
 fn index_of(packages: &[MadeUp]) -> String {
     let mut text = String::new();
     for package in packages {
-        let list = |relations: &[(usize, Option<(usize, u8)>)], between: &str| {
+        let list = |relations: &[MadeRelation], between: &str| {
             relations.iter().map(text_of).collect::<Vec<_>>().join(between)
         };
         let provides: Vec<_> = package
@@ -272,12 +275,11 @@ proptest! {
         let text = index_of(&packages);
         let checker = Checker::of_texts([text.as_str()]);
         let texts = [(Base::Trixie.suites()[0], text.as_bytes())];
-        if let Ok(base) = debian::solve_texts(Base::Trixie, &texts, &[], &requests("pa")) {
-            if let Ok(added) = debian::solve_texts(Base::Trixie, &texts, &base, &requests("pb,pd")) {
-                prop_assert!(added.iter().all(|package| !base.iter().any(|there| there.name == package.name)));
-                let whole = [&base[..], &added[..]].concat();
-                prop_assert_eq!(checker.find_fault(&whole, &["pa", "pb", "pd"]), None, "{}", text);
-            }
+        if let Ok(base) = debian::solve_texts(Base::Trixie, &texts, &[], &requests("pa"))
+            && let Ok(added) = debian::solve_texts(Base::Trixie, &texts, &base, &requests("pb,pd")) {
+            prop_assert!(added.iter().all(|package| !base.iter().any(|there| there.name == package.name)));
+            let whole = [&base[..], &added[..]].concat();
+            prop_assert_eq!(checker.find_fault(&whole, &["pa", "pb", "pd"]), None, "{}", text);
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct World {
 }
 
 pub(crate) const FRESH: Freshness = Freshness {
-    max_age: Duration::from_secs(600),
+    max_age: Duration::from_mins(10),
     refresh: false,
     offline: false,
 };
@@ -60,7 +60,7 @@ impl World {
 
     pub(crate) fn pass(&self, seconds: i64) {
         let mut now = self.clock.0.lock().unwrap();
-        *now = *now + jiff::SignedDuration::from_secs(seconds);
+        *now += jiff::SignedDuration::from_secs(seconds);
     }
 
     pub(crate) fn resolve_on(&self, base: Base, packages: &str) -> Result<DebianSolution, DebianError> {

@@ -1,4 +1,10 @@
 //! Resolution against made and real indexes.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests fail loudly and say what they skip"
+)]
 
 mod debian;
 mod debian_checker;
