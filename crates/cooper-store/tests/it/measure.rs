@@ -79,3 +79,22 @@ fn measure_create_version() {
         }
     }
 }
+
+#[test]
+#[ignore = "a measurement"]
+fn measure_roots() {
+    let config = cooper_store::IntakeConfig {
+        attempts: 1,
+        ..super::fetch::quick()
+    };
+    for scheme in ["http", "https"] {
+        // Nothing listens there: what takes time is what comes before.
+        let url = format!("{scheme}://127.0.0.1:1/").parse().unwrap();
+        let began = Instant::now();
+        let intake = cooper_store::Intake::new(config.clone()).unwrap();
+        intake
+            .fetch_bytes(&super::fetch::bytes_from(&[url], 1))
+            .unwrap_err();
+        println!("first {scheme} request: {} µs", began.elapsed().as_micros());
+    }
+}
