@@ -1,6 +1,6 @@
 //! A builder of `.deb` files (deb(5)), well-formed unless told otherwise.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::ar::{ArMember, write_ar};
@@ -369,20 +369,38 @@ impl DebPackage {
     }
 }
 
-/// The entries as `./path`, each after its parent directories, the root first.
+/// The entries as `./path`, each after its parent directories, the root first, each directory once.
 fn with_parents(entries: Vec<TarEntry>) -> Vec<TarEntry> {
+    let bare = |entry: &TarEntry| entry.path.trim_end_matches('/').to_owned();
+    let is_directory = |entry: &&TarEntry| entry.kind == TarKind::Directory;
+    let said: BTreeMap<String, TarEntry> = entries
+        .iter()
+        .filter(is_directory)
+        .map(|entry| (bare(entry), entry.clone()))
+        .collect();
     let mut seen = BTreeSet::new();
     let mut out = vec![TarEntry::directory("./")];
     for mut entry in entries {
         for (at, _) in entry.path.match_indices('/') {
             let parent = &entry.path[..at];
             if seen.insert(parent.to_owned()) {
-                out.push(TarEntry::directory(&format!("./{parent}/")));
+                let mut directory = said
+                    .get(parent)
+                    .cloned()
+                    .unwrap_or_else(|| TarEntry::directory(parent));
+                directory.path = format!("./{parent}/");
+                out.push(directory);
             }
         }
-        seen.insert(entry.path.trim_end_matches('/').to_owned());
-        let slash = if entry.kind == TarKind::Directory { "/" } else { "" };
-        entry.path = format!("./{}{slash}", entry.path);
+        let fresh = seen.insert(bare(&entry));
+        if entry.kind == TarKind::Directory {
+            if fresh {
+                entry.path = format!("./{}/", bare(&entry));
+                out.push(entry);
+            }
+            continue;
+        }
+        entry.path = format!("./{}", entry.path);
         out.push(entry);
     }
     out
