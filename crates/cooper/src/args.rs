@@ -75,7 +75,7 @@ pub(crate) struct Globals {
 /// When to use colours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set
+    /// On a terminal, unless `NO_COLOR` is set
     #[default]
     Auto,
     /// Always
@@ -112,7 +112,7 @@ pub(crate) struct ChatArgs {
 /// What came of parsing.
 pub(crate) enum Parsed {
     /// A command to execute.
-    Command(Cli),
+    Command(Box<Cli>),
     /// Help or the version, asked for: to be shown on standard output.
     Text(clap::Error),
 }
@@ -124,7 +124,7 @@ pub(crate) fn parse(argv: &[OsString]) -> Result<Parsed, Failure> {
         Err(error) => return not_parsed(argv, error),
     };
     let Command::Other(words) = &cli.command else {
-        return Ok(Parsed::Command(cli));
+        return Ok(Parsed::Command(Box::new(cli)));
     };
     let first = words
         .first()
@@ -137,7 +137,7 @@ pub(crate) fn parse(argv: &[OsString]) -> Result<Parsed, Failure> {
     let mut with_chat = argv.to_vec();
     with_chat.insert(argv.len() - words.len(), "chat".into());
     match Cli::try_parse_from(&with_chat) {
-        Ok(cli) => Ok(Parsed::Command(cli)),
+        Ok(cli) => Ok(Parsed::Command(Box::new(cli))),
         Err(error) => not_parsed(argv, error),
     }
 }
@@ -249,7 +249,7 @@ mod tests {
 
     fn cli(line: &[&str]) -> Cli {
         match parse(&argv(line)) {
-            Ok(Parsed::Command(cli)) => cli,
+            Ok(Parsed::Command(cli)) => *cli,
             Ok(Parsed::Text(text)) => panic!("{line:?}: {text}"),
             Err(failure) => panic!("{line:?}: {failure:?}"),
         }

@@ -20,18 +20,19 @@ use crate::settings::Environment;
 use crate::shell::Shell;
 
 /// Parse the arguments, execute the command, and tell what went wrong.
-pub(crate) fn execute(argv: Vec<OsString>) -> ExitCode {
+pub(crate) fn execute(command_line: &[OsString]) -> ExitCode {
     let environment = Environment::of_process();
-    let (shell, outcome) = match args::parse(&argv) {
-        Ok(Parsed::Command(Cli { globals, command })) => {
+    let (shell, outcome) = match args::parse(command_line) {
+        Ok(Parsed::Command(cli)) => {
+            let Cli { globals, command } = *cli;
             let shell = Shell::new(globals, environment);
-            let outcome = dispatch(command, &argv, &shell);
+            let outcome = dispatch(command, command_line, &shell);
             (shell, outcome)
         }
         Ok(Parsed::Text(text)) => return show(&text),
         Err(failure) => {
             let globals = Globals {
-                json: args::wants_json(&argv),
+                json: args::wants_json(command_line),
                 ..Globals::default()
             };
             (Shell::new(globals, environment), Err(failure))
@@ -41,11 +42,11 @@ pub(crate) fn execute(argv: Vec<OsString>) -> ExitCode {
     ExitCode::from(exit.0)
 }
 
-fn dispatch(command: Command, argv: &[OsString], shell: &Shell) -> Result<Exit, Failure> {
+fn dispatch(command: Command, command_line: &[OsString], shell: &Shell) -> Result<Exit, Failure> {
     match command {
         Command::Create(args) => create::create(args, shell),
         Command::Images(args) => images::images(&args, shell),
-        Command::Run(args) => run::run(&args, argv, shell),
+        Command::Run(args) => run::run(&args, command_line, shell),
         Command::Inspect(args) => inspect::inspect(&args, shell),
         Command::Fsck(args) => fsck::fsck(&args, shell),
         Command::Config(_) => config::config(shell),
@@ -65,7 +66,7 @@ fn chat_line(args: &ChatArgs, shell: &Shell) -> Result<Exit, Failure> {
     }
     match chat::parse_split(&words)? {
         ChatCommand::Create(words) => create::create_words(words, create::Freshening::default(), shell),
-        ChatCommand::Images(query) => images::list(query, shell),
+        ChatCommand::Images(query) => images::list(&query, shell),
     }
 }
 

@@ -31,7 +31,6 @@ pub(crate) enum Code {
     InvalidLock,
     Script,
     Output,
-    DamagedStore,
     Of(&'static str),
 }
 
@@ -44,7 +43,6 @@ impl Code {
             Self::InvalidLock => "invalid-lock",
             Self::Script => "script",
             Self::Output => "output",
-            Self::DamagedStore => "damaged-store",
             Self::Of(code) => code,
         }
     }
@@ -52,7 +50,10 @@ impl Code {
 
 /// A failure with all that the user is told of it.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct Failure(Box<Told>);
+
+#[derive(Debug)]
+struct Told {
     code: Code,
     message: String,
     causes: Vec<String>,
@@ -70,7 +71,7 @@ impl Failure {
             Code::Usage | Code::Configuration => Exit::USAGE,
             _ => Exit::FAILURE,
         };
-        Self {
+        Self(Box::new(Told {
             code,
             message: message.into(),
             causes: Vec::new(),
@@ -78,7 +79,7 @@ impl Failure {
             findings: Vec::new(),
             exit,
             silent: false,
-        }
+        }))
     }
 
     /// A failure that an error tells.
@@ -88,8 +89,8 @@ impl Failure {
         while let Some(cause) = source {
             let text = cause.to_string();
             // Transparent errors repeat their source.
-            if failure.causes.last().unwrap_or(&failure.message) != &text {
-                failure.causes.push(text);
+            if failure.0.causes.last().unwrap_or(&failure.0.message) != &text {
+                failure.0.causes.push(text);
             }
             source = cause.source();
         }
@@ -98,51 +99,51 @@ impl Failure {
 
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
-        self.hint = hint.into();
+        self.0.hint = hint.into();
         self
     }
 
     #[must_use]
     pub(crate) fn exit(mut self, exit: Exit) -> Self {
-        self.exit = exit;
+        self.0.exit = exit;
         self
     }
 
     pub(crate) fn exit_status(&self) -> Exit {
-        self.exit
+        self.0.exit
     }
 
     pub(crate) fn is_silent(&self) -> bool {
-        self.silent
+        self.0.silent
     }
 
     /// Standard output could not be written. When its reader has gone, that is nobody's failure.
     pub(crate) fn output(error: &std::io::Error) -> Self {
         let mut failure = Self::of(Code::Output, error);
-        failure.message = format!("cannot write to standard output: {}", failure.message);
+        failure.0.message = format!("cannot write to standard output: {}", failure.0.message);
         if error.kind() == std::io::ErrorKind::BrokenPipe {
-            failure.silent = true;
-            failure.exit = Exit::GOOD;
+            failure.0.silent = true;
+            failure.0.exit = Exit::GOOD;
         }
         failure
     }
 
     /// The document for `--json`.
     pub(crate) fn json(&self) -> Value {
-        let message = std::iter::once(self.message.as_str()).chain(self.causes.iter().map(String::as_str));
+        let message = std::iter::once(self.0.message.as_str()).chain(self.0.causes.iter().map(String::as_str));
         let message = message.collect::<Vec<_>>().join(": ");
-        let mut error = json!({ "code": self.code.as_str(), "message": message, "hint": self.hint });
-        if let (Some(error), false) = (error.as_object_mut(), self.findings.is_empty()) {
-            error.insert("findings".to_owned(), json!(self.findings));
+        let mut error = json!({ "code": self.0.code.as_str(), "message": message, "hint": self.0.hint });
+        if let (Some(error), false) = (error.as_object_mut(), self.0.findings.is_empty()) {
+            error.insert("findings".to_owned(), json!(self.0.findings));
         }
         json!({ "error": error })
     }
 
     /// The lines for people: `error: …`, `caused by: …`, `hint: …`.
     pub(crate) fn lines(&self) -> Vec<(&'static str, &str)> {
-        let mut lines = vec![("error", self.message.as_str())];
-        lines.extend(self.causes.iter().map(|cause| ("caused by", cause.as_str())));
-        lines.extend(self.hint.as_deref().map(|hint| ("hint", hint)));
+        let mut lines = vec![("error", self.0.message.as_str())];
+        lines.extend(self.0.causes.iter().map(|cause| ("caused by", cause.as_str())));
+        lines.extend(self.0.hint.as_deref().map(|hint| ("hint", hint)));
         lines
     }
 }
@@ -183,9 +184,9 @@ impl From<InspectError> for Failure {
 impl From<CreateError> for Failure {
     fn from(error: CreateError) -> Self {
         let mut failure = Self::of(Code::Of(error.code()), &error).hint(error.hint());
-        failure.findings = error.findings();
+        failure.0.findings = error.findings();
         if error.is_refusal() {
-            failure.exit = Exit::REFUSED;
+            failure.0.exit = Exit::REFUSED;
         }
         failure
     }

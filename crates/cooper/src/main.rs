@@ -14,5 +14,6 @@ mod shell;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    command::execute(std::env::args_os().collect())
+    let command_line: Vec<_> = std::env::args_os().collect();
+    command::execute(&command_line)
 }

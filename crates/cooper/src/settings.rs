@@ -122,33 +122,33 @@ fn refusal(key: &str, refused: &Refused) -> String {
 
 impl SettingsError {
     /// What to do.
-    pub(crate) fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> String {
         match self {
-            Self::Read { .. } => Some("check who may read it".to_owned()),
-            Self::NoFile { .. } => Some("check the path that `--config` names".to_owned()),
-            Self::Syntax { .. } => Some("see https://toml.io for the format".to_owned()),
-            Self::UnknownKey { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
-            Self::UnknownKey { near: None, .. } => Some("`cooper config` lists every setting".to_owned()),
-            Self::Value { .. } => Some("`cooper config` shows what every setting looks like".to_owned()),
+            Self::Read { .. } => "check who may read it".to_owned(),
+            Self::NoFile { .. } => "check the path that `--config` names".to_owned(),
+            Self::Syntax { .. } => "see https://toml.io for the format".to_owned(),
+            Self::UnknownKey { near: Some(near), .. } => format!("did you mean `{near}`?"),
+            Self::UnknownKey { near: None, .. } => "`cooper config` lists every setting".to_owned(),
+            Self::Value { .. } => "`cooper config` shows what every setting looks like".to_owned(),
             Self::Refused {
                 refused: Refused::Always,
                 own_file,
                 key,
                 ..
-            } => Some(format!("`{key}` belongs into {}", own_file.display())),
-            Self::Refused { own_file, key, .. } => Some(format!(
+            } => format!("`{key}` belongs into {}", own_file.display()),
+            Self::Refused { own_file, key, .. } => format!(
                 "put `{key}` into {0}, or allow it there to the files of all projects: `trust.allow_project_sources = true`",
                 own_file.display()
-            )),
+            ),
             Self::NotSet {
                 key,
                 variable,
                 own_file,
                 ..
-            } => Some(format!(
+            } => format!(
                 "set {variable}, or `{key}` in {}, to the URL of one",
                 own_file.display()
-            )),
+            ),
         }
     }
 }
@@ -240,7 +240,7 @@ impl Settings {
         if let Some((_, setting)) = self.flags.iter().find(|(known, _)| known.name == key.name) {
             return Ok(Some(setting.clone()));
         }
-        if let Some(setting) = self.from_environment(key)? {
+        if let Some(setting) = self.variable(key)? {
             return Ok(Some(setting));
         }
         let files = self.project.iter().chain(&self.user).chain(&self.system);
@@ -259,7 +259,7 @@ impl Settings {
         Ok(defaults::of_host(key, &self.environment, &self.etc))
     }
 
-    fn from_environment(&self, key: &'static Key) -> Result<Option<Setting>, SettingsError> {
+    fn variable(&self, key: &'static Key) -> Result<Option<Setting>, SettingsError> {
         let set = key
             .variables
             .iter()
@@ -356,7 +356,15 @@ impl Settings {
 
     /// How bytes are fetched.
     pub(crate) fn intake(&self) -> Result<IntakeConfig, SettingsError> {
+        let standard = IntakeConfig::default();
+        let silence: Timeout = self.value(&key::NETWORK_TIMEOUT)?;
+        let silence_ms = u64::try_from(silence.0.as_millis()).unwrap_or(u64::MAX);
+        let attempts: Count = self.value(&key::NETWORK_ATTEMPTS)?;
         Ok(IntakeConfig {
+            attempts: u32::try_from(attempts.0).unwrap_or(u32::MAX),
+            connect_ms: silence_ms.min(standard.connect_ms),
+            idle_ms: silence_ms,
+            rate_window_ms: silence_ms,
             offline: self.value(&key::OFFLINE)?,
             proxies: Proxies {
                 http: self.optional(&key::HTTP_PROXY)?,
@@ -364,7 +372,7 @@ impl Settings {
                 no_proxy: self.optional(&key::NO_PROXY)?,
             },
             ca_files: self.optional(&key::CA_FILES)?.unwrap_or_default(),
-            ..IntakeConfig::default()
+            ..standard
         })
     }
 
@@ -580,7 +588,7 @@ mod tests {
         let error = host.load(&[]).unwrap().sources().unwrap_err();
         assert!(error.to_string().contains("debian.mirrors"), "{error}");
         assert!(
-            error.hint().unwrap().contains("COOPER_DEBIAN_MIRROR"),
+            error.hint().contains("COOPER_DEBIAN_MIRROR"),
             "{:?}",
             error.hint()
         );
@@ -589,7 +597,7 @@ mod tests {
             .unwrap();
         let error = settings.sources().unwrap_err();
         assert!(
-            error.hint().unwrap().contains("COOPER_DEBIAN_SECURITY_MIRROR"),
+            error.hint().contains("COOPER_DEBIAN_SECURITY_MIRROR"),
             "{:?}",
             error.hint()
         );

@@ -37,11 +37,6 @@ impl Shell {
         Self { globals, environment }
     }
 
-    /// Whether one JSON document is wanted on standard output.
-    pub(crate) fn json(&self) -> bool {
-        self.globals.json
-    }
-
     /// Whether only what was asked for is wanted.
     pub(crate) fn quiet(&self) -> bool {
         self.globals.quiet
@@ -58,24 +53,6 @@ impl Shell {
             settings.flag(&key::STORE, "--store", text)?;
         }
         Ok(settings)
-    }
-
-    /// Open the workshop.
-    pub(crate) fn workshop(&self, settings: &Settings, need: Need) -> Result<Workshop, Failure> {
-        let (sources, refresh) = match need {
-            Need::Store => (no_sources()?, false),
-            Need::Sources { refresh } => (settings.sources()?, refresh),
-        };
-        let config = WorkshopConfig {
-            store: settings.store()?,
-            organisation: settings.organisation()?,
-            version: settings.image_version()?,
-            sources,
-            freshness: settings.freshness(refresh)?,
-            intake: settings.intake()?,
-            program: concat!("cooper ", env!("CARGO_PKG_VERSION")).to_owned(),
-        };
-        Ok(Workshop::open(config, Arc::new(SystemClock))?)
     }
 
     /// Where progress is shown: on standard error, if that is a terminal and nobody objects.
@@ -147,6 +124,24 @@ impl Shell {
         }
         failure.exit_status()
     }
+}
+
+/// Open the workshop.
+pub(crate) fn open_workshop(settings: &Settings, need: Need) -> Result<Workshop, Failure> {
+    let (sources, refresh) = match need {
+        Need::Store => (no_sources()?, false),
+        Need::Sources { refresh } => (settings.sources()?, refresh),
+    };
+    let config = WorkshopConfig {
+        store: settings.store()?,
+        organisation: settings.organisation()?,
+        version: settings.image_version()?,
+        sources,
+        freshness: settings.freshness(refresh)?,
+        intake: settings.intake()?,
+        program: concat!("cooper ", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    Ok(Workshop::open(config, Arc::new(SystemClock))?)
 }
 
 fn write_json(out: &mut dyn Write, value: &Value) -> io::Result<()> {

@@ -552,7 +552,7 @@ mod tests {
             ),
             ("/docker_image_create name= packages=b", "is empty", ""),
             (
-                "/docker_image_create name=a base=ubuntu packages=b",
+                "/docker_image_create name=a base=ubuntu packages=wget",
                 "is not a base",
                 "debian:trixie",
             ),

@@ -14,7 +14,7 @@ use crate::failure::{Code, Exit, Failure};
 use crate::render::package::{inventory_json, write_changes};
 use crate::render::unit;
 use crate::settings::{Settings, key, read_text};
-use crate::shell::{Need, Shell, check_host};
+use crate::shell::{Need, Shell, open_workshop, check_host};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -107,7 +107,7 @@ pub(crate) fn create_words(
     let settings = settings(freshening, shell)?;
     let request = words.request(settings.base()?)?;
     check_host("making an image")?;
-    let workshop = shell.workshop(
+    let workshop = open_workshop(
         &settings,
         Need::Sources {
             refresh: freshening.refresh,
@@ -138,20 +138,20 @@ fn create_locked(
     let lock = read_lock(file)?;
     let settings = settings(freshening, shell)?;
     check_host("making an image")?;
-    let workshop = locked_workshop(&settings, shell)?;
+    let workshop = locked_workshop(&settings)?;
     finish(shell, None, |progress| {
         workshop.create_locked(&words.name, &lock, progress)
     })
 }
 
 /// A lock whose artefacts are in the store needs no mirror: none has to be configured.
-fn locked_workshop(settings: &Settings, shell: &Shell) -> Result<Workshop, Failure> {
+fn locked_workshop(settings: &Settings) -> Result<Workshop, Failure> {
     let need = if settings.sources().is_ok() {
         Need::Sources { refresh: false }
     } else {
         Need::Store
     };
-    shell.workshop(settings, need)
+    open_workshop(settings, need)
 }
 
 fn settings(freshening: Freshening, shell: &Shell) -> Result<Settings, Failure> {
@@ -195,13 +195,13 @@ fn read_lock(file: &std::path::Path) -> Result<Lock, Failure> {
 fn finish(
     shell: &Shell,
     sufficient: Option<&FullReference>,
-    make: impl FnOnce(&Progress) -> Result<Created, CreateError>,
+    create: impl FnOnce(&Progress) -> Result<Created, CreateError>,
 ) -> Result<Exit, Failure> {
     let started = Instant::now();
     let display = shell.progress();
-    let made = make(&display.sink());
+    let created = create(&display.sink());
     display.finish();
-    let created = made?;
+    let created = created?;
     let elapsed = started.elapsed();
     for note in &created.notes {
         shell.note("note", note);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::failure::{Code, Exit, Failure};
 use crate::render::table::printable;
 use crate::render::unit;
-use crate::shell::{Need, Shell};
+use crate::shell::{Need, Shell, open_workshop};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,7 +30,7 @@ pub(crate) struct FsckArgs {
 /// Execute `cooper fsck`.
 pub(crate) fn fsck(args: &FsckArgs, shell: &Shell) -> Result<Exit, Failure> {
     let settings = shell.settings()?;
-    let workshop = shell.workshop(&settings, Need::Store)?;
+    let workshop = open_workshop(&settings, Need::Store)?;
     let display = shell.progress();
     let report = workshop.fsck(args.repair, &display.sink());
     display.finish();

@@ -11,7 +11,7 @@ use crate::failure::{Code, Exit, Failure};
 use crate::render::package::{packages_json, write_inventory};
 use crate::render::table::{Align, Table};
 use crate::render::unit;
-use crate::shell::{Need, Shell};
+use crate::shell::{Need, Shell, open_workshop};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,7 +70,7 @@ pub(crate) fn images(args: &ImagesArgs, shell: &Shell) -> Result<Exit, Failure> 
     };
     let pattern = args.pattern.as_deref().map(ImagePattern::new);
     list(
-        ImageQuery {
+        &ImageQuery {
             pattern,
             package,
             sort,
@@ -81,10 +81,10 @@ pub(crate) fn images(args: &ImagesArgs, shell: &Shell) -> Result<Exit, Failure> 
 }
 
 /// List the images that a query of any door selects.
-pub(crate) fn list(query: ImageQuery, shell: &Shell) -> Result<Exit, Failure> {
+pub(crate) fn list(query: &ImageQuery, shell: &Shell) -> Result<Exit, Failure> {
     let settings = shell.settings()?;
-    let workshop = shell.workshop(&settings, Need::Store)?;
-    let images = workshop.images(&query)?;
+    let workshop = open_workshop(&settings, Need::Store)?;
+    let images = workshop.images(query)?;
     if images.is_empty() {
         let narrowed = query.pattern.is_some() || query.package.is_some();
         let text = if narrowed {

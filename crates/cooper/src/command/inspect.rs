@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use cooper_core::{ImageReference, Request};
+use cooper_core::{ImageReference, PythonRequirement, Request};
 use cooperage::Inspection;
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::failure::{Code, Exit, Failure};
 use crate::render::package::{inventory_json, write_inventory};
 use crate::render::table::{Align, Table, printable};
 use crate::render::unit;
-use crate::shell::{Need, Shell};
+use crate::shell::{Need, Shell, open_workshop};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,7 +49,7 @@ pub(crate) fn parse_reference(text: &str) -> Result<ImageReference, Failure> {
 pub(crate) fn inspect(args: &InspectArgs, shell: &Shell) -> Result<Exit, Failure> {
     let reference = parse_reference(&args.image)?;
     let settings = shell.settings()?;
-    let workshop = shell.workshop(&settings, Need::Store)?;
+    let workshop = open_workshop(&settings, Need::Store)?;
     if args.lock {
         let lock = workshop.lock(&reference)?;
         let pretty = |out: &mut dyn Write| {
@@ -144,7 +144,7 @@ fn write(out: &mut dyn Write, image: &Inspection) -> io::Result<()> {
 
 fn write_request(out: &mut dyn Write, request: &Request) -> io::Result<()> {
     let mut words = vec![format!("base={}", request.base())];
-    let dependencies: Vec<&str> = request.dependencies().iter().map(|one| one.as_str()).collect();
+    let dependencies: Vec<&str> = request.dependencies().iter().map(PythonRequirement::as_str).collect();
     let packages: Vec<String> = request.packages().iter().map(ToString::to_string).collect();
     if !dependencies.is_empty() {
         words.push(format!("dependencies=\"{}\"", dependencies.join(", ")));

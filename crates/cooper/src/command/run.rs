@@ -14,7 +14,7 @@ use crate::failure::{Code, Exit, Failure};
 use crate::render::unit;
 use crate::settings::key::{self, Key};
 use crate::settings::{ByteCount, Count, MilliCpus, Settings, Timeout};
-use crate::shell::{Need, Shell, check_host};
+use crate::shell::{Need, Shell, open_workshop, check_host};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,14 +72,14 @@ pub(crate) struct RunArgs {
 }
 
 /// Execute `cooper run`.
-pub(crate) fn run(args: &RunArgs, argv: &[OsString], shell: &Shell) -> Result<Exit, Failure> {
+pub(crate) fn run(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<Exit, Failure> {
     // Nothing of ours may look like a status of the script.
-    execute(args, argv, shell).map_err(|failure| failure.exit(Exit::RUN_FAILED))
+    execute(args, command_line, shell).map_err(|failure| failure.exit(Exit::RUN_FAILED))
 }
 
-fn execute(args: &RunArgs, argv: &[OsString], shell: &Shell) -> Result<Exit, Failure> {
+fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<Exit, Failure> {
     let image = parse_reference(&args.image)?;
-    let (program, rest) = program(&args.rest, after_escape(argv, args.rest.len()))?;
+    let (program, rest) = program(&args.rest, after_escape(command_line, args.rest.len()))?;
     let env = args
         .env
         .iter()
@@ -89,7 +89,7 @@ fn execute(args: &RunArgs, argv: &[OsString], shell: &Shell) -> Result<Exit, Fai
     set_flags(&mut settings, args)?;
     let limits = limits(&settings)?;
     check_host("running in an image")?;
-    let workshop = shell.workshop(&settings, Need::Store)?;
+    let workshop = open_workshop(&settings, Need::Store)?;
     let order = RunOrder {
         image,
         program,
@@ -198,7 +198,7 @@ fn limits(settings: &Settings) -> Result<Limits, Failure> {
     let count = |key| settings.value::<Count>(key).map(|count| count.0);
     Ok(Limits {
         memory_bytes: bytes(&key::RUN_MEMORY)?,
-        pids: count(&key::RUN_PIDS)?,
+        pids: u32::try_from(count(&key::RUN_PIDS)?).unwrap_or(u32::MAX),
         open_files: count(&key::RUN_FILES)?,
         cpu_millis: settings.value::<MilliCpus>(&key::RUN_CPUS)?.0,
         wall: Some(settings.value::<Timeout>(&key::RUN_TIMEOUT)?.0),
@@ -210,7 +210,7 @@ fn limits(settings: &Settings) -> Result<Limits, Failure> {
 /// The exit status of a run, with one line where it did not end by itself.
 fn exit_of(end: &End, limits: &Limits, shell: &Shell) -> Exit {
     match end {
-        End::Exited(status) => Exit(u8::try_from(*status).unwrap_or(u8::MAX)),
+        End::Exited(status) => Exit(*status),
         End::Signaled(signal) => Exit(u8::try_from(128 + *signal).unwrap_or(u8::MAX)),
         End::TimeLimit => {
             let time = unit::duration(limits.wall.unwrap_or(Duration::ZERO));

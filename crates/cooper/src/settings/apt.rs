@@ -151,7 +151,7 @@ fn parse_line(line: &str) -> Option<Entry> {
                 match option.split_once('=') {
                     Some(("signed-by", value)) => entry.signed_by = Some(value.to_owned()),
                     Some(("arch", value)) => {
-                        entry.architectures = value.split(',').map(str::to_owned).collect()
+                        entry.architectures = value.split(',').map(str::to_owned).collect();
                     }
                     _ => {}
                 }

@@ -1,0 +1,305 @@
+//! `cooper create` on a made archive and index: versions, sameness, locks.
+
+use serde_json::json;
+
+use crate::context::{World, done};
+
+#[test]
+fn three_doors_are_one_request() {
+    let world = World::new();
+    let line = "/docker_image_create name=example_name dependencies=mechanize packages=wget";
+    let first = world.create_example();
+    assert_eq!(
+        (first["created"].clone(), first["image"].clone()),
+        (json!(true), json!("local/example_name:1.0.0.1"))
+    );
+    let words = [
+        "create",
+        "name=example_name",
+        "dependencies=mechanize",
+        "packages=wget",
+        "--json",
+    ];
+    let split: Vec<&str> = line.split(' ').chain(["--json"]).collect();
+    for args in [&words[..], &[line, "--json"], &["--json", line], &split] {
+        let again = world.cooper(args).good().json();
+        assert_eq!(again["created"], json!(false), "{args:?}");
+        assert_eq!(
+            (&again["image"], &again["digest"]),
+            (&first["image"], &first["digest"]),
+            "{args:?}"
+        );
+    }
+}
+
+#[test]
+fn the_document_has_its_fields() {
+    let world = World::new();
+    let document = world.create_example();
+    let digest = document["digest"].as_str().unwrap();
+    assert!(digest.starts_with("sha256:") && digest.len() == 71, "{digest}");
+    assert!(document["size_bytes"].as_u64().unwrap() > 1000);
+    assert!(document["elapsed_ms"].is_u64());
+    let python = json!([
+        { "name": "html5lib", "version": "1.1", "licence": "MIT" },
+        { "name": "mechanize", "version": "0.4.10", "licence": "BSD-3-Clause" },
+    ]);
+    assert_eq!(document["packages"]["python"], python);
+    let debian = document["packages"]["debian"].as_array().unwrap();
+    let wget = debian.iter().find(|package| package["name"] == "wget").unwrap();
+    assert_eq!(wget["version"], "1.25.0-2");
+    assert!(wget["licence"].as_str().unwrap().starts_with("GPL-3"), "{wget}");
+    assert!(
+        debian.iter().any(|package| package["name"] == "libpsl5"),
+        "what wget needs is there"
+    );
+    let keys: Vec<&str> = document.as_object().unwrap().keys().map(String::as_str).collect();
+    let documented = [
+        "changes",
+        "created",
+        "digest",
+        "elapsed_ms",
+        "findings",
+        "image",
+        "notes",
+        "packages",
+        "previous",
+        "size_bytes",
+        "sufficient",
+    ];
+    assert_eq!(keys, documented);
+}
+
+#[test]
+fn versions_count_up_and_say_what_changed() {
+    let world = World::new();
+    let text = world.host.transcript(&[
+        &[
+            "create",
+            "example_name",
+            "--dependencies",
+            "mechanize",
+            "--packages",
+            "wget",
+        ],
+        &[
+            "create",
+            "example_name",
+            "--packages",
+            "wget",
+            "--dependencies",
+            "mechanize",
+        ],
+        &[
+            "create",
+            "example_name",
+            "--dependencies",
+            "mechanize,requests<2.32",
+            "--packages",
+            "jq",
+        ],
+        &["create", "example_name", "--dependencies", "requests"],
+        &["create", "example_name", "--dependencies", "requests", "--quiet"],
+        &["create", "other", "--dependencies", "requests>2"],
+        &["create", "example_name", "--dependencies", "requests==2.32.4"],
+        &["images", "--sort", "name"],
+    ]);
+    world
+        .host
+        .assert_snapshot("versions_count_up_and_say_what_changed", &text);
+}
+
+#[test]
+fn an_image_that_suffices_is_named_first() {
+    let world = World::new();
+    world.create_example();
+    let document = world
+        .cooper(&["create", "wget_only", "--packages", "wget", "--json"])
+        .good()
+        .json();
+    assert_eq!(
+        (&document["sufficient"], &document["created"]),
+        (&json!("local/example_name:1.0.0.1"), &json!(true))
+    );
+    let more = world
+        .cooper(&["create", "more", "--packages", "wget,jq", "--json"])
+        .good()
+        .json();
+    assert_eq!(more["sufficient"], json!(null));
+}
+
+#[test]
+fn the_organisation_and_version_are_settings() {
+    let mut world = World::new();
+    world.host.write(
+        "project/cooper.toml",
+        "organisation = \"team\"\nimage.version = \"2.1\"\n",
+    );
+    assert_eq!(world.create_example()["image"], json!("team/example_name:2.1.1"));
+    world.host.set("COOPER_IMAGE_VERSION", "3");
+    assert_eq!(
+        world.create_example()["created"],
+        json!(false),
+        "the same lock, whatever its number"
+    );
+    let other = world
+        .cooper(&["create", "example_name", "--packages", "jq", "--json"])
+        .good()
+        .json();
+    assert_eq!(other["image"], json!("team/example_name:3.1"));
+    let found = world
+        .cooper(&["inspect", "team/example_name:2.1.1", "--json"])
+        .good()
+        .json();
+    assert_eq!(found["image"], json!("team/example_name:2.1.1"));
+}
+
+#[test]
+fn a_lock_gives_the_same_image_anywhere() {
+    let world = World::new();
+    let first = world.create_example();
+    let lock = world.cooper(&["inspect", "example_name", "--lock"]).good().stdout;
+    assert_eq!(
+        lock,
+        world
+            .cooper(&["inspect", "example_name", "--lock", "--json"])
+            .good()
+            .stdout
+    );
+
+    let mut other = world.another_host();
+    other.set("TZ", "Asia/Tokyo");
+    other.set("LC_ALL", "tr_TR.UTF-8");
+    other.write("project/example.lock", &lock);
+    let mut command = std::process::Command::new("/bin/sh");
+    let script = format!(
+        "umask 077; exec {} create copy --locked example.lock --json",
+        env!("CARGO_BIN_EXE_cooper")
+    );
+    let inner = other.command(&[]);
+    command
+        .args(["-c", &script])
+        .env_clear()
+        .current_dir(inner.get_current_dir().unwrap());
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let copy = done(&command.output().unwrap()).good().json();
+    assert_eq!(copy["digest"], first["digest"]);
+    assert_eq!(copy["image"], json!("local/copy:1.0.0.1"));
+
+    // The artefacts are there: neither a network nor a mirror's address is needed.
+    other.set("COOPER_DEBIAN_MIRROR", "http://127.0.0.1:9/debian");
+    world.server.clear_requests();
+    let again = other
+        .cooper(&[
+            "create",
+            "offline",
+            "--locked",
+            "example.lock",
+            "--offline",
+            "--json",
+        ])
+        .good()
+        .json();
+    assert_eq!(again["digest"], first["digest"]);
+    let piped = other
+        .cooper_with_input(&["create", "piped", "--locked", "-", "--json"], &lock)
+        .good()
+        .json();
+    assert_eq!(piped["digest"], first["digest"]);
+    assert_eq!(world.server.requests(), [], "nothing was fetched");
+}
+
+#[test]
+fn offline_and_freshness_decide_what_is_fetched() {
+    let world = World::new();
+    let offline = world
+        .cooper(&["create", "a", "--packages", "wget", "--offline", "--json"])
+        .with(1)
+        .json();
+    assert_eq!(offline["error"]["code"], json!("offline"), "{offline}");
+    world.create_example();
+    world.server.clear_requests();
+    world.create_example();
+    assert_eq!(world.server.requests(), [], "fresh enough");
+    let args = [
+        "create",
+        "example_name",
+        "--dependencies",
+        "mechanize",
+        "--packages",
+        "wget",
+        "--json",
+    ];
+    let refreshed = world.cooper(&[&args[..], &["--refresh"]].concat()).good().json();
+    assert_eq!(refreshed["created"], json!(false));
+    assert!(!world.server.requests().is_empty(), "asked again");
+    world.server.clear_requests();
+    let offline = world.cooper(&[&args[..], &["--offline"]].concat()).good().json();
+    assert_eq!(
+        (offline["created"].clone(), world.server.requests().len()),
+        (json!(false), 0)
+    );
+}
+
+#[test]
+fn two_creates_of_one_name_both_succeed() {
+    let world = World::new();
+    let lists = ["wget", "jq", "wget", "libxslt1.1"];
+    let children: Vec<_> = lists
+        .map(|list| {
+            world
+                .host
+                .start(&["create", "example", "--packages", list, "--json"])
+        })
+        .into();
+    let mut made: Vec<(bool, String)> = Vec::new();
+    for child in children {
+        let document = done(&child.wait_with_output().unwrap()).good().json();
+        made.push((
+            document["created"].as_bool().unwrap(),
+            document["image"].as_str().unwrap().to_owned(),
+        ));
+    }
+    let mut new: Vec<&str> = made
+        .iter()
+        .filter(|(new, _)| *new)
+        .map(|(_, image)| image.as_str())
+        .collect();
+    new.sort_unstable();
+    assert_eq!(
+        new,
+        [
+            "local/example:1.0.0.1",
+            "local/example:1.0.0.2",
+            "local/example:1.0.0.3"
+        ],
+        "{made:?}"
+    );
+    assert_eq!(made[0].1, made[2].1, "equal requests are one version");
+    world.cooper(&["fsck"]).good();
+}
+
+#[test]
+fn both_bases_are_made() {
+    let archive = testkit::DebianArchive::with_minimal_base(cooper_core::Base::Bookworm)
+        .package(testkit::DebPackage::new("wget", "1.21.3-1"));
+    let world = World::of(&archive, &crate::context::index());
+    let args = [
+        "create",
+        "old",
+        "--packages",
+        "wget",
+        "--dependencies",
+        "mechanize",
+        "--base",
+        "debian:bookworm",
+        "--json",
+    ];
+    let document = world.cooper(&args).good().json();
+    assert_eq!(document["created"], json!(true));
+    let wrong = world
+        .cooper(&["create", "new", "--packages", "wget", "--json"])
+        .with(1)
+        .json();
+    assert_eq!(wrong["error"]["code"], json!("fetch-failed"), "{wrong}");
+}

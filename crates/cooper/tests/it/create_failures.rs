@@ -1,0 +1,258 @@
+//! Creates that cannot succeed: what is said, with which status, and that nothing is left behind.
+
+use cooper_core::Base;
+use cooper_core::base::SuiteKind;
+use serde_json::{Value, json};
+use testkit::{DebPackage, DebianArchive, Fault, Flaw, Hashes, PythonIndex, Signing, SigningKey, Wheel};
+
+use crate::context::{Done, World, archive, index};
+
+/// A create that fails: its error, after it was checked that the store is whole and has no image.
+fn failure(world: &World, args: &[&str], status: i32) -> Value {
+    let done = world
+        .cooper(&[&["create", "a", "--json"], args].concat())
+        .with(status);
+    assert_eq!(done.stderr, "", "{done}");
+    let error = done.json()["error"].clone();
+    assert!(error["hint"].is_string(), "a hint: {error}");
+    nothing_left(world);
+    error
+}
+
+fn nothing_left(world: &World) {
+    assert_eq!(world.cooper(&["images", "--json"]).good().json(), json!([]));
+    world.cooper(&["fsck"]).good();
+}
+
+fn said(error: &Value) -> String {
+    format!(
+        "{} | {}",
+        error["message"].as_str().unwrap(),
+        error["hint"].as_str().unwrap()
+    )
+}
+
+#[test]
+fn what_cannot_be_resolved_is_explained() {
+    let world = World::new();
+    let calls: &[&[&str]] = &[
+        &["create", "a", "--packages", "libxslt"],
+        &["create", "a", "--packages", "wgett"],
+        &["create", "a", "--packages", "wget=9.9-1"],
+        &["create", "a", "--dependencies", "mechanise"],
+        &["create", "a", "--dependencies", "requests>=3"],
+        &["create", "a", "--dependencies", "requests>=2.32,old"],
+        &["create", "a", "--dependencies", "requests[sockets]"],
+        &["create", "a", "--packages", "libxslt", "--json"],
+    ];
+    world.host.assert_snapshot(
+        "what_cannot_be_resolved_is_explained",
+        &world.host.transcript(calls),
+    );
+    nothing_left(&world);
+}
+
+#[test]
+fn a_package_without_a_wheel_is_refused_with_those_that_have_one() {
+    let index = index()
+        .wheel(Wheel::new("native", "1.0").tag("cp313-cp313-manylinux_2_28_x86_64"))
+        .wheel(Wheel::new("native", "2.0").tag("cp313-cp313-win_amd64"))
+        .sdist(testkit::Sdist::new("source", "1.0"));
+    let world = World::of(&archive(), &index);
+    let error = failure(&world, &["--dependencies", "native==2.0"], 1);
+    assert_eq!(error["code"], json!("no-usable-version"));
+    assert!(said(&error).contains("1.0"), "{error}");
+    let error = failure(&world, &["--dependencies", "source"], 1);
+    assert_eq!(error["code"], json!("no-usable-version"), "{error}");
+}
+
+#[test]
+fn bytes_that_are_not_those_promised_are_never_used() {
+    let world = World::of(
+        &archive(),
+        &index().wheel(Wheel::new("liar", "1.0").hashes(Hashes::Wrong)),
+    );
+    let error = failure(&world, &["--dependencies", "liar"], 1);
+    assert_eq!(error["code"], json!("digest-mismatch"), "{error}");
+    assert!(said(&error).contains("liar"), "{error}");
+    world
+        .server
+        .fault("/debian/pool/main/w/wget/*", Fault::WrongBytes);
+    let error = failure(&world, &["--packages", "wget"], 1);
+    assert!(said(&error).contains("wget_1.25.0-2_amd64.deb"), "{error}");
+    world.server.clear_faults();
+    world.create_example();
+}
+
+#[test]
+fn plans_without_integrity_are_refused() {
+    let yanked = Wheel::new("gone", "1.0").yanked("it was wrong");
+    let world = World::of(
+        &archive(),
+        &index()
+            .wheel(Wheel::new("bare", "1.0").hashes(Hashes::Missing))
+            .wheel(yanked),
+    );
+    let error = failure(&world, &["--dependencies", "bare"], 3);
+    assert_eq!(
+        (&error["code"], &error["findings"][0]["code"]),
+        (&json!("refused"), &json!("INTEGRITY-NO-HASH")),
+        "{error}"
+    );
+    world
+        .cooper(&["create", "a", "--dependencies", "gone", "--json"])
+        .with(1);
+    let pinned = world
+        .cooper(&["create", "a", "--dependencies", "gone==1.0", "--json"])
+        .good()
+        .json();
+    assert_eq!(
+        pinned["findings"][0]["code"],
+        json!("INTEGRITY-YANKED-PINNED"),
+        "{pinned}"
+    );
+}
+
+#[test]
+fn downloads_that_break_say_which() {
+    let world = World::new();
+    let pool = "/debian/pool/main/w/wget/*";
+    for (fault, word) in [
+        (Fault::CutShort(100), "100 bytes"),
+        (Fault::CloseAfter(100), "100 bytes"),
+        (Fault::HangAfter(100), "silent"),
+        (Fault::NoAnswer, "cannot reach"),
+        (Fault::Status(503), "503"),
+        (Fault::NotFound, "does not exist"),
+        (Fault::Endless, "more than"),
+        (Fault::Trickle(50), "too slow"),
+    ] {
+        world.server.clear_faults();
+        world.server.fault(pool, fault.clone());
+        let error = failure(&world, &["--packages", "wget"], 1);
+        assert_eq!(error["code"], json!("fetch-failed"), "{fault:?}: {error}");
+        assert!(
+            said(&error).contains("wget_1.25.0-2_amd64.deb"),
+            "{fault:?}: {error}"
+        );
+        assert!(said(&error).contains(word), "{fault:?}: {error}");
+    }
+    world.server.clear_faults();
+    world.server.fault_times(pool, Fault::CloseAfter(200), 2);
+    world.create_example();
+}
+
+#[test]
+fn a_mirror_that_is_down_is_left_for_the_next() {
+    let mut world = World::new();
+    let error = |world: &World| failure(world, &["--packages", "wget"], 1);
+    world.server.fault("/debian/*", Fault::Status(500));
+    let down = error(&world);
+    assert_eq!(down["code"], json!("fetch-failed"), "{down}");
+    assert!(
+        said(&down).contains("InRelease") && said(&down).contains("500"),
+        "{down}"
+    );
+    world.server.clear_faults();
+    let good = world.server.url("debian");
+    world.host.set(
+        "COOPER_DEBIAN_MIRROR",
+        &format!("http://127.0.0.1:9/debian {good}"),
+    );
+    world.create_example();
+}
+
+#[test]
+fn indexes_without_a_good_signature_are_refused() {
+    let strange = || archive().signing(&Signing::By(SigningKey::stranger()));
+    for (archive, word) in [
+        (archive().signing(&Signing::Nobody), "sign"),
+        (strange(), "key"),
+        (archive().signing(&Signing::Weak), ""),
+        (
+            archive().signing_in(SuiteKind::Security, Signing::By(SigningKey::stranger())),
+            "trixie-security",
+        ),
+        (archive().flaw_in(SuiteKind::Release, Flaw::Tampered), "sign"),
+    ] {
+        let world = World::of(&archive, &index());
+        let error = failure(&world, &["--packages", "wget"], 3);
+        assert_eq!(error["code"], json!("untrusted-index"), "{error}");
+        assert_eq!(
+            error["findings"][0]["code"],
+            json!("INTEGRITY-UNSIGNED"),
+            "{error}"
+        );
+        assert!(said(&error).contains(word), "{error}");
+    }
+}
+
+#[test]
+fn old_states_of_an_archive_are_refused() {
+    let expired = archive().valid_until_in(SuiteKind::Security, "2025-09-13T08:00:00Z");
+    let world = World::of(&expired, &index());
+    let error = failure(&world, &["--packages", "wget"], 3);
+    assert_eq!(
+        (&error["code"], &error["findings"][0]["code"]),
+        (&json!("refused"), &json!("INTEGRITY-EXPIRED")),
+        "{error}"
+    );
+
+    let world = World::new();
+    let example = world.create_example();
+    let older = archive().date("2025-09-01T08:00:00Z");
+    world.server.replace(older.routes().merge(index().routes()));
+    let error = world
+        .cooper(&["create", "b", "--packages", "jq", "--refresh", "--json"])
+        .with(3)
+        .json()["error"]
+        .clone();
+    assert_eq!(
+        error["findings"][0]["code"],
+        json!("INTEGRITY-ROLLED-BACK"),
+        "{error}"
+    );
+    let images = world.cooper(&["images", "--json"]).good().json();
+    assert_eq!(
+        (images.as_array().unwrap().len(), &images[0]["digest"]),
+        (1, &example["digest"]),
+        "nothing is lost"
+    );
+}
+
+#[test]
+fn an_archive_that_lacks_the_base_says_so() {
+    let bare = DebianArchive::new(Base::Trixie).package(DebPackage::new("wget", "1.0-1"));
+    let world = World::of(&bare, &PythonIndex::new());
+    let error = failure(&world, &["--packages", "wget"], 1);
+    assert!(said(&error).contains("trixie"), "{error}");
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_the_store_whole() {
+    let world = World::new();
+    let mount = world.host.path("small");
+    std::fs::create_dir(&mount).unwrap();
+    let mounted = rustix::mount::mount(
+        "tmpfs",
+        &mount,
+        "tmpfs",
+        rustix::mount::MountFlags::empty(),
+        Some(c"size=1m"),
+    );
+    if let Err(error) = mounted {
+        eprintln!("SKIPPED: a file system cannot be mounted here: {error}");
+        return;
+    }
+    let store = mount.join("store").display().to_string();
+    let done = world.cooper(&["create", "a", "--packages", "wget", "--json", "--store", &store]);
+    let after = world.cooper(&["fsck", "--store", &store]);
+    rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH).unwrap();
+    let Done { status, .. } = &done;
+    assert_eq!(
+        (*status, &done.json()["error"]["code"]),
+        (1, &json!("disk-full")),
+        "{done}"
+    );
+    after.good();
+}

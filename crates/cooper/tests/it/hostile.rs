@@ -1,0 +1,85 @@
+//! Packages that attack who unpacks them: refused, named, nothing left behind, nothing written outside.
+
+use serde_json::json;
+use testkit::{DebPackage, Record, TarEntry, Wheel};
+
+use crate::context::{World, archive, index};
+
+/// A create of a hostile package fails as one of these, and neither an image nor a stray file is there.
+fn refused(world: &World, list: &str, name: &str) -> String {
+    let done = world.cooper(&["create", "a", list, name, "--json"]).with(1);
+    let error = done.json()["error"].clone();
+    assert_eq!(error["code"], json!("unusable-artefact"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains(name), "{error}");
+    assert!(error["hint"].is_string(), "{error}");
+    assert_eq!(world.cooper(&["images", "--json"]).good().json(), json!([]));
+    world.cooper(&["fsck"]).good();
+    for stray in ["escaped", "store/escaped", "store/tmp/escaped"] {
+        assert!(!world.host.path(stray).exists(), "{stray}");
+    }
+    assert!(!std::path::Path::new("/escaped-cooper-test").exists());
+    error["message"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn hostile_debian_packages() {
+    let hostile: Vec<DebPackage> = vec![
+        DebPackage::new("traverses", "1.0-1").raw_entry(TarEntry::file("./../../../../escaped", "x")),
+        DebPackage::new("absolute", "1.0-1").raw_entry(TarEntry::file("/escaped-cooper-test", "x")),
+        DebPackage::new("through-link", "1.0-1")
+            .raw_entry(TarEntry::symlink("./usr/share/out", "/"))
+            .raw_entry(TarEntry::file("./usr/share/out/escaped-cooper-test", "x")),
+    ];
+    let names: Vec<String> = hostile.iter().map(|package| package.name().to_owned()).collect();
+    let world = World::of(
+        &hostile
+            .into_iter()
+            .fold(archive(), testkit::DebianArchive::package),
+        &index(),
+    );
+    for name in &names {
+        if name == "through-link" {
+            // Inside an image an absolute link is the image's own: the file may land there, never here.
+            let done = world.cooper(&["create", "a", "--packages", name, "--json"]);
+            assert!(!std::path::Path::new("/escaped-cooper-test").exists(), "{done}");
+            continue;
+        }
+        refused(&world, "--packages", name);
+    }
+}
+
+#[test]
+fn hostile_wheels() {
+    let hostile = [
+        Wheel::new("traverses", "1.0").file("../../../../../../../../escaped-cooper-test", "x"),
+        Wheel::new("absolute", "1.0").file("/escaped-cooper-test", "x"),
+        Wheel::new("liar", "1.0")
+            .package("liar", "x = 1\n")
+            .record(Record::WrongHash("liar/__init__.py".to_owned())),
+        Wheel::new("bare", "1.0")
+            .package("bare", "x = 1\n")
+            .record(Record::Absent),
+        Wheel::new("data-escape", "1.0").data("data", "../../../../../escaped-cooper-test", "x", 0o644),
+    ];
+    let names = ["traverses", "absolute", "liar", "bare", "data-escape"];
+    let world = World::of(
+        &archive(),
+        &hostile.into_iter().fold(index(), testkit::PythonIndex::wheel),
+    );
+    for name in names {
+        refused(&world, "--dependencies", name);
+    }
+}
+
+#[test]
+fn texts_of_packages_do_not_drive_the_terminal() {
+    let wheel = Wheel::new("loud", "1.0")
+        .package("loud", "")
+        .field("License", "\u{1b}[31mMIT\u{1b}]0;title\u{7}");
+    let world = World::of(&archive(), &index().wheel(wheel));
+    world.cooper(&["create", "a", "--dependencies", "loud"]).good();
+    for args in [&["inspect", "a"][..], &["images", "--packages"]] {
+        let shown = world.cooper(args).good();
+        assert!(!shown.stdout.contains(['\u{1b}', '\u{7}']), "{shown}");
+    }
+}

@@ -1,0 +1,176 @@
+//! `cooper images`, `cooper inspect`, `cooper fsck`: what is in the store.
+
+use std::io::Write as _;
+
+use serde_json::json;
+
+use crate::context::World;
+
+fn world_with_images() -> World {
+    let world = World::new();
+    world.create_example();
+    world.cooper(&["create", "tools", "--packages", "jq"]).good();
+    world
+        .cooper(&[
+            "create",
+            "tools",
+            "--packages",
+            "jq",
+            "--dependencies",
+            "requests==2.31.0",
+        ])
+        .good();
+    world
+}
+
+#[test]
+fn images_are_found_and_ordered() {
+    let world = world_with_images();
+    let text = world.host.transcript(&[
+        &["images"],
+        &["images", "tools", "--sort", "name"],
+        &["images", "local/*:1.0.0.2"],
+        &["images", "--package", "requests"],
+        &["images", "--package", "Requests==2.31.0"],
+        &["images", "--package", "wget==1.25.0-2"],
+        &["images", "--package", "requests==2.32.3"],
+        &["/docker_images pattern=tools sort=name"],
+        &["inspect", "tool"],
+    ]);
+    world.host.assert_snapshot("images_are_found_and_ordered", &text);
+    let sorted = world
+        .cooper(&["images", "--sort", "size", "--json"])
+        .good()
+        .json();
+    let sizes: Vec<u64> = sorted
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["size_bytes"].as_u64().unwrap())
+        .collect();
+    assert!(sizes.is_sorted_by(|a, b| a >= b), "{sizes:?}");
+}
+
+#[test]
+fn the_list_has_its_fields() {
+    let world = World::new();
+    let created = world.create_example();
+    let list = world.cooper(&["images", "--json"]).good().json();
+    let one = &list[0];
+    let debian = created["packages"]["debian"].as_array().unwrap().len();
+    assert_eq!(one["image"], created["image"]);
+    assert_eq!(one["digest"], created["digest"]);
+    assert_eq!(one["size_bytes"], created["size_bytes"]);
+    assert_eq!(
+        (&one["python_packages"], &one["debian_packages"]),
+        (&json!(2), &json!(debian))
+    );
+    let time = one["created_at"].as_str().unwrap();
+    assert!(time.len() == 20 && time.ends_with('Z'), "{time}");
+    assert_eq!(one.as_object().unwrap().len(), 6);
+    let whole = world.cooper(&["images", "--json", "--packages"]).good().json();
+    assert_eq!(whole[0]["python_packages"], created["packages"]["python"]);
+    assert_eq!(whole[0]["debian_packages"], created["packages"]["debian"]);
+    assert_eq!(world.cooper(&["/docker_images", "--json"]).good().json(), list);
+}
+
+#[test]
+fn an_image_is_shown_in_full() {
+    let world = World::new();
+    let created = world.create_example();
+    let text = world.host.transcript(&[&["inspect", "example_name"]]);
+    world.host.assert_snapshot("an_image_is_shown_in_full", &text);
+    let document = world
+        .cooper(&["inspect", "local/example_name:1.0.0.1", "--json"])
+        .good()
+        .json();
+    for field in ["image", "digest", "size_bytes", "packages"] {
+        assert_eq!(document[field], created[field], "{field}");
+    }
+    let request = json!({ "name": "example_name", "base": "debian:trixie", "dependencies": ["mechanize"], "packages": ["wget"] });
+    assert_eq!(document["request"], request);
+    let layers = document["layers"].as_array().unwrap();
+    assert!(layers.len() >= 3, "{layers:?}");
+    for layer in layers {
+        assert!(
+            layer["digest"].as_str().unwrap().starts_with("sha256:"),
+            "{layer}"
+        );
+        assert!(
+            layer["diff_id"].as_str().unwrap().starts_with("sha256:"),
+            "{layer}"
+        );
+        assert!(layer["size_bytes"].as_u64().unwrap() > 0, "{layer}");
+    }
+    assert_eq!(document["config"]["architecture"], json!("amd64"));
+    assert_eq!(document["manifest"]["schemaVersion"], json!(2));
+}
+
+#[test]
+fn a_lock_names_every_artefact() {
+    let world = World::new();
+    let created = world.create_example();
+    let lock = world.cooper(&["inspect", "example_name", "--lock"]).good().json();
+    assert_eq!(lock["cooper_lock"], json!(1));
+    let count = |list: &serde_json::Value| list.as_array().unwrap().len();
+    let debian = count(&lock["content"]["base"]["packages"]) + count(&lock["content"]["packages"]);
+    assert_eq!(debian, count(&created["packages"]["debian"]));
+    assert_eq!(count(&lock["content"]["python"]), 2);
+    for artefact in lock["content"]["python"].as_array().unwrap() {
+        assert!(
+            artefact["sha256"].as_str().unwrap().starts_with("sha256:"),
+            "{artefact}"
+        );
+    }
+}
+
+#[test]
+fn damage_is_found_named_and_made_good() {
+    let world = World::new();
+    let created = world.create_example();
+    world.cooper(&["fsck"]).good();
+    let document = world.cooper(&["inspect", "example_name", "--json"]).good().json();
+    let layer = document["layers"][0]["digest"].as_str().unwrap().to_owned();
+    let lock = world.cooper(&["inspect", "example_name", "--lock"]).good().json();
+    let wheel = lock["content"]["python"][0]["sha256"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for digest in [&layer, &wheel] {
+        let blob = world
+            .host
+            .path("store/blobs/sha256")
+            .join(digest.trim_start_matches("sha256:"));
+        damage(&blob);
+        let found = world.cooper(&["fsck", "--json"]).with(1).json();
+        let fault = &found["faults"][0];
+        assert_eq!(
+            (&found["clean"], &fault["code"]),
+            (&json!(false), &json!("corrupted-blob")),
+            "{found}"
+        );
+        assert!(
+            fault["message"].as_str().unwrap().contains(digest.as_str()),
+            "{fault}"
+        );
+        assert_eq!(fault["needed_by"], json!(["local/example_name:1.0.0.1"]));
+        assert_eq!(fault["repaired"], json!(false));
+        let text = world.cooper(&["fsck", "--repair"]).with(1);
+        assert!(text.stdout.contains("taken out of the way"), "{text}");
+        let again = world.create_example();
+        assert_eq!(
+            (&again["digest"], &again["image"]),
+            (&created["digest"], &created["image"])
+        );
+        world.cooper(&["fsck"]).good();
+    }
+}
+
+fn damage(file: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut bytes = std::fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::File::create(file).unwrap().write_all(&bytes).unwrap();
+}

@@ -1,0 +1,111 @@
+//! Settings from files, variables and flags.
+
+use crate::context::Host;
+
+/// A host whose settings come from nothing outside its folder.
+fn host() -> Host {
+    let mut host = Host::new();
+    host.unset("COOPER_STORE");
+    host.set("COOPER_DEBIAN_MIRROR", "http://mirror.test/debian");
+    host.set(
+        "COOPER_DEBIAN_SECURITY_MIRROR",
+        "http://mirror.test/debian-security,http://two.test/debian-security",
+    );
+    host.set("COOPER_DEBIAN_KEYRING", "/keys.gpg");
+    host.set("COOPER_PYTHON_INDEX", "https://user:secret@index.test/simple/");
+    host
+}
+
+#[test]
+fn settings_say_where_they_come_from() {
+    let mut host = host();
+    host.write(
+        "home/.config/cooper/cooper.toml",
+        "organisation = \"user\"\n[run]\nmemory = \"2GiB\"\ncpus = 2\n",
+    );
+    host.write(
+        "project/cooper.toml",
+        "image.version = \"1.2\"\nrun.memory = \"512MiB\"\nfreshness.max_age = \"1m\"\n",
+    );
+    host.set("https_proxy", "http://me:word@proxy.test:3128");
+    let text = host.transcript(&[&["config"], &["config", "--store", "/elsewhere", "--json"]]);
+    assert!(!text.contains("secret") && !text.contains("word"), "{text}");
+    host.assert_snapshot("settings_say_where_they_come_from", &text);
+}
+
+#[test]
+fn settings_that_cannot_be() {
+    let mut transcript = String::new();
+    let project = "project/cooper.toml";
+    let user = "home/.config/cooper/cooper.toml";
+    for (file, text) in [
+        (user, "organization = \"me\"\n"),
+        (user, "\n[run]\nmemroy = \"1GiB\"\n"),
+        (user, "[unknown]\nx = 1\n"),
+        (user, "organisation = \"Me\"\n"),
+        (user, "run.memory = \"lots\"\n"),
+        (user, "this is not TOML\n"),
+        (project, "debian.mirrors = [\"http://evil.test/debian\"]\n"),
+        (project, "[python]\nindex = \"https://evil.test/simple/\"\n"),
+        (project, "store = \"/tmp/mine\"\n"),
+        (project, "run.memory = \"64GiB\"\n"),
+        (project, "freshness.max_age = \"1d\"\n"),
+        (project, "trust.allow_project_sources = true\n"),
+    ] {
+        let host = host();
+        host.write(file, text);
+        let shown = host.cooper(&["images"]).with(2).to_string();
+        transcript.push_str(
+            &format!("# {file}\n{text}{shown}\n").replace(&host.path("").display().to_string(), "[FOLDER]/"),
+        );
+    }
+    let mut host = host();
+    host.set("COOPER_MAX_AGE", "soon");
+    transcript.push_str(&host.transcript(&[
+        &["config"],
+        &["config", "--json"],
+        &["config", "--config", "missing.toml"],
+    ]));
+    host.assert_snapshot("settings_that_cannot_be", &transcript);
+}
+
+#[test]
+fn a_project_is_found_from_below_and_trusted_when_the_user_says_so() {
+    let host = host();
+    host.write("project/cooper.toml", "store = \"own store\"\n");
+    let origin = |host: &Host, folder: &str| {
+        std::fs::create_dir_all(host.path(folder)).unwrap();
+        let mut command = host.command(&["config", "--json"]);
+        let done = crate::context::done(&command.current_dir(host.path(folder)).output().unwrap());
+        (
+            done.status,
+            done.json()[0]["value"].as_str().unwrap_or_default().to_owned(),
+        )
+    };
+    assert_eq!(origin(&host, "project/a/b").0, 2, "not trusted");
+    assert_eq!(origin(&host, "beside").0, 0, "not of this project");
+    host.write(
+        "home/.config/cooper/cooper.toml",
+        "[trust]\nallow_project_sources = true\n",
+    );
+    let (status, store) = origin(&host, "project/a/b");
+    assert_eq!(status, 0);
+    assert!(store.ends_with("/project/own store"), "{store}");
+}
+
+#[test]
+fn a_host_without_mirrors_says_how_to_name_one() {
+    let mut host = host();
+    host.unset("COOPER_DEBIAN_MIRROR");
+    if std::path::Path::new("/etc/apt").exists() {
+        // The host that runs this test has apt: what it would say without is a unit test of the settings.
+        let shown = host.cooper(&["config", "--json"]).good();
+        assert!(
+            shown.stdout.contains("this host: /etc/apt/sources.list"),
+            "{shown}"
+        );
+        return;
+    }
+    let failed = host.cooper(&["create", "a", "--packages", "wget"]).with(2);
+    assert!(failed.stderr.contains("COOPER_DEBIAN_MIRROR"), "{failed}");
+}
