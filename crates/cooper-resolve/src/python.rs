@@ -67,12 +67,18 @@ pub fn resolve(
     if let Some(solution) = memo.recall() {
         return Ok(solution);
     }
-    let target = Target::new(base)
-        .ok_or_else(|| PythonError::Inconsistent { detail: format!("{base} cannot be described") })?;
+    let target = Target::new(base).ok_or_else(|| PythonError::Inconsistent {
+        detail: format!("{base} cannot be described"),
+    })?;
     let wishes = Wishes::new(dependencies, &target);
     let ahead = ReadAhead(Net::new(context, target, wishes));
     let solved = driver::solve(&ahead, context.progress)?;
-    tracing::debug!(distributions = solved.chosen.len(), pages = solved.pages.len(), runs = solved.runs, "solved");
+    tracing::debug!(
+        distributions = solved.chosen.len(),
+        pages = solved.pages.len(),
+        runs = solved.runs,
+        "solved"
+    );
     let solution = PythonSolution {
         python: planned(&ahead.0, &solved, base)?,
         snapshot: snapshot(&ahead.0, &solved, context.clock.now())?,
@@ -113,5 +119,8 @@ fn snapshot(net: &Net, solved: &Solved, now: Timestamp) -> Result<Snapshot, Pyth
         fetched_at = fetched_at.min(page.fetched_at);
         lines.push_str(&format!("{name} {}\n", page.digest));
     }
-    Ok(Snapshot::Python { digest: BlobDigest::of(lines.as_bytes()), fetched_at })
+    Ok(Snapshot::Python {
+        digest: BlobDigest::of(lines.as_bytes()),
+        fetched_at,
+    })
 }

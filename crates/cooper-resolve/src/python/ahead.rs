@@ -25,9 +25,17 @@ const JOBS_MAX: usize = 20_000;
 /// What a thread may do ahead of the solver.
 enum Job {
     /// Read a project's page, the metadata of its newest version that fits, and go on with what that needs.
-    Project { name: PythonName, extras: Vec<ExtraName>, specifiers: VersionSpecifiers },
+    Project {
+        name: PythonName,
+        extras: Vec<ExtraName>,
+        specifiers: VersionSpecifiers,
+    },
     /// Read one wheel's metadata.
-    Wheel { name: PythonName, version: DistributionVersion, wheel: Box<Wheel> },
+    Wheel {
+        name: PythonName,
+        version: DistributionVersion,
+        wheel: Box<Wheel>,
+    },
 }
 
 /// The jobs, and the threads that take them.
@@ -69,7 +77,11 @@ impl ReadAhead {
     /// Read ahead one wheel's metadata.
     pub(crate) fn wheel(&self, name: &PythonName, version: &DistributionVersion, wheel: &Wheel) {
         let key = format!("{name}\n{version}");
-        let job = Job::Wheel { name: name.clone(), version: version.clone(), wheel: Box::new(wheel.clone()) };
+        let job = Job::Wheel {
+            name: name.clone(),
+            version: version.clone(),
+            wheel: Box::new(wheel.clone()),
+        };
         submit(&self.0, key, job);
     }
 }
@@ -78,7 +90,15 @@ fn submit_need(net: &Arc<Net>, need: &Need) {
     let extras: Vec<&str> = need.extras.iter().map(ExtraName::as_str).collect();
     let key = format!("{}[{}]", need.name, extras.join(","));
     let (name, extras) = (need.name.clone(), need.extras.clone());
-    submit(net, key, Job::Project { name, extras, specifiers: need.specifiers.clone() });
+    submit(
+        net,
+        key,
+        Job::Project {
+            name,
+            extras,
+            specifiers: need.specifiers.clone(),
+        },
+    );
 }
 
 fn submit(net: &Arc<Net>, key: String, job: Job) {
@@ -101,7 +121,11 @@ fn submit(net: &Arc<Net>, key: String, job: Job) {
 fn work(net: &Arc<Net>) {
     while let Some(job) = take(&net.queue) {
         match job {
-            Job::Project { name, extras, specifiers } => read_project(net, &name, &extras, &specifiers),
+            Job::Project {
+                name,
+                extras,
+                specifiers,
+            } => read_project(net, &name, &extras, &specifiers),
             Job::Wheel { name, version, wheel } => {
                 // A failure here is forgotten: if the solver needs the wheel, it reads and fails by itself.
                 let _ = net.wheel(&name, &version, &wheel);
@@ -122,15 +146,22 @@ fn take(queue: &Queue) -> Option<Job> {
             return Some(job);
         }
         state.idle += 1;
-        state = queue.wake.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+        state = queue
+            .wake
+            .wait(state)
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         state.idle -= 1;
     }
 }
 
 fn read_project(net: &Arc<Net>, name: &PythonName, extras: &[ExtraName], specifiers: &VersionSpecifiers) {
     let Ok(page) = net.page(name) else { return };
-    let Some((version, wheel)) = newest(net, name, &page, specifiers) else { return };
-    let Ok(facts) = net.wheel(name, version, wheel) else { return };
+    let Some((version, wheel)) = newest(net, name, &page, specifiers) else {
+        return;
+    };
+    let Ok(facts) = net.wheel(name, version, wheel) else {
+        return;
+    };
     let Ok(metadata) = &facts.reading else { return };
     for need in needs(net, metadata, extras) {
         submit_need(net, need);
@@ -151,7 +182,11 @@ fn newest<'a>(
     admitted.find(|(version, _)| specifiers.contains(version))
 }
 
-fn needs<'a>(net: &'a Net, metadata: &'a Metadata, extras: &'a [ExtraName]) -> impl Iterator<Item = &'a Need> {
+fn needs<'a>(
+    net: &'a Net,
+    metadata: &'a Metadata,
+    extras: &'a [ExtraName],
+) -> impl Iterator<Item = &'a Need> {
     let which = std::iter::once(None).chain(extras.iter().map(Some));
     which.flat_map(move |extra| metadata.needs_for(&net.target, extra))
 }

@@ -77,13 +77,19 @@ pub(crate) fn solve(ahead: &ReadAhead, progress: &Progress) -> Result<Solved, Py
         }
         tracing::debug!(runs, ?advice, "again");
     }
-    Err(PythonError::Inconsistent { detail: "no run gave an answer".to_owned() })
+    Err(PythonError::Inconsistent {
+        detail: "no run gave an answer".to_owned(),
+    })
 }
 
 /// Pre-releases in the solution that no requirement in force lets in.
 fn uninvited_prereleases(net: &Net, solved: &Solved) -> Result<Vec<PythonName>, PythonError> {
     let mut uninvited = Vec::new();
-    for (name, _) in solved.chosen.iter().filter(|(_, chosen)| chosen.version.any_prerelease()) {
+    for (name, _) in solved
+        .chosen
+        .iter()
+        .filter(|(_, chosen)| chosen.version.any_prerelease())
+    {
         let page = net.page(name)?;
         let mut demands = solved.demands.iter().filter(|(_, need)| &need.name == name);
         if !demands.any(|(_, need)| lets_prereleases_in(&page, &need.specifiers)) {
@@ -97,7 +103,9 @@ fn uninvited_prereleases(net: &Net, solved: &Solved) -> Result<Vec<PythonName>, 
 fn chain(net: &Net, seen: &Trace, name: PythonName) -> Vec<PythonName> {
     let mut chain = vec![name];
     while let Some(last) = chain.last().filter(|last| !net.wishes.names(last)) {
-        let Some(parent) = seen.parents.get(last).filter(|parent| !chain.contains(parent)) else { break };
+        let Some(parent) = seen.parents.get(last).filter(|parent| !chain.contains(parent)) else {
+            break;
+        };
         chain.push(parent.clone());
         if chain.len() >= CHAIN_MAX {
             break;
@@ -114,12 +122,7 @@ enum Outcome {
     Failed(PythonError),
 }
 
-fn run(
-    ahead: &ReadAhead,
-    progress: &Progress,
-    advice: &Advice,
-    seen: &mut Trace,
-) -> Outcome {
+fn run(ahead: &ReadAhead, progress: &Progress, advice: &Advice, seen: &mut Trace) -> Outcome {
     let provider = Provider::new(ahead, progress, advice);
     let (requirements, constraints) = roots(&ahead.0, &provider, advice);
     // Without activity scores the order of decisions is the request's, then breadth first: what was asked for
@@ -170,9 +173,16 @@ fn roots(
             requirements.push(provider.hint(name));
         }
     }
-    let rest = net.wishes.needs.iter().filter(|need| !advice.front.contains(&need.name));
+    let rest = net
+        .wishes
+        .needs
+        .iter()
+        .filter(|need| !advice.front.contains(&need.name));
     rest.for_each(|need| add(need, &mut requirements));
-    let early = advice.early.iter().filter(|name| !advice.front.contains(name) && !net.wishes.names(name));
+    let early = advice
+        .early
+        .iter()
+        .filter(|name| !advice.front.contains(name) && !net.wishes.names(name));
     requirements.extend(early.map(|name| provider.hint(name)));
     (requirements, constraints)
 }
@@ -182,14 +192,24 @@ fn check_wish(net: &Net, need: &Need) -> Result<(), PythonError> {
     let page = net.page(&need.name)?;
     if !page.exists {
         let suggestions = suggest::names(net, &need.name);
-        return Err(PythonError::UnknownPackage { name: need.name.clone(), required_by: None, suggestions });
+        return Err(PythonError::UnknownPackage {
+            name: need.name.clone(),
+            required_by: None,
+            suggestions,
+        });
     }
     let admission = net.wishes.admission(&need.name);
     let admitted = |release: &&super::page::Release| admission.admit(release, &net.target).is_ok();
-    let matching = || page.releases.iter().filter(|release| need.specifiers.contains(&release.version));
-    let prereleases = net.wishes.needs.iter().any(|other| {
-        other.name == need.name && lets_prereleases_in(&page, &other.specifiers)
-    });
+    let matching = || {
+        page.releases
+            .iter()
+            .filter(|release| need.specifiers.contains(&release.version))
+    };
+    let prereleases = net
+        .wishes
+        .needs
+        .iter()
+        .any(|other| other.name == need.name && lets_prereleases_in(&page, &other.specifiers));
     let good = |release: &&super::page::Release| {
         admitted(release) && (prereleases || !release.version.any_prerelease())
     };
@@ -202,11 +222,20 @@ fn check_wish(net: &Net, need: &Need) -> Result<(), PythonError> {
         Some(newest) => {
             let why = admission.admit(newest, &net.target).err().unwrap_or_default();
             let others = matching().count() - 1;
-            let more = if others == 0 { String::new() } else { format!(" (and {others} more versions do not fit)") };
+            let more = if others == 0 {
+                String::new()
+            } else {
+                format!(" (and {others} more versions do not fit)")
+            };
             format!("{} {why}{more}", newest.version)
         }
     };
-    let usable = page.releases.iter().filter(good).take(5).map(|release| release.version.to_string());
+    let usable = page
+        .releases
+        .iter()
+        .filter(good)
+        .take(5)
+        .map(|release| release.version.to_string());
     Err(PythonError::NoUsableVersion {
         name: need.name.clone(),
         requirement: need.shown(),
@@ -230,11 +259,17 @@ fn check(
         demands: Vec::new(),
         runs,
     };
-    let mut open: Vec<(String, Need)> =
-        net.wishes.needs.iter().map(|need| ("the request".to_owned(), need.clone())).collect();
+    let mut open: Vec<(String, Need)> = net
+        .wishes
+        .needs
+        .iter()
+        .map(|need| ("the request".to_owned(), need.clone()))
+        .collect();
     let mut done: BTreeSet<(PythonName, Option<ExtraName>)> = BTreeSet::new();
     while let Some((by, need)) = open.pop() {
-        let wrong = || PythonError::Inconsistent { detail: format!("{by} needs {}", need.shown()) };
+        let wrong = || PythonError::Inconsistent {
+            detail: format!("{by} needs {}", need.shown()),
+        };
         let version = versions.get(&need.name).ok_or_else(wrong)?;
         if !need.specifiers.contains(version) {
             return Err(wrong());
@@ -266,19 +301,34 @@ fn choose(net: &Net, name: &PythonName, version: &DistributionVersion) -> Result
     let page = net.page(name)?;
     let release = page.releases.iter().find(|release| &release.version == version);
     let wheel = release.and_then(|release| net.wishes.admission(name).admit(release, &net.target).ok());
-    let wheel = wheel.ok_or_else(|| PythonError::Inconsistent { detail: format!("{name} {version} was chosen") })?;
+    let wheel = wheel.ok_or_else(|| PythonError::Inconsistent {
+        detail: format!("{name} {version} was chosen"),
+    })?;
     let facts = net.wheel(name, version, wheel)?;
-    Ok(Chosen { version: version.clone(), wheel: wheel.clone(), facts })
+    Ok(Chosen {
+        version: version.clone(),
+        wheel: wheel.clone(),
+        facts,
+    })
 }
 
 /// An extra that the request itself names must be there.
 fn refuse_missing_extras(net: &Net, solved: &Solved) -> Result<(), PythonError> {
     for need in &net.wishes.needs {
         let missing = need.extras.iter().find(|extra| {
-            solved.missing_extras.contains(&(need.name.clone(), (*extra).clone()))
+            solved
+                .missing_extras
+                .contains(&(need.name.clone(), (*extra).clone()))
         });
-        let (Some(extra), Some(chosen)) = (missing, solved.chosen.get(&need.name)) else { continue };
-        let known = chosen.facts.reading.as_ref().map(|metadata| metadata.extras.as_slice()).unwrap_or_default();
+        let (Some(extra), Some(chosen)) = (missing, solved.chosen.get(&need.name)) else {
+            continue;
+        };
+        let known = chosen
+            .facts
+            .reading
+            .as_ref()
+            .map(|metadata| metadata.extras.as_slice())
+            .unwrap_or_default();
         return Err(PythonError::UnknownExtra {
             name: need.name.clone(),
             version: chosen.version.to_string(),

@@ -30,9 +30,9 @@ pub enum PythonError {
         usable: Vec<String>,
     },
     /// Every version exists, but no choice of versions fits together.
-    #[error("the requirements do not fit together: {explanation}")]
+    #[error("the requirements do not fit together:{explanation}")]
     Unsatisfiable {
-        /// The conflict, one fact a line.
+        /// The conflict: one fact a line, each on a new line and indented.
         explanation: String,
     },
     /// The chosen version has no such extra.
@@ -96,7 +96,9 @@ pub enum PythonError {
 }
 
 fn wanted_by(required_by: Option<&str>) -> String {
-    required_by.map(|who| format!(", which {who} needs")).unwrap_or_default()
+    required_by
+        .map(|who| format!(", which {who} needs"))
+        .unwrap_or_default()
 }
 
 impl PythonError {
@@ -120,9 +122,9 @@ impl PythonError {
                 Some("leave out the square brackets: it has no extras".to_owned())
             }
             Self::UnknownExtra { known, .. } => Some(format!("it has {}", quoted(known, ", "))),
-            Self::Fetch { .. } | Self::Metadata { .. } => {
-                Some("see `cooper config` for the Python index in use; --offline uses what is stored".to_owned())
-            }
+            Self::Fetch { .. } | Self::Metadata { .. } => Some(
+                "see `cooper config` for the Python index in use; --offline uses what is stored".to_owned(),
+            ),
             Self::Offline { .. } => Some("run once without --offline".to_owned()),
             Self::Page { .. } | Self::IndexUrl { .. } => {
                 Some("set COOPER_PYTHON_INDEX to the root of a simple index".to_owned())
@@ -133,5 +135,10 @@ impl PythonError {
 }
 
 fn quoted(names: &[String], between: &str) -> String {
-    names.iter().take(12).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(between)
+    names
+        .iter()
+        .take(12)
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(between)
 }

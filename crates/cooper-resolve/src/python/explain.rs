@@ -74,10 +74,21 @@ struct Board<'a> {
 
 impl<'a> Board<'a> {
     fn new(net: &'a Net, seen: &'a Trace, advice: &'a Advice) -> Self {
-        let mut board = Self { net, seen, advice, projects: BTreeMap::new() };
+        let mut board = Self {
+            net,
+            seen,
+            advice,
+            projects: BTreeMap::new(),
+        };
         for name in &seen.pages {
             let versions = board.versions(name);
-            board.projects.insert(name.clone(), Project { versions, ..Project::default() });
+            board.projects.insert(
+                name.clone(),
+                Project {
+                    versions,
+                    ..Project::default()
+                },
+            );
         }
         for need in &net.wishes.needs {
             board.demand(need);
@@ -86,11 +97,17 @@ impl<'a> Board<'a> {
     }
 
     fn page(&self, name: &PythonName) -> Option<Arc<Page>> {
-        self.seen.pages.contains(name).then(|| self.net.page(name).ok()).flatten()
+        self.seen
+            .pages
+            .contains(name)
+            .then(|| self.net.page(name).ok())
+            .flatten()
     }
 
     fn versions(&self, name: &PythonName) -> Vec<Version> {
-        let Some(page) = self.page(name) else { return Vec::new() };
+        let Some(page) = self.page(name) else {
+            return Vec::new();
+        };
         let admission = self.net.wishes.admission(name);
         let read = self.seen.read.get(name);
         let finals_only = self.advice.finals_only.contains(name);
@@ -100,8 +117,14 @@ impl<'a> Board<'a> {
                 return None;
             }
             let was_read = read.is_some_and(|read| read.contains(&release.version));
-            let metadata = was_read.then(|| self.net.wheel(name, &release.version, wheel).ok()).flatten();
-            Some(Version { version: release.version.clone(), metadata, gone: None })
+            let metadata = was_read
+                .then(|| self.net.wheel(name, &release.version, wheel).ok())
+                .flatten();
+            Some(Version {
+                version: release.version.clone(),
+                metadata,
+                gone: None,
+            })
         });
         admitted.collect()
     }
@@ -121,7 +144,11 @@ impl<'a> Board<'a> {
     /// Strike out what cannot be, until a needed project has nothing left.
     fn find_empty(&mut self) -> Option<PythonName> {
         for _ in 0..ROUNDS_MAX {
-            if let Some((name, _)) = self.projects.iter().find(|(_, project)| project.needed && project.is_empty()) {
+            if let Some((name, _)) = self
+                .projects
+                .iter()
+                .find(|(_, project)| project.needed && project.is_empty())
+            {
                 return Some(name.clone());
             }
             let needed = self.projects.iter().filter(|(_, project)| project.needed);
@@ -140,9 +167,16 @@ impl<'a> Board<'a> {
 
     /// Strike out the versions of a project that need what cannot be had.
     fn strike_versions(&mut self, name: &PythonName) -> bool {
-        let Some(project) = self.projects.get(name) else { return false };
+        let Some(project) = self.projects.get(name) else {
+            return false;
+        };
         let mut gone: Vec<(usize, Reason)> = Vec::new();
-        for (at, version) in project.versions.iter().enumerate().filter(|(_, one)| one.gone.is_none()) {
+        for (at, version) in project
+            .versions
+            .iter()
+            .enumerate()
+            .filter(|(_, one)| one.gone.is_none())
+        {
             if let Some(reason) = self.fault(project, version) {
                 gone.push((at, reason));
             }
@@ -166,27 +200,36 @@ impl<'a> Board<'a> {
             return Some(Reason::Unusable(reason));
         }
         let needs = needs(self.net, metadata, &project.extras);
-        needs.into_iter().find(|need| !self.can_be(need)).map(|need| Reason::Needs {
-            on: need.name.clone(),
-            text: need.shown(),
-        })
+        needs
+            .into_iter()
+            .find(|need| !self.can_be(need))
+            .map(|need| Reason::Needs {
+                on: need.name.clone(),
+                text: need.shown(),
+            })
     }
 
     /// Something is left that meets the requirement, as far as the solver looked.
     fn can_be(&self, need: &Need) -> bool {
         match self.projects.get(&need.name) {
             None => true,
-            Some(project) => project.left().any(|version| need.specifiers.contains(&version.version)),
+            Some(project) => project
+                .left()
+                .any(|version| need.specifiers.contains(&version.version)),
         }
     }
 
     /// What all versions left of a project need is needed; versions that none of them takes are struck out.
     fn strike_needs(&mut self, name: &PythonName) -> bool {
-        let Some(project) = self.projects.get(name) else { return false };
+        let Some(project) = self.projects.get(name) else {
+            return false;
+        };
         let common = common_needs(self.net, project);
         let mut changed = false;
         for (on, (ranges, extras)) in common {
-            let Some(other) = self.projects.get_mut(&on) else { continue };
+            let Some(other) = self.projects.get_mut(&on) else {
+                continue;
+            };
             changed |= !std::mem::replace(&mut other.needed, true);
             for extra in extras {
                 changed |= other.extras.insert(extra);
@@ -222,18 +265,24 @@ impl<'a> Board<'a> {
 
     /// The facts about one project; the projects in them are told next.
     fn tell_project(&self, name: &PythonName, lines: &mut Vec<String>, open: &mut Vec<PythonName>) {
-        let Some(project) = self.projects.get(name) else { return };
+        let Some(project) = self.projects.get(name) else {
+            return;
+        };
         let wishes = self.net.wishes.needs.iter().filter(|need| &need.name == name);
         lines.extend(wishes.map(|need| format!("the request needs {}", need.shown())));
         if project.versions.is_empty() {
             lines.push(match self.page(name) {
-                Some(page) if page.exists => format!("{name} has no version that can be used: {}", self.nearest(name)),
+                Some(page) if page.exists => {
+                    format!("{name} has no version that can be used: {}", self.nearest(name))
+                }
                 _ => format!("{name} is not on the Python index"),
             });
         }
         let mut groups: Vec<(Group, Vec<&Version>)> = Vec::new();
         for version in &project.versions {
-            let Some(group) = version.gone.as_ref().and_then(Group::of) else { continue };
+            let Some(group) = version.gone.as_ref().and_then(Group::of) else {
+                continue;
+            };
             match groups.iter_mut().find(|(known, _)| *known == group) {
                 Some((_, versions)) => versions.push(version),
                 None => groups.push((group, vec![version])),
@@ -250,7 +299,11 @@ impl<'a> Board<'a> {
                         Some(Reason::Needs { text, .. }) => Some(text.clone()),
                         _ => None,
                     });
-                    lines.push(format!("{name} {} needs {}", shown(&versions), text.unwrap_or_default()));
+                    lines.push(format!(
+                        "{name} {} needs {}",
+                        shown(&versions),
+                        text.unwrap_or_default()
+                    ));
                     open.push(on);
                 }
                 Group::Unusable(reason) => lines.push(format!("{name} {} {reason}", shown(&versions))),
@@ -261,13 +314,22 @@ impl<'a> Board<'a> {
 
     /// `fastapi 0.115.0 needs starlette>=0.37,<0.39`: what is left of one project asks of another.
     fn asked_by(&self, by: &PythonName, of: &PythonName) -> String {
-        let Some(project) = self.projects.get(by) else { return format!("{by} needs other versions of {of}") };
+        let Some(project) = self.projects.get(by) else {
+            return format!("{by} needs other versions of {of}");
+        };
         let left: Vec<&Version> = project.left().collect();
-        let left = if left.is_empty() { project.versions.iter().collect() } else { left };
+        let left = if left.is_empty() {
+            project.versions.iter().collect()
+        } else {
+            left
+        };
         let texts = left.iter().filter_map(|version| {
             let needs = needs(self.net, version.metadata()?, &project.extras);
-            let matching: Vec<String> =
-                needs.iter().filter(|need| &need.name == of).map(|need| need.shown()).collect();
+            let matching: Vec<String> = needs
+                .iter()
+                .filter(|need| &need.name == of)
+                .map(|need| need.shown())
+                .collect();
             (!matching.is_empty()).then(|| matching.join(" and "))
         });
         let mut texts: Vec<String> = texts.collect();
@@ -282,7 +344,9 @@ impl<'a> Board<'a> {
 
     /// The newest release of a project and why it cannot be used.
     fn nearest(&self, name: &PythonName) -> String {
-        let Some(page) = self.page(name) else { return String::new() };
+        let Some(page) = self.page(name) else {
+            return String::new();
+        };
         let admission = self.net.wishes.admission(name);
         let newest = page.releases.iter().find_map(|release| {
             let why = admission.admit(release, &self.net.target).err()?;
@@ -294,25 +358,42 @@ impl<'a> Board<'a> {
     /// Releases that the request's own range would take, were they usable.
     fn refused_matches(&self, name: &PythonName) -> Option<String> {
         let page = self.page(name)?;
-        let wishes: Vec<&Need> = self.net.wishes.needs.iter().filter(|need| &need.name == name).collect();
+        let wishes: Vec<&Need> = self
+            .net
+            .wishes
+            .needs
+            .iter()
+            .filter(|need| &need.name == name)
+            .collect();
         if wishes.is_empty() {
             return None;
         }
         let admission = self.net.wishes.admission(name);
-        let matches = |version: &DistributionVersion| wishes.iter().all(|need| need.specifiers.contains(version));
-        page.releases.iter().filter(|release| matches(&release.version)).find_map(|release| {
-            let why = admission.admit(release, &self.net.target).err()?;
-            (!release.version.any_prerelease()).then(|| format!("{name} {} {why}", release.version))
-        })
+        let matches =
+            |version: &DistributionVersion| wishes.iter().all(|need| need.specifiers.contains(version));
+        page.releases
+            .iter()
+            .filter(|release| matches(&release.version))
+            .find_map(|release| {
+                let why = admission.admit(release, &self.net.target).err()?;
+                (!release.version.any_prerelease()).then(|| format!("{name} {} {why}", release.version))
+            })
     }
 
     /// Where striking out alone does not end in nothing: what was asked for and what was tried most.
     fn tell_at_large(&self) -> Vec<String> {
-        let mut tried: Vec<(usize, &PythonName)> =
-            self.seen.read.iter().map(|(name, versions)| (versions.len(), name)).collect();
+        let mut tried: Vec<(usize, &PythonName)> = self
+            .seen
+            .read
+            .iter()
+            .map(|(name, versions)| (versions.len(), name))
+            .collect();
         tried.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
-        let tried: Vec<String> =
-            tried.iter().take(4).map(|(count, name)| format!("{name} ({count} versions)")).collect();
+        let tried: Vec<String> = tried
+            .iter()
+            .take(4)
+            .map(|(count, name)| format!("{name} ({count} versions)"))
+            .collect();
         let wishes: Vec<String> = self.net.wishes.needs.iter().take(40).map(Need::shown).collect();
         vec![
             format!("no choice of versions gives all of {}", wishes.join(", ")),
@@ -358,7 +439,12 @@ fn needs<'m>(net: &Net, metadata: &'m Metadata, extras: &BTreeSet<ExtraName>) ->
             let plain = need.marker.evaluate(&net.target.markers, &[]);
             match extra {
                 None => plain,
-                Some(extra) => !plain && need.marker.evaluate(&net.target.markers, std::slice::from_ref(extra)),
+                Some(extra) => {
+                    !plain
+                        && need
+                            .marker
+                            .evaluate(&net.target.markers, std::slice::from_ref(extra))
+                }
             }
         }));
     }
@@ -372,7 +458,9 @@ fn common_needs(net: &Net, project: &Project) -> Common {
     let mut common: Option<Common> = None;
     for version in project.left() {
         // A version that was not read may need nothing.
-        let Some(metadata) = version.metadata() else { return Common::new() };
+        let Some(metadata) = version.metadata() else {
+            return Common::new();
+        };
         let mut own = Common::new();
         for need in needs(net, metadata, &project.extras) {
             let entry = own.entry(need.name.clone()).or_default();
@@ -405,6 +493,11 @@ fn shown(versions: &[&Version]) -> String {
         [] => "(no version)".to_owned(),
         [one] => one.version.to_string(),
         [one, two] => format!("{} and {}", one.version, two.version),
-        [newest, .., oldest] => format!("{} to {} ({} versions)", newest.version, oldest.version, versions.len()),
+        [newest, .., oldest] => format!(
+            "{} to {} ({} versions)",
+            newest.version,
+            oldest.version,
+            versions.len()
+        ),
     }
 }

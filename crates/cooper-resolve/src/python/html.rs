@@ -27,10 +27,14 @@ pub(super) fn read(bytes: &[u8], page: &Url) -> Result<Vec<File>, String> {
             rest = comment.find("-->").map_or("", |end| &comment[end + 3..]);
             continue;
         }
-        let Some((tag, after)) = split_tag(rest) else { continue };
+        let Some((tag, after)) = split_tag(rest) else {
+            continue;
+        };
         rest = after;
         if let Some(attributes) = element(tag, "base") {
-            base = attribute(attributes, "href").and_then(|href| base.join(&href).ok()).unwrap_or(base);
+            base = attribute(attributes, "href")
+                .and_then(|href| base.join(&href).ok())
+                .unwrap_or(base);
         } else if let Some(attributes) = element(tag, "a") {
             let content = &rest[..rest.find('<').unwrap_or(rest.len())];
             files.extend(anchor(&base, attributes, content));
@@ -40,7 +44,9 @@ pub(super) fn read(bytes: &[u8], page: &Url) -> Result<Vec<File>, String> {
 }
 
 fn find_tag<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.match_indices('<').map(|(at, _)| &text[at + 1..]).find(|tag| element(tag, name).is_some())
+    text.match_indices('<')
+        .map(|(at, _)| &text[at + 1..])
+        .find(|tag| element(tag, name).is_some())
 }
 
 /// The inside of a tag and what follows it; quoted values may hold `>`.
@@ -74,7 +80,9 @@ fn attribute(attributes: &str, wanted: &str) -> Option<String> {
         if rest.is_empty() {
             return None;
         }
-        let name_end = rest.find(|c: char| c.is_ascii_whitespace() || c == '=').unwrap_or(rest.len());
+        let name_end = rest
+            .find(|c: char| c.is_ascii_whitespace() || c == '=')
+            .unwrap_or(rest.len());
         let name = &rest[..name_end];
         rest = rest[name_end..].trim_start();
         let mut value = "";
@@ -82,7 +90,11 @@ fn attribute(attributes: &str, wanted: &str) -> Option<String> {
             let after = after.trim_start();
             (value, rest) = match after.chars().next() {
                 Some(quote @ ('"' | '\'')) => after[1..].split_once(quote)?,
-                _ => after.split_at(after.find(|c: char| c.is_ascii_whitespace()).unwrap_or(after.len())),
+                _ => after.split_at(
+                    after
+                        .find(|c: char| c.is_ascii_whitespace())
+                        .unwrap_or(after.len()),
+                ),
             };
         } else if name.is_empty() {
             return None;
@@ -94,9 +106,20 @@ fn attribute(attributes: &str, wanted: &str) -> Option<String> {
 }
 
 fn decode_entities(text: &str) -> String {
-    let table = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&#x27;", "'"), ("&#62;", ">")];
-    let table = table.iter().chain(&[("&#60;", "<"), ("&#x3e;", ">"), ("&#x3c;", "<"), ("&amp;", "&")]);
-    table.fold(text.to_owned(), |text, (entity, plain)| text.replace(entity, plain))
+    let table = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#39;", "'"),
+        ("&#x27;", "'"),
+        ("&#62;", ">"),
+    ];
+    let table = table
+        .iter()
+        .chain(&[("&#60;", "<"), ("&#x3e;", ">"), ("&#x3c;", "<"), ("&amp;", "&")]);
+    table.fold(text.to_owned(), |text, (entity, plain)| {
+        text.replace(entity, plain)
+    })
 }
 
 fn anchor(page: &Url, attributes: &str, content: &str) -> Option<File> {
@@ -105,7 +128,9 @@ fn anchor(page: &Url, attributes: &str, content: &str) -> Option<File> {
     let side = attribute(attributes, "data-core-metadata")
         .or_else(|| attribute(attributes, "data-dist-info-metadata"))
         .and_then(|text| text.strip_prefix("sha256=").map(str::to_owned));
-    let sha256 = href.rsplit_once("#sha256=").and_then(|(_, hex)| Digest::from_hex(hex).ok());
+    let sha256 = href
+        .rsplit_once("#sha256=")
+        .and_then(|(_, hex)| Digest::from_hex(hex).ok());
     Some(File {
         url: file_url(page, &href)?,
         filename,
@@ -149,7 +174,15 @@ mod tests {
 
     #[test]
     fn hostile_html_gives_no_files_and_no_panic() {
-        for html in ["<html>", "<html><a", "<html><a href=", "<html><a href='x", "<html><a =>x</a>", "<html><a href>é</a>", "<html><!--"] {
+        for html in [
+            "<html>",
+            "<html><a",
+            "<html><a href=",
+            "<html><a href='x",
+            "<html><a =>x</a>",
+            "<html><a href>é</a>",
+            "<html><!--",
+        ] {
             assert!(files(html).iter().all(|file| file.filename != "x"), "{html}");
         }
         let deep = format!("<html>{}", "<a ".repeat(100_000));

@@ -50,8 +50,17 @@ impl<'a> Memo<'a> {
     pub(super) fn new(context: &Context<'a>, base: Base, dependencies: &[PythonRequirement]) -> Self {
         let mut texts: Vec<&str> = dependencies.iter().map(PythonRequirement::as_str).collect();
         texts.sort_unstable();
-        let key = format!("{RULES}\n{}\n{base}\n{}", context.sources.python_index, texts.join("\n"));
-        Self { store: context.store, clock: context.clock, freshness: context.freshness, key }
+        let key = format!(
+            "{RULES}\n{}\n{base}\n{}",
+            context.sources.python_index,
+            texts.join("\n")
+        );
+        Self {
+            store: context.store,
+            clock: context.clock,
+            freshness: context.freshness,
+            key,
+        }
     }
 
     /// The remembered solution, if every page that it came from is young enough.
@@ -66,28 +75,69 @@ impl<'a> Memo<'a> {
         if remembered.key != self.key || !(fresh || self.freshness.offline) {
             return None;
         }
-        let Remembered { digest, fetched_at, python, notes, .. } = remembered;
+        let Remembered {
+            digest,
+            fetched_at,
+            python,
+            notes,
+            ..
+        } = remembered;
         let python = python.into_iter().map(|one| one.planned()).collect();
-        Some(PythonSolution { python, snapshot: Snapshot::Python { digest, fetched_at }, notes })
+        Some(PythonSolution {
+            python,
+            snapshot: Snapshot::Python { digest, fetched_at },
+            notes,
+        })
     }
 
     /// Remember a solution. A cache that cannot be written makes the next resolution slower, and nothing else.
     pub(super) fn keep(&self, solution: &PythonSolution) {
-        let Snapshot::Python { digest, fetched_at } = solution.snapshot else { return };
+        let Snapshot::Python { digest, fetched_at } = solution.snapshot else {
+            return;
+        };
         let python = solution.python.iter().map(Distribution::from).collect();
         let notes = solution.notes.clone();
-        let remembered = Remembered { key: self.key.clone(), digest, fetched_at, python, notes };
+        let remembered = Remembered {
+            key: self.key.clone(),
+            digest,
+            fetched_at,
+            python,
+            notes,
+        };
         let kept = serde_json::to_vec(&remembered).map(|bytes| self.store.cache_put(KIND, &self.key, &bytes));
         if let Ok(Err(error)) = kept {
-            tracing::warn!(error = &error as &dyn std::error::Error, "cannot remember a solution");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot remember a solution"
+            );
         }
     }
 }
 
 impl Distribution {
     fn planned(self) -> PlannedPython {
-        let Self { name, version, filename, size, sha256, url, yanked, exactly_pinned, fits_platform } = self;
-        PlannedPython { name, version, filename, size, sha256, url, fits_platform, yanked, exactly_pinned }
+        let Self {
+            name,
+            version,
+            filename,
+            size,
+            sha256,
+            url,
+            yanked,
+            exactly_pinned,
+            fits_platform,
+        } = self;
+        PlannedPython {
+            name,
+            version,
+            filename,
+            size,
+            sha256,
+            url,
+            fits_platform,
+            yanked,
+            exactly_pinned,
+        }
     }
 }
 

@@ -53,7 +53,11 @@ impl Need {
 
 /// Specifiers without spaces, as they are typed.
 pub(crate) fn shown_specifiers(specifiers: &VersionSpecifiers) -> String {
-    specifiers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    specifiers
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 impl Metadata {
@@ -68,14 +72,19 @@ impl Metadata {
         version: &DistributionVersion,
     ) -> Result<Self, String> {
         let fields = String::from_utf8_lossy(bytes);
-        let entries = fields.lines().filter(|line| line.starts_with("Requires-Dist") || line.starts_with("Provides"));
+        let entries = fields
+            .lines()
+            .filter(|line| line.starts_with("Requires-Dist") || line.starts_with("Provides"));
         if entries.count() > ENTRIES_MAX {
             return Err(format!("its metadata has more than {ENTRIES_MAX} entries"));
         }
         let parsed = ResolutionMetadata::parse_metadata(bytes)
             .map_err(|error| format!("its metadata is not valid: {}", first_line(&error.to_string())))?;
         if &parsed.name != name || &parsed.version != version {
-            return Err(format!("its metadata is that of {} {}", parsed.name, parsed.version));
+            return Err(format!(
+                "its metadata is that of {} {}",
+                parsed.name, parsed.version
+            ));
         }
         let needs = parsed.requires_dist.into_iter().map(|requirement| {
             let (specifiers, url) = match requirement.version_or_url {
@@ -84,10 +93,20 @@ impl Metadata {
                 Some(VersionOrUrl::Url(_)) => (VersionSpecifiers::empty(), true),
             };
             let extras = requirement.extras.into_vec();
-            Need { name: requirement.name, extras, specifiers, marker: requirement.marker, url }
+            Need {
+                name: requirement.name,
+                extras,
+                specifiers,
+                marker: requirement.marker,
+                url,
+            }
         });
         let needs = needs.collect();
-        Ok(Self { requires_python: parsed.requires_python, extras: parsed.provides_extra.into_vec(), needs })
+        Ok(Self {
+            requires_python: parsed.requires_python,
+            extras: parsed.provides_extra.into_vec(),
+            needs,
+        })
     }
 
     /// The requirements in force on the target: those without an extra, or those that `extra` adds.
@@ -107,13 +126,24 @@ impl Metadata {
 }
 
 fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().chars().take(200).collect()
+    text.lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(200)
+        .collect()
 }
 
 /// The header fields that resolution needs, unfolded, as a METADATA file of their own: what the cache keeps.
 pub(crate) fn reduce(bytes: &[u8]) -> Vec<u8> {
-    const KEPT: [&str; 6] =
-        ["metadata-version", "name", "version", "requires-python", "requires-dist", "provides-extra"];
+    const KEPT: [&str; 6] = [
+        "metadata-version",
+        "name",
+        "version",
+        "requires-python",
+        "requires-dist",
+        "provides-extra",
+    ];
     let text = String::from_utf8_lossy(bytes);
     let mut reduced = String::new();
     let mut keeping = false;
@@ -128,7 +158,9 @@ pub(crate) fn reduce(bytes: &[u8]) -> Vec<u8> {
             }
             continue;
         }
-        let field = line.split_once(':').map(|(field, _)| field.trim().to_ascii_lowercase());
+        let field = line
+            .split_once(':')
+            .map(|(field, _)| field.trim().to_ascii_lowercase());
         keeping = field.is_some_and(|field| KEPT.contains(&field.as_str()));
         if keeping {
             let _ = writeln!(reduced, "{}", line.trim_end());
@@ -146,7 +178,11 @@ mod tests {
 
     fn parse(text: &str) -> Result<Metadata, String> {
         let whole = Metadata::parse(text.as_bytes(), &"a".parse().unwrap(), &"1".parse().unwrap());
-        let reduced = Metadata::parse(&reduce(text.as_bytes()), &"a".parse().unwrap(), &"1".parse().unwrap());
+        let reduced = Metadata::parse(
+            &reduce(text.as_bytes()),
+            &"a".parse().unwrap(),
+            &"1".parse().unwrap(),
+        );
         assert_eq!(whole.is_ok(), reduced.is_ok());
         reduced
     }
@@ -155,7 +191,10 @@ mod tests {
         let metadata = parse(text).unwrap();
         let target = Target::new(Base::Trixie).unwrap();
         let extra = extra.map(|name| name.parse().unwrap());
-        metadata.needs_for(&target, extra.as_ref()).map(Need::shown).collect()
+        metadata
+            .needs_for(&target, extra.as_ref())
+            .map(Need::shown)
+            .collect()
     }
 
     const SAMPLE: &str = "Metadata-Version: 2.1\nName: A\nVersion: 1.0\nSummary: x\n  Requires-Dist: no\nRequires-Python: >=3.8\n\
@@ -176,7 +215,10 @@ mod tests {
             ("Metadata-Version: 2.1\nName: a\nVersion: 2\n", "that of a 2"),
             ("Metadata-Version: 2.1\nName: a\n", "not valid"),
             ("", "not valid"),
-            ("Metadata-Version: 2.1\nName: a\nVersion: 1\nRequires-Dist: !!!\n", "not valid"),
+            (
+                "Metadata-Version: 2.1\nName: a\nVersion: 1\nRequires-Dist: !!!\n",
+                "not valid",
+            ),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(said), "{text:?}: {error}");
@@ -192,7 +234,8 @@ mod tests {
 
     #[test]
     fn urls_are_marked() {
-        let metadata = parse("Metadata-Version: 2.1\nName: a\nVersion: 1\nRequires-Dist: b @ https://x.test/b-1.zip\n");
+        let metadata =
+            parse("Metadata-Version: 2.1\nName: a\nVersion: 1\nRequires-Dist: b @ https://x.test/b-1.zip\n");
         assert!(metadata.unwrap().needs[0].url);
     }
 }

@@ -26,10 +26,13 @@ const PAGE_BYTES_MAX: u64 = 96 * 1024 * 1024;
 /// How much of a wheel is read from a server that does not send parts.
 const WHOLE_WHEEL_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// JSON first (PEP 691), HTML where an index has only that (PEP 503).
-const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
+const ACCEPT: &str =
+    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
 /// The cache's kinds.
 const PAGES: &str = "python-page";
 const METADATA: &str = "python-metadata";
+/// Why a wheel is not used whose end is not where the index says.
+const OTHER_SIZE: &str = "has another size than the index says";
 /// The first word of a cached METADATA.
 const METADATA_FORM: &str = "cooper-python-metadata-1";
 
@@ -68,7 +71,10 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Net {
     pub(crate) fn new(context: &Context, target: Target, wishes: Wishes) -> Arc<Self> {
-        let others = Base::ALL.into_iter().filter(|base| *base != target.base).filter_map(Target::new);
+        let others = Base::ALL
+            .into_iter()
+            .filter(|base| *base != target.base)
+            .filter_map(Target::new);
         Arc::new(Self {
             store: context.store.clone(),
             intake: context.intake.clone(),
@@ -123,7 +129,9 @@ impl Net {
             }
         }
         if offline {
-            return Err(PythonError::Offline { what: format!("the Python index's page of `{name}`") });
+            return Err(PythonError::Offline {
+                what: format!("the Python index's page of `{name}`"),
+            });
         }
         self.fetch_page(name)
     }
@@ -154,7 +162,12 @@ impl Net {
                 self.keep_page(name, &self.target, &page);
                 return Ok(page);
             }
-            Err(source) => return Err(PythonError::Fetch { name: name.clone(), source }),
+            Err(source) => {
+                return Err(PythonError::Fetch {
+                    name: name.clone(),
+                    source,
+                });
+            }
         };
         let files = page::read_files(&fetched.bytes, fetched.content_type.as_deref(), &fetched.url);
         let files = files.map_err(|reason| PythonError::Page {
@@ -164,7 +177,11 @@ impl Net {
         })?;
         let digest = BlobDigest::of(&fetched.bytes);
         for other in &self.others {
-            self.keep_page(name, other, &Page::reduce(name, files.clone(), digest, fetched_at, other));
+            self.keep_page(
+                name,
+                other,
+                &Page::reduce(name, files.clone(), digest, fetched_at, other),
+            );
         }
         let page = Page::reduce(name, files, digest, fetched_at, &self.target);
         self.keep_page(name, &self.target, &page);
@@ -178,7 +195,12 @@ impl Net {
     /// A cache that cannot be written makes the next resolution slower, and nothing else.
     fn keep(&self, kind: &str, key: &str, bytes: &[u8]) {
         if let Err(error) = self.store.cache_put(kind, key, bytes) {
-            tracing::warn!(kind, key, error = &error as &dyn std::error::Error, "cannot cache");
+            tracing::warn!(
+                kind,
+                key,
+                error = &error as &dyn std::error::Error,
+                "cannot cache"
+            );
         }
     }
 
@@ -194,9 +216,14 @@ impl Net {
             return Ok(raw.facts(name, version));
         }
         if self.freshness.offline {
-            return Err(PythonError::Offline { what: format!("the metadata of {}", wheel.filename) });
+            return Err(PythonError::Offline {
+                what: format!("the metadata of {}", wheel.filename),
+            });
         }
-        let failed = |source| PythonError::Metadata { filename: wheel.filename.clone(), source };
+        let failed = |source| PythonError::Metadata {
+            filename: wheel.filename.clone(),
+            source,
+        };
         let raw = self.fetch_metadata(name, wheel).map_err(failed)?;
         self.keep(METADATA, key, &raw.encode());
         Ok(raw.facts(name, version))
@@ -209,12 +236,23 @@ impl Net {
             return Ok(raw);
         }
         let read = |wanted| self.fetch_part(wheel, wanted);
+        let broken = |reason: &str| {
+            Ok(RawFacts {
+                size: None,
+                content: Err(reason.to_owned()),
+            })
+        };
         match tail::read_metadata(name, &read) {
-            Ok((bytes, size)) => Ok(RawFacts { size: Some(size), content: Ok(metadata::reduce(&bytes)) }),
-            Err(TailError::Broken(reason)) => Ok(RawFacts { size: None, content: Err(reason) }),
+            Ok((_, size)) if wheel.size.is_some_and(|claimed| claimed != size) => broken(OTHER_SIZE),
+            Ok((bytes, size)) => Ok(RawFacts {
+                size: Some(size),
+                content: Ok(metadata::reduce(&bytes)),
+            }),
+            Err(TailError::Broken(reason)) => broken(&reason),
             Err(TailError::Fetch(error)) if error.is_not_found() => {
-                Ok(RawFacts { size: None, content: Err("is listed, but its file is not there".to_owned()) })
+                broken("is listed, but its file is not there")
             }
+            Err(TailError::Fetch(FetchError::Status { status: 416, .. })) => broken(OTHER_SIZE),
             Err(TailError::Fetch(error)) => Err(error),
         }
     }
@@ -245,24 +283,40 @@ impl Net {
     /// A wheel's size where the index does not say it.
     pub(crate) fn size(&self, wheel: &Wheel) -> Result<u64, PythonError> {
         if self.freshness.offline {
-            return Err(PythonError::Offline { what: format!("the size of {}", wheel.filename) });
+            return Err(PythonError::Offline {
+                what: format!("the size of {}", wheel.filename),
+            });
         }
-        let failed = |source| PythonError::Metadata { filename: wheel.filename.clone(), source };
+        let failed = |source| PythonError::Metadata {
+            filename: wheel.filename.clone(),
+            source,
+        };
         Ok(self.fetch_part(wheel, Wanted::Last(1)).map_err(failed)?.total)
     }
 
     fn fetch_part(&self, wheel: &Wheel, wanted: Wanted) -> Result<Part, FetchError> {
         let range = match (wanted, wheel.size) {
-            (Wanted::Last(length), Some(size)) => {
-                Range::From { start: size.saturating_sub(length), len: length.min(size) }
-            }
+            (Wanted::Last(length), Some(size)) => Range::From {
+                start: size.saturating_sub(length),
+                len: length.min(size),
+            },
             (Wanted::Last(length), None) => Range::Last(length),
             (Wanted::From { start, length }, _) => Range::From { start, len: length },
         };
-        let reply = self.intake.fetch_range(&wheel.url, range, WHOLE_WHEEL_BYTES_MAX)?;
+        let reply = self
+            .intake
+            .fetch_range(&wheel.url, range, WHOLE_WHEEL_BYTES_MAX)?;
         let end = reply.start + reply.bytes.len() as u64;
-        let total = if reply.whole { end } else { reply.total.or(wheel.size).unwrap_or(end) };
-        Ok(Part { bytes: reply.bytes, start: reply.start, total })
+        let total = if reply.whole {
+            end
+        } else {
+            reply.total.or(wheel.size).unwrap_or(end)
+        };
+        Ok(Part {
+            bytes: reply.bytes,
+            start: reply.start,
+            total,
+        })
     }
 }
 
@@ -270,13 +324,19 @@ impl Net {
 fn project_url(index: &Url, name: &PythonName) -> Result<Url, PythonError> {
     let mut url = index.clone();
     let wrong = || PythonError::IndexUrl { url: index.clone() };
-    url.path_segments_mut().map_err(|()| wrong())?.pop_if_empty().push(name.as_str()).push("");
+    url.path_segments_mut()
+        .map_err(|()| wrong())?
+        .pop_if_empty()
+        .push(name.as_str())
+        .push("");
     Ok(url)
 }
 
 /// A wheel is known by its hash, else by where it is.
 fn wheel_key(wheel: &Wheel) -> String {
-    wheel.sha256.map_or_else(|| wheel.url.to_string(), |digest| digest.hex())
+    wheel
+        .sha256
+        .map_or_else(|| wheel.url.to_string(), |digest| digest.hex())
 }
 
 /// What the cache keeps of one wheel.
@@ -292,7 +352,11 @@ impl RawFacts {
             Ok(bytes) => ("good", bytes.as_slice()),
             Err(reason) => ("broken", reason.as_bytes()),
         };
-        [format!("{METADATA_FORM}\t{size}\t{kind}\t{}\n", rest.len()).as_bytes(), rest].concat()
+        [
+            format!("{METADATA_FORM}\t{size}\t{kind}\t{}\n", rest.len()).as_bytes(),
+            rest,
+        ]
+        .concat()
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
@@ -320,7 +384,12 @@ impl RawFacts {
     }
 
     fn facts(self, name: &PythonName, version: &DistributionVersion) -> WheelFacts {
-        let reading = self.content.and_then(|bytes| Metadata::parse(&bytes, name, version));
-        WheelFacts { reading, size: self.size }
+        let reading = self
+            .content
+            .and_then(|bytes| Metadata::parse(&bytes, name, version));
+        WheelFacts {
+            reading,
+            size: self.size,
+        }
     }
 }

@@ -10,15 +10,36 @@ use super::net::Net;
 pub(super) fn of(net: &Net, solved: &Solved) -> Result<Vec<String>, PythonError> {
     let mut notes: Vec<String> = Vec::new();
     let base = net.target.base;
-    notes.extend(net.wishes.idle.iter().map(|text| format!("`{text}` does not apply to {base}: its marker is false")));
+    notes.extend(
+        net.wishes
+            .idle
+            .iter()
+            .map(|text| format!("`{text}` does not apply to {base}: its marker is false")),
+    );
     for (name, extra) in &solved.missing_extras {
-        let version = solved.chosen.get(name).map(|chosen| chosen.version.to_string()).unwrap_or_default();
-        notes.push(format!("{name} {version} has no extra `{extra}`, which another distribution asks for"));
+        let version = solved
+            .chosen
+            .get(name)
+            .map(|chosen| chosen.version.to_string())
+            .unwrap_or_default();
+        notes.push(format!(
+            "{name} {version} has no extra `{extra}`, which another distribution asks for"
+        ));
     }
-    for (name, chosen) in solved.chosen.iter().filter(|(_, chosen)| chosen.version.any_prerelease()) {
+    for (name, chosen) in solved
+        .chosen
+        .iter()
+        .filter(|(_, chosen)| chosen.version.any_prerelease())
+    {
         let by = solved.demands.iter().filter(|(_, need)| &need.name == name);
-        let by: Vec<String> = by.map(|(by, need)| format!("{by} needs {}", need.shown())).collect();
-        notes.push(format!("{name} {} is a pre-release: {}", chosen.version, by.join(", ")));
+        let by: Vec<String> = by
+            .map(|(by, need)| format!("{by} needs {}", need.shown()))
+            .collect();
+        notes.push(format!(
+            "{name} {} is a pre-release: {}",
+            chosen.version,
+            by.join(", ")
+        ));
     }
     for (name, chosen) in solved.chosen.iter().filter(|(name, _)| net.wishes.names(name)) {
         notes.extend(not_newest(net, solved, name, chosen)?);
@@ -34,22 +55,36 @@ fn not_newest(
     chosen: &Chosen,
 ) -> Result<Option<String>, PythonError> {
     let page = net.page(name)?;
-    let wishes: Vec<_> = net.wishes.needs.iter().filter(|need| &need.name == name).collect();
+    let wishes: Vec<_> = net
+        .wishes
+        .needs
+        .iter()
+        .filter(|need| &need.name == name)
+        .collect();
     let newest = page.releases.iter().find(|release| {
-        !release.version.any_prerelease() && wishes.iter().all(|need| need.specifiers.contains(&release.version))
+        !release.version.any_prerelease()
+            && wishes
+                .iter()
+                .all(|need| need.specifiers.contains(&release.version))
     });
-    let Some(newest) = newest.filter(|newest| newest.version > chosen.version) else { return Ok(None) };
+    let Some(newest) = newest.filter(|newest| newest.version > chosen.version) else {
+        return Ok(None);
+    };
     let why = match net.wishes.admission(name).admit(newest, &net.target) {
         Err(why) => format!("{} {why}", newest.version),
         Ok(_) => {
-            let by = solved.demands.iter().find(|(_, need)| {
-                &need.name == name && !need.specifiers.contains(&newest.version)
-            });
+            let by = solved
+                .demands
+                .iter()
+                .find(|(_, need)| &need.name == name && !need.specifiers.contains(&newest.version));
             match by {
                 Some((by, need)) => format!("{by} needs {}", need.shown()),
                 None => "the rest does not fit together with a newer one".to_owned(),
             }
         }
     };
-    Ok(Some(format!("{name} {} is taken and not {}: {why}", chosen.version, newest.version)))
+    Ok(Some(format!(
+        "{name} {} is taken and not {}: {why}",
+        chosen.version, newest.version
+    )))
 }

@@ -60,8 +60,23 @@ pub(crate) struct Wheel {
 
 impl From<File> for Wheel {
     fn from(file: File) -> Self {
-        let File { filename, url, size, sha256, metadata, yanked, .. } = file;
-        Self { filename, url, size, sha256, metadata, yanked }
+        let File {
+            filename,
+            url,
+            size,
+            sha256,
+            metadata,
+            yanked,
+            ..
+        } = file;
+        Self {
+            filename,
+            url,
+            size,
+            sha256,
+            metadata,
+            yanked,
+        }
     }
 }
 
@@ -94,7 +109,12 @@ pub(crate) struct Page {
 impl Page {
     /// The page of a project that the index does not have.
     pub(crate) fn missing(fetched_at: Timestamp) -> Self {
-        Self { digest: BlobDigest::of(b""), fetched_at, exists: false, releases: vec![] }
+        Self {
+            digest: BlobDigest::of(b""),
+            fetched_at,
+            exists: false,
+            releases: vec![],
+        }
     }
 
     /// Reduce the files of a raw page.
@@ -106,13 +126,23 @@ impl Page {
         target: &Target,
     ) -> Self {
         let releases = policy::releases(name, files, target);
-        Self { digest, fetched_at, exists: true, releases }
+        Self {
+            digest,
+            fetched_at,
+            exists: true,
+            releases,
+        }
     }
 
     #[cfg(test)]
     pub(crate) fn for_tests(releases: Vec<Release>) -> Self {
         let digest = BlobDigest::of(b"test");
-        Self { digest, fetched_at: Timestamp::UNIX_EPOCH, exists: true, releases }
+        Self {
+            digest,
+            fetched_at: Timestamp::UNIX_EPOCH,
+            exists: true,
+            releases,
+        }
     }
 }
 
@@ -195,7 +225,10 @@ fn read_json(bytes: &[u8], page: &Url) -> Result<Vec<File>, String> {
             size: file.size,
             sha256: file.hashes.sha256.and_then(|hex| Digest::from_hex(&hex).ok()),
             metadata: side_metadata(side_hash),
-            requires_python: file.requires_python.map(Cow::into_owned).filter(|text| !text.trim().is_empty()),
+            requires_python: file
+                .requires_python
+                .map(Cow::into_owned)
+                .filter(|text| !text.trim().is_empty()),
             yanked: match file.yanked {
                 Some(RawYanked::Is(true)) => Some(String::new()),
                 Some(RawYanked::Because(reason)) => Some(one_line(&reason)),
@@ -208,7 +241,9 @@ fn read_json(bytes: &[u8], page: &Url) -> Result<Vec<File>, String> {
 
 /// The metadata's hash, where there is one.
 pub(super) fn side_metadata(sha256: Option<&str>) -> SideMetadata {
-    sha256.and_then(|hex| Digest::from_hex(hex).ok()).map_or(SideMetadata::None, SideMetadata::Sha256)
+    sha256
+        .and_then(|hex| Digest::from_hex(hex).ok())
+        .map_or(SideMetadata::None, SideMetadata::Sha256)
 }
 
 /// A file's address, which may be relative to the page; only HTTP. The fragment, a hash, is left out.
@@ -242,14 +277,20 @@ pub(crate) fn encode(page: &Page) -> Vec<u8> {
 
 fn encode_wheel(text: &mut String, wheel: &Wheel) {
     let url = wheel.url.as_str();
-    let directory = url.strip_suffix(wheel.filename.as_str()).filter(|rest| rest.ends_with('/'));
+    let directory = url
+        .strip_suffix(wheel.filename.as_str())
+        .filter(|rest| rest.ends_with('/'));
     let size = wheel.size.map(|size| size.to_string()).unwrap_or_default();
     let sha256 = wheel.sha256.map(|digest| digest.hex()).unwrap_or_default();
     let side = match wheel.metadata {
         SideMetadata::None => String::new(),
         SideMetadata::Sha256(digest) => digest.hex(),
     };
-    let yanked = wheel.yanked.as_ref().map(|reason| format!("!{}", one_line(reason))).unwrap_or_default();
+    let yanked = wheel
+        .yanked
+        .as_ref()
+        .map(|reason| format!("!{}", one_line(reason)))
+        .unwrap_or_default();
     let _ = write!(
         text,
         "wheel\t{}\t{}\t{size}\t{sha256}\t{side}\t{yanked}",
@@ -279,7 +320,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Page> {
     let fetched_at = head.next()?.parse().ok()?;
     let exists = head.next()?.parse().ok()?;
     let releases = lines.map(decode_release).collect::<Option<Vec<_>>>()?;
-    Some(Page { digest, fetched_at, exists, releases })
+    Some(Page {
+        digest,
+        fetched_at,
+        exists,
+        releases,
+    })
 }
 
 fn decode_release(line: &str) -> Option<Release> {
@@ -293,26 +339,44 @@ fn decode_release(line: &str) -> Option<Release> {
         "python" => Offer::Excluded(Exclusion::RequiresPython(rest.to_owned())),
         _ => return None,
     };
-    Some(Release { version: version.parse().ok()?, offer })
+    Some(Release {
+        version: version.parse().ok()?,
+        offer,
+    })
 }
 
 fn decode_wheel(text: &str) -> Option<Wheel> {
     let mut fields = text.split('\t');
     let filename = fields.next()?.to_owned();
     let url = fields.next()?;
-    let url = if url.ends_with('/') { Url::parse(&format!("{url}{filename}")) } else { Url::parse(url) };
+    let url = if url.ends_with('/') {
+        Url::parse(&format!("{url}{filename}"))
+    } else {
+        Url::parse(url)
+    };
     let size = optional(fields.next()?, |text| text.parse().ok())?;
     let sha256 = optional(fields.next()?, |hex| Digest::from_hex(hex).ok())?;
     let side = optional(fields.next()?, |hex| Digest::from_hex(hex).ok())?;
     let yanked = fields.next()?.strip_prefix('!').map(str::to_owned);
     let metadata = side.map_or(SideMetadata::None, SideMetadata::Sha256);
-    Some(Wheel { filename, url: url.ok()?, size, sha256, metadata, yanked })
+    Some(Wheel {
+        filename,
+        url: url.ok()?,
+        size,
+        sha256,
+        metadata,
+        yanked,
+    })
 }
 
 /// An empty field is an absent value; a field that cannot be read is a fault (the outer nothing).
 #[expect(clippy::option_option, reason = "absent and damaged are different answers")]
 fn optional<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
-    if text.is_empty() { Some(None) } else { parse(text).map(Some) }
+    if text.is_empty() {
+        Some(None)
+    } else {
+        parse(text).map(Some)
+    }
 }
 
 #[cfg(test)]
@@ -328,9 +392,20 @@ mod tests {
     }
 
     fn reduced(json: &str) -> Page {
-        let files = read_files(json.as_bytes(), Some("application/vnd.pypi.simple.v1+json"), &address()).unwrap();
+        let files = read_files(
+            json.as_bytes(),
+            Some("application/vnd.pypi.simple.v1+json"),
+            &address(),
+        )
+        .unwrap();
         let target = Target::new(Base::Trixie).unwrap();
-        Page::reduce(&"a".parse().unwrap(), files, BlobDigest::of(json.as_bytes()), Timestamp::UNIX_EPOCH, &target)
+        Page::reduce(
+            &"a".parse().unwrap(),
+            files,
+            BlobDigest::of(json.as_bytes()),
+            Timestamp::UNIX_EPOCH,
+            &target,
+        )
     }
 
     fn sample() -> Page {
@@ -350,15 +425,34 @@ mod tests {
         let page = sample();
         let versions: Vec<String> = page.releases.iter().map(|one| one.version.to_string()).collect();
         assert_eq!(versions, ["5", "4", "3", "2", "1"]);
-        let Offer::Wheel(wheel) = &page.releases[4].offer else { panic!("{page:?}") };
-        assert_eq!(wheel.url.as_str(), "https://index.test/files/a-1-py3-none-any.whl");
-        assert_eq!((wheel.size, wheel.sha256.unwrap().hex().as_str()), (Some(7), HASH));
-        assert_eq!(wheel.metadata, SideMetadata::Sha256(Digest::from_hex(HASH).unwrap()));
-        let Offer::Wheel(wheel) = &page.releases[3].offer else { panic!("{page:?}") };
+        let Offer::Wheel(wheel) = &page.releases[4].offer else {
+            panic!("{page:?}")
+        };
+        assert_eq!(
+            wheel.url.as_str(),
+            "https://index.test/files/a-1-py3-none-any.whl"
+        );
+        assert_eq!(
+            (wheel.size, wheel.sha256.unwrap().hex().as_str()),
+            (Some(7), HASH)
+        );
+        assert_eq!(
+            wheel.metadata,
+            SideMetadata::Sha256(Digest::from_hex(HASH).unwrap())
+        );
+        let Offer::Wheel(wheel) = &page.releases[3].offer else {
+            panic!("{page:?}")
+        };
         assert_eq!((wheel.yanked.as_deref(), wheel.sha256), (Some("bad thing"), None));
         assert_eq!(page.releases[2].offer, Offer::Excluded(Exclusion::SourceOnly));
-        assert_eq!(page.releases[1].offer, Offer::Excluded(Exclusion::Tags("cp39-cp39-win32".to_owned())));
-        assert_eq!(page.releases[0].offer, Offer::Excluded(Exclusion::RequiresPython("<3.9".to_owned())));
+        assert_eq!(
+            page.releases[1].offer,
+            Offer::Excluded(Exclusion::Tags("cp39-cp39-win32".to_owned()))
+        );
+        assert_eq!(
+            page.releases[0].offer,
+            Offer::Excluded(Exclusion::RequiresPython("<3.9".to_owned()))
+        );
     }
 
     #[test]
@@ -395,14 +489,17 @@ mod tests {
 
     #[test]
     fn files_elsewhere_than_on_http_are_left_out() {
-        let json = r#"{"files":[{"filename":"a-1-py3-none-any.whl","url":"file:///etc/passwd","hashes":{}}]}"#;
+        let json =
+            r#"{"files":[{"filename":"a-1-py3-none-any.whl","url":"file:///etc/passwd","hashes":{}}]}"#;
         assert!(reduced(json).releases.is_empty());
     }
 
     #[test]
     fn ten_thousand_versions_are_read() {
         let file = |n: u32| {
-            format!(r#"{{"filename":"a-{n}.0.{n}-py3-none-any.whl","url":"a-{n}.0.{n}-py3-none-any.whl","hashes":{{}}}}"#)
+            format!(
+                r#"{{"filename":"a-{n}.0.{n}-py3-none-any.whl","url":"a-{n}.0.{n}-py3-none-any.whl","hashes":{{}}}}"#
+            )
         };
         let files: Vec<String> = (0..10_000).map(file).collect();
         let page = reduced(&format!(r#"{{"files":[{}]}}"#, files.join(",")));

@@ -32,7 +32,11 @@ impl Exclusion {
             Self::NoFiles => "has no files".to_owned(),
             Self::SourceOnly => "has no wheel, only sources".to_owned(),
             Self::Tags(tags) => {
-                format!("has no wheel for Python {} on {} (but {tags})", target.base.python(), target.base)
+                format!(
+                    "has no wheel for Python {} on {} (but {tags})",
+                    target.base.python(),
+                    target.base
+                )
             }
             Self::RequiresPython(wanted) => {
                 format!("needs Python {wanted}, and {} has {}", target.base, target.python)
@@ -43,14 +47,24 @@ impl Exclusion {
 
 /// Turn the files of a project to one offer for each of its versions, newest version first.
 pub(crate) fn releases(name: &PythonName, files: Vec<File>, target: &Target) -> Vec<Release> {
-    let mut python_fits = PythonFits { target, seen: BTreeMap::new() };
+    let mut python_fits = PythonFits {
+        target,
+        seen: BTreeMap::new(),
+    };
     let mut versions: BTreeMap<DistributionVersion, Best> = BTreeMap::new();
     for file in files {
-        let Some((version, judged)) = judge(name, file, &mut python_fits) else { continue };
+        let Some((version, judged)) = judge(name, file, &mut python_fits) else {
+            continue;
+        };
         versions.entry(version).or_default().consider(judged);
     }
     let newest_first = versions.into_iter().rev();
-    newest_first.map(|(version, best)| Release { version, offer: best.into_offer() }).collect()
+    newest_first
+        .map(|(version, best)| Release {
+            version,
+            offer: best.into_offer(),
+        })
+        .collect()
 }
 
 /// One file's verdict.
@@ -101,7 +115,11 @@ impl Best {
 /// A later kind is nearer; within a kind the lesser text wins, so that the order of files does not matter.
 fn nearer(reason: &Exclusion, best: &Exclusion) -> bool {
     let (kind, best_kind) = (std::mem::discriminant(reason), std::mem::discriminant(best));
-    if kind == best_kind { reason < best } else { reason > best }
+    if kind == best_kind {
+        reason < best
+    } else {
+        reason > best
+    }
 }
 
 /// `Requires-Python` texts that were already compared with the target's interpreter.
@@ -136,7 +154,10 @@ fn judge(name: &PythonName, file: File, python: &mut PythonFits) -> Option<(Dist
     }
     let version = wheel.version.clone();
     let Some(tags) = python.target.priority(&wheel) else {
-        return Some((version, Judged::Excluded(Exclusion::Tags(shown_tags(&file.filename)))));
+        return Some((
+            version,
+            Judged::Excluded(Exclusion::Tags(shown_tags(&file.filename))),
+        ));
     };
     if let Some(text) = file.requires_python.as_deref().filter(|text| !python.fits(text)) {
         let shown = text.trim().chars().take(80).collect();
@@ -148,7 +169,13 @@ fn judge(name: &PythonName, file: File, python: &mut PythonFits) -> Option<(Dist
         build: wheel.build_tag().cloned(),
         filename: std::cmp::Reverse(file.filename.clone()),
     };
-    Some((version, Judged::Usable { rank, wheel: Box::new(Wheel::from(file)) }))
+    Some((
+        version,
+        Judged::Usable {
+            rank,
+            wheel: Box::new(Wheel::from(file)),
+        },
+    ))
 }
 
 /// A name that is safe as one path component and in a line of text.
@@ -196,7 +223,11 @@ impl Admission {
 /// Whether a requirement lets pre-releases in (PEP 440, "Handling of pre-releases"): it names one, or no
 /// final version, usable or not, satisfies it.
 pub(crate) fn lets_prereleases_in(page: &Page, specifiers: &VersionSpecifiers) -> bool {
-    let finals = || page.releases.iter().filter(|release| !release.version.any_prerelease());
+    let finals = || {
+        page.releases
+            .iter()
+            .filter(|release| !release.version.any_prerelease())
+    };
     specifiers.iter().any(uv_pep440::VersionSpecifier::any_prerelease)
         || !finals().any(|release| specifiers.contains(&release.version))
 }
@@ -205,7 +236,9 @@ pub(crate) fn lets_prereleases_in(page: &Page, specifiers: &VersionSpecifiers) -
 pub(crate) fn preference(page: &Page) -> impl Iterator<Item = usize> {
     let places = |prereleases: bool| {
         let releases = page.releases.iter().enumerate();
-        releases.filter(move |(_, one)| one.version.any_prerelease() == prereleases).map(|(at, _)| at)
+        releases
+            .filter(move |(_, one)| one.version.any_prerelease() == prereleases)
+            .map(|(at, _)| at)
     };
     places(false).chain(places(true))
 }
@@ -243,16 +276,28 @@ mod tests {
     fn the_nearest_tag_and_the_highest_build_win() {
         let table: [(&[&str], &str); 5] = [
             (
-                &["a-1-py3-none-any.whl", "a-1-cp313-cp313-manylinux_2_17_x86_64.whl"],
+                &[
+                    "a-1-py3-none-any.whl",
+                    "a-1-cp313-cp313-manylinux_2_17_x86_64.whl",
+                ],
                 "a-1-cp313-cp313-manylinux_2_17_x86_64.whl",
             ),
-            (&["a-1-1-py3-none-any.whl", "a-1-2-py3-none-any.whl"], "a-1-2-py3-none-any.whl"),
             (
-                &["a-1-cp313-cp313-manylinux_2_28_x86_64.whl", "a-1-cp313-cp313-manylinux_2_17_x86_64.whl"],
+                &["a-1-1-py3-none-any.whl", "a-1-2-py3-none-any.whl"],
+                "a-1-2-py3-none-any.whl",
+            ),
+            (
+                &[
+                    "a-1-cp313-cp313-manylinux_2_28_x86_64.whl",
+                    "a-1-cp313-cp313-manylinux_2_17_x86_64.whl",
+                ],
                 "a-1-cp313-cp313-manylinux_2_28_x86_64.whl",
             ),
             (&["a-1.tar.gz"], "SourceOnly"),
-            (&["a-1.tar.gz", "a-1-cp312-cp312-win_amd64.whl"], "Tags(\"cp312-cp312-win_amd64\")"),
+            (
+                &["a-1.tar.gz", "a-1-cp312-cp312-win_amd64.whl"],
+                "Tags(\"cp312-cp312-win_amd64\")",
+            ),
         ];
         for (names, best) in table {
             let forwards: Vec<File> = names.iter().map(|name| file(name)).collect();
@@ -264,15 +309,34 @@ mod tests {
 
     #[test]
     fn requires_python_has_upper_bounds() {
-        for (wanted, fits) in [(">=3.8", true), (">=3.8,<3.13", false), ("<4", true), (">=3.9.*", true), ("?", false)] {
-            let files = vec![File { requires_python: Some(wanted.to_owned()), ..file("a-1-py3-none-any.whl") }];
-            assert_eq!(matches!(offers(files)[0].offer, Offer::Wheel(_)), fits, "{wanted}");
+        for (wanted, fits) in [
+            (">=3.8", true),
+            (">=3.8,<3.13", false),
+            ("<4", true),
+            (">=3.9.*", true),
+            ("?", false),
+        ] {
+            let files = vec![File {
+                requires_python: Some(wanted.to_owned()),
+                ..file("a-1-py3-none-any.whl")
+            }];
+            assert_eq!(
+                matches!(offers(files)[0].offer, Offer::Wheel(_)),
+                fits,
+                "{wanted}"
+            );
         }
     }
 
     #[test]
     fn files_of_other_projects_and_strange_names_are_left_out() {
-        for name in ["b-1-py3-none-any.whl", "a/../b-1-py3-none-any.whl", "a-1-py3-none-any.whl\n", "a-x.whl", "readme"] {
+        for name in [
+            "b-1-py3-none-any.whl",
+            "a/../b-1-py3-none-any.whl",
+            "a-1-py3-none-any.whl\n",
+            "a-x.whl",
+            "readme",
+        ] {
             assert!(offers(vec![file(name)]).is_empty(), "{name}");
         }
     }
@@ -284,25 +348,49 @@ mod tests {
         files[1].yanked = Some("broken".to_owned());
         let releases = offers(files);
         let admitted = |admission: &Admission| -> Vec<String> {
-            let good = releases.iter().filter(|one| admission.admit(one, &target).is_ok());
+            let good = releases
+                .iter()
+                .filter(|one| admission.admit(one, &target).is_ok());
             good.map(|release| release.version.to_string()).collect()
         };
         assert_eq!(admitted(&Admission::default()), ["1"]);
-        assert_eq!(admitted(&Admission { exact: vec!["3".parse().unwrap()] }), ["3", "1"]);
+        assert_eq!(
+            admitted(&Admission {
+                exact: vec!["3".parse().unwrap()]
+            }),
+            ["3", "1"]
+        );
         let refused = Admission::default().admit(&releases[0], &target).unwrap_err();
         assert_eq!(refused, "was withdrawn by its publisher (broken)");
     }
 
     #[test]
     fn prereleases_come_last_and_need_a_requirement_that_lets_them_in() {
-        let names = ["a-1-py3-none-any.whl", "a-2rc1-py3-none-any.whl", "a-3.dev1-py3-none-any.whl", "a-0.9-py3-none-any.whl"];
+        let names = [
+            "a-1-py3-none-any.whl",
+            "a-2rc1-py3-none-any.whl",
+            "a-3.dev1-py3-none-any.whl",
+            "a-0.9-py3-none-any.whl",
+        ];
         let page = Page::for_tests(offers(names.iter().map(|name| file(name)).collect()));
-        let order: Vec<String> = preference(&page).map(|at| page.releases[at].version.to_string()).collect();
+        let order: Vec<String> = preference(&page)
+            .map(|at| page.releases[at].version.to_string())
+            .collect();
         assert_eq!(order, ["1", "0.9", "3.dev1", "2rc1"]);
-        for (text, lets_in) in
-            [("", false), (">=0.5", false), (">=2rc1", true), ("==3.dev1", true), (">=1.5", true), ("<1", false), ("<1.dev0", true)]
-        {
-            assert_eq!(lets_prereleases_in(&page, &text.parse().unwrap()), lets_in, "{text}");
+        for (text, lets_in) in [
+            ("", false),
+            (">=0.5", false),
+            (">=2rc1", true),
+            ("==3.dev1", true),
+            (">=1.5", true),
+            ("<1", false),
+            ("<1.dev0", true),
+        ] {
+            assert_eq!(
+                lets_prereleases_in(&page, &text.parse().unwrap()),
+                lets_in,
+                "{text}"
+            );
         }
     }
 }

@@ -15,7 +15,8 @@ use cooper_core::python::DistributionVersion;
 use resolvo::utils::{Pool, VersionSet};
 use resolvo::{
     Candidates, Condition, ConditionId, ConditionalRequirement, Dependencies, DependencyProvider, Interner,
-    KnownDependencies, NameId, Requirement, SolvableId, SolverCache, StringId, VersionSetId, VersionSetUnionId,
+    KnownDependencies, NameId, Requirement, SolvableId, SolverCache, StringId, VersionSetId,
+    VersionSetUnionId,
 };
 use uv_normalize::ExtraName;
 use uv_pep440::VersionSpecifiers;
@@ -108,7 +109,11 @@ impl Advice {
         if self.patient || self.front.contains(name) {
             return usize::MAX;
         }
-        if self.early.contains(name) { HINTED_TRIES_MAX } else { TRIES_MAX }
+        if self.early.contains(name) {
+            HINTED_TRIES_MAX
+        } else {
+            TRIES_MAX
+        }
     }
 
     /// Learn from a run that tried too many versions of a project, which is needed along this chain: the
@@ -161,14 +166,25 @@ pub(crate) struct Provider<'a> {
 impl<'a> Provider<'a> {
     pub(crate) fn new(ahead: &'a ReadAhead, progress: &'a Progress, advice: &'a Advice) -> Self {
         let trace = RefCell::default();
-        Self { net: &ahead.0, ahead, progress, advice, pool: Pool::new(), trace }
+        Self {
+            net: &ahead.0,
+            ahead,
+            progress,
+            advice,
+            pool: Pool::new(),
+            trace,
+        }
     }
 
     /// A requirement's projects and ranges: the project itself, and each extra.
     pub(crate) fn ranges(&self, need: &Need) -> Vec<VersionSetId> {
-        let extras = need.extras.iter().map(|extra| Key::Extra(need.name.clone(), extra.clone()));
+        let extras = need
+            .extras
+            .iter()
+            .map(|extra| Key::Extra(need.name.clone(), extra.clone()));
         let keys = std::iter::once(Key::Project(need.name.clone())).chain(extras);
-        keys.map(|key| self.range(key, Range::Specifiers(need.specifiers.clone()))).collect()
+        keys.map(|key| self.range(key, Range::Specifiers(need.specifiers.clone())))
+            .collect()
     }
 
     /// The project if it can be had, in any version, else nothing: it is decided early and binds nobody.
@@ -211,7 +227,11 @@ impl<'a> Provider<'a> {
                 return None;
             }
             admission.admit(release, &self.net.target).ok()?;
-            let candidate = Candidate { version: release.version.clone(), release: at, rank };
+            let candidate = Candidate {
+                version: release.version.clone(),
+                release: at,
+                rank,
+            };
             Some(self.pool.intern_solvable(id, candidate))
         });
         Some(ids.collect())
@@ -235,9 +255,8 @@ impl<'a> Provider<'a> {
         let Ok(page) = self.net.page(name) else { return };
         let admission = self.net.wishes.admission(name);
         let older = page.releases.iter().skip(release + 1);
-        let older = older.filter_map(|one| {
-            Some((&one.version, admission.admit(one, &self.net.target).ok()?))
-        });
+        let older =
+            older.filter_map(|one| Some((&one.version, admission.admit(one, &self.net.target).ok()?)));
         for (version, wheel) in older.take(count) {
             self.ahead.wheel(name, version, wheel);
         }
@@ -259,9 +278,11 @@ impl<'a> Provider<'a> {
                 return Dependencies::Unknown(self.pool.intern_string("could not be read"));
             }
         };
-        let usable = facts.reading.as_ref().map_err(Clone::clone).and_then(|metadata| {
-            unusable(metadata, self.net, extra).map_or(Ok(metadata), Err)
-        });
+        let usable = facts
+            .reading
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|metadata| unusable(metadata, self.net, extra).map_or(Ok(metadata), Err));
         match usable {
             Ok(metadata) => Dependencies::Known(self.known(name, extra, candidate, metadata)),
             Err(reason) => Dependencies::Unknown(self.pool.intern_string(reason)),
@@ -275,7 +296,9 @@ impl<'a> Provider<'a> {
     ) -> Result<std::sync::Arc<super::net::WheelFacts>, PythonError> {
         let page = self.net.page(name)?;
         let wheel = admitted_wheel(self.net, name, &page, candidate.release);
-        let wheel = wheel.ok_or_else(|| PythonError::Inconsistent { detail: format!("{name} {candidate}") })?;
+        let wheel = wheel.ok_or_else(|| PythonError::Inconsistent {
+            detail: format!("{name} {candidate}"),
+        })?;
         self.net.wheel(name, &candidate.version, wheel)
     }
 
@@ -292,13 +315,19 @@ impl<'a> Provider<'a> {
             known.constrains.push(range);
         };
         if extra.is_some() {
-            add(self.range(Key::Project(name.clone()), Range::Exactly(candidate.version.clone())));
+            add(self.range(
+                Key::Project(name.clone()),
+                Range::Exactly(candidate.version.clone()),
+            ));
         }
         for need in metadata.needs_for(&self.net.target, extra) {
             self.ahead.need(need);
             if need.name != *name {
                 let mut trace = self.trace.borrow_mut();
-                trace.parents.entry(need.name.clone()).or_insert_with(|| name.clone());
+                trace
+                    .parents
+                    .entry(need.name.clone())
+                    .or_insert_with(|| name.clone());
             }
             self.ranges(need).into_iter().for_each(&mut add);
         }
@@ -319,12 +348,22 @@ fn admitted_wheel<'p>(
 /// Why a version cannot be used although its metadata can be read, to follow the version in a sentence.
 pub(crate) fn unusable(metadata: &Metadata, net: &Net, extra: Option<&ExtraName>) -> Option<String> {
     let target = &net.target;
-    if let Some(wanted) = metadata.requires_python.as_ref().filter(|wanted| !wanted.contains(&target.python)) {
+    if let Some(wanted) = metadata
+        .requires_python
+        .as_ref()
+        .filter(|wanted| !wanted.contains(&target.python))
+    {
         let wanted = shown_specifiers(wanted);
-        return Some(format!("needs Python {wanted}, and {} has {}", target.base, target.python));
+        return Some(format!(
+            "needs Python {wanted}, and {} has {}",
+            target.base, target.python
+        ));
     }
     let url = metadata.needs_for(target, extra).find(|need| need.url)?;
-    Some(format!("needs {} from a URL, and only the configured index is used", url.name))
+    Some(format!(
+        "needs {} from a URL, and only the configured index is used",
+        url.name
+    ))
 }
 
 impl Interner for Provider<'_> {
@@ -333,7 +372,11 @@ impl Interner for Provider<'_> {
 
     fn display_solvable(&self, solvable: SolvableId) -> impl fmt::Display + '_ {
         let solvable = self.pool.resolve_solvable(solvable);
-        format!("{} {}", self.pool.resolve_package_name(solvable.name), solvable.record)
+        format!(
+            "{} {}",
+            self.pool.resolve_package_name(solvable.name),
+            solvable.record
+        )
     }
 
     fn display_name(&self, name: NameId) -> impl fmt::Display + '_ {
@@ -377,7 +420,11 @@ impl DependencyProvider for Provider<'_> {
     ) -> Vec<SolvableId> {
         let range = self.pool.resolve_version_set(version_set);
         let holds = |id: &SolvableId| range.contains(&self.pool.resolve_solvable(*id).record.version);
-        candidates.iter().copied().filter(|id| holds(id) != inverse).collect()
+        candidates
+            .iter()
+            .copied()
+            .filter(|id| holds(id) != inverse)
+            .collect()
     }
 
     async fn get_candidates(&self, id: NameId) -> Option<Candidates> {
@@ -385,10 +432,20 @@ impl DependencyProvider for Provider<'_> {
             Key::Project(name) | Key::Extra(name, _) => self.versions(id, name)?,
             Key::Without(_) => {
                 let version = DistributionVersion::new([0]);
-                vec![self.pool.intern_solvable(id, Candidate { version, release: 0, rank: 0 })]
+                vec![self.pool.intern_solvable(
+                    id,
+                    Candidate {
+                        version,
+                        release: 0,
+                        rank: 0,
+                    },
+                )]
             }
         };
-        Some(Candidates { candidates, ..Candidates::default() })
+        Some(Candidates {
+            candidates,
+            ..Candidates::default()
+        })
     }
 
     async fn sort_candidates(&self, _: &SolverCache<Self>, solvables: &mut [SolvableId]) {
@@ -401,6 +458,10 @@ impl DependencyProvider for Provider<'_> {
     }
 
     fn should_cancel_with_value(&self) -> Option<Box<dyn Any>> {
-        self.trace.borrow().stop.as_ref().map(|_| Box::new(()) as Box<dyn Any>)
+        self.trace
+            .borrow()
+            .stop
+            .as_ref()
+            .map(|_| Box::new(()) as Box<dyn Any>)
     }
 }

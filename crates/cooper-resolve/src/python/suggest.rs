@@ -77,12 +77,24 @@ watchdog websocket-client websockets werkzeug wheel wrapt xgboost xlrd xlsxwrite
 pub(super) fn names(net: &Net, name: &PythonName) -> Vec<String> {
     let asked: Vec<PythonName> = guesses(name.as_str());
     let there: Vec<bool> = std::thread::scope(|scope| {
-        let exists = |guess| net.page(guess).is_ok_and(|page| page.exists && !page.releases.is_empty());
-        let threads: Vec<_> = asked.iter().map(|guess| scope.spawn(move || exists(guess))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or(false)).collect()
+        let exists = |guess| {
+            net.page(guess)
+                .is_ok_and(|page| page.exists && !page.releases.is_empty())
+        };
+        let threads: Vec<_> = asked
+            .iter()
+            .map(|guess| scope.spawn(move || exists(guess)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or(false))
+            .collect()
     });
     let found = asked.iter().zip(there).filter(|(_, there)| *there);
-    found.map(|(guess, _)| guess.to_string()).take(SUGGESTED_MAX).collect()
+    found
+        .map(|(guess, _)| guess.to_string())
+        .take(SUGGESTED_MAX)
+        .collect()
 }
 
 /// What may be meant, without asking anybody.
@@ -104,7 +116,10 @@ fn guesses(name: &str) -> Vec<PythonName> {
     guesses.extend(name.strip_suffix('s').map(str::to_owned));
     guesses.push(format!("{name}s"));
     let mut names: Vec<PythonName> = Vec::new();
-    for guess in guesses.into_iter().filter(|guess| guess.len() > 1 && guess != name) {
+    for guess in guesses
+        .into_iter()
+        .filter(|guess| guess.len() > 1 && guess != name)
+    {
         if let Ok(guess) = PythonName::from_str(&guess)
             && !names.contains(&guess)
         {
@@ -153,13 +168,19 @@ mod tests {
         let names: Vec<String> = guesses("python-frob").iter().map(ToString::to_string).collect();
         assert!(names.contains(&"frob".to_owned()), "{names:?}");
         let names: Vec<String> = guesses("frob").iter().map(ToString::to_string).collect();
-        assert!(names.contains(&"pyfrob".to_owned()) && names.contains(&"python-frob".to_owned()), "{names:?}");
+        assert!(
+            names.contains(&"pyfrob".to_owned()) && names.contains(&"python-frob".to_owned()),
+            "{names:?}"
+        );
         assert!(names.len() <= ASKED_MAX);
     }
 
     #[test]
     fn tables_hold_names_as_the_index_writes_them() {
-        let names = IMPORTS.iter().flat_map(|(import, name)| [*import, *name]).chain(FREQUENT.split_whitespace());
+        let names = IMPORTS
+            .iter()
+            .flat_map(|(import, name)| [*import, *name])
+            .chain(FREQUENT.split_whitespace());
         for name in names {
             assert_eq!(PythonName::from_str(name).unwrap().as_str(), name);
         }

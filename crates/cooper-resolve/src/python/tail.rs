@@ -58,7 +58,9 @@ pub(crate) fn read_metadata(
     let mut window = Window::new(read(Wanted::Last(TAIL_BYTES))?)?;
     let directory = Directory::find(&window.bytes, window.start)?;
     window.extend_down_to(directory.start, DIRECTORY_BYTES_MAX, read)?;
-    let listing = window.slice(directory.start, directory.size).ok_or_else(cut_off)?;
+    let listing = window
+        .slice(directory.start, directory.size)
+        .ok_or_else(cut_off)?;
     let member = find_member(listing, name)?;
     if member.packed_size > METADATA_BYTES_MAX || member.plain_size > METADATA_BYTES_MAX {
         return broken("its METADATA is too large");
@@ -84,7 +86,11 @@ impl Window {
         if end != Some(part.total) {
             return broken("the server sent another part than the end");
         }
-        Ok(Self { bytes: part.bytes, start: part.start, total: part.total })
+        Ok(Self {
+            bytes: part.bytes,
+            start: part.start,
+            total: part.total,
+        })
     }
 
     fn slice(&self, start: u64, length: u64) -> Option<&[u8]> {
@@ -99,11 +105,16 @@ impl Window {
         length_max: u64,
         read: &dyn Fn(Wanted) -> Result<Part, FetchError>,
     ) -> Result<(), TailError> {
-        let Some(missing) = self.start.checked_sub(start).filter(|missing| *missing > 0) else { return Ok(()) };
+        let Some(missing) = self.start.checked_sub(start).filter(|missing| *missing > 0) else {
+            return Ok(());
+        };
         if missing > length_max {
             return broken("its zip directory is too large");
         }
-        let part = read(Wanted::From { start, length: missing })?;
+        let part = read(Wanted::From {
+            start,
+            length: missing,
+        })?;
         if part.start != start || part.bytes.len() as u64 != missing {
             return broken("the server sent another part than was asked for");
         }
@@ -128,7 +139,10 @@ impl Window {
             let bytes = if let Some(bytes) = self.slice(header, length) {
                 bytes
             } else {
-                fetched = read(Wanted::From { start: header, length })?;
+                fetched = read(Wanted::From {
+                    start: header,
+                    length,
+                })?;
                 if fetched.start != header {
                     return broken("the server sent another part than was asked for");
                 }
@@ -152,20 +166,28 @@ fn local_data_start(bytes: &[u8]) -> Result<usize, TailError> {
         return Err(cut_off());
     }
     let (name, extra) = (u16_at(bytes, 26), u16_at(bytes, 28));
-    let (Some(name), Some(extra)) = (name, extra) else { return Err(cut_off()) };
+    let (Some(name), Some(extra)) = (name, extra) else {
+        return Err(cut_off());
+    };
     Ok(30 + usize::from(name) + usize::from(extra))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
+    Some(u16::from_le_bytes(
+        bytes.get(at..at.checked_add(2)?)?.try_into().ok()?,
+    ))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+    Some(u32::from_le_bytes(
+        bytes.get(at..at.checked_add(4)?)?.try_into().ok()?,
+    ))
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
+    Some(u64::from_le_bytes(
+        bytes.get(at..at.checked_add(8)?)?.try_into().ok()?,
+    ))
 }
 
 /// Where the central directory is.
@@ -188,7 +210,9 @@ impl Directory {
         };
         let at = (0..=last).rev().find(ends_there).ok_or_else(cut_off)?;
         let (size, offset) = (u32_at(tail, at + 12), u32_at(tail, at + 16));
-        let (Some(size), Some(offset)) = (size, offset) else { return Err(cut_off()) };
+        let (Some(size), Some(offset)) = (size, offset) else {
+            return Err(cut_off());
+        };
         let (end, size, offset) = if size == u32::MAX || offset == u32::MAX {
             zip64_end(tail, at, start)?
         } else {
@@ -196,7 +220,11 @@ impl Directory {
         };
         let directory = end.checked_sub(size).ok_or_else(cut_off)?;
         let shift = directory.checked_sub(offset).ok_or_else(cut_off)?;
-        Ok(Self { start: directory, size, shift })
+        Ok(Self {
+            start: directory,
+            size,
+            shift,
+        })
     }
 }
 
@@ -271,8 +299,12 @@ fn read_entry(listing: &[u8], at: usize) -> Option<(Option<Member>, usize)> {
     if next > listing.len() {
         return None;
     }
-    let directory = text.strip_suffix(".dist-info/METADATA").filter(|rest| !rest.contains('/'));
-    let Some(directory) = directory else { return Some((None, next)) };
+    let directory = text
+        .strip_suffix(".dist-info/METADATA")
+        .filter(|rest| !rest.contains('/'));
+    let Some(directory) = directory else {
+        return Some((None, next));
+    };
     let mut wide = WideFields::find(extra)?;
     let plain_size = wide.or_narrow(u32_at(entry, 24)?)?;
     let packed_size = wide.or_narrow(u32_at(entry, 20)?)?;
@@ -299,7 +331,9 @@ impl<'a> WideFields<'a> {
         while extra.len() >= 4 {
             let (kind, length) = (u16_at(extra, 0)?, usize::from(u16_at(extra, 2)?));
             if kind == 1 {
-                return Some(Self { values: extra.get(4..4 + length)? });
+                return Some(Self {
+                    values: extra.get(4..4 + length)?,
+                });
             }
             extra = extra.get(4 + length..)?;
         }
@@ -348,7 +382,8 @@ mod tests {
     fn wheel(members: &[(&str, &[u8])]) -> Vec<u8> {
         let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
         for (name, content) in members {
-            zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            zip.start_file(*name, zip::write::SimpleFileOptions::default())
+                .unwrap();
             zip.write_all(content).unwrap();
         }
         zip.finish().unwrap().into_inner()
@@ -366,7 +401,11 @@ mod tests {
             };
             let from = usize::try_from(start.min(total)).unwrap();
             let to = usize::try_from((start + length).min(total)).unwrap();
-            Ok(Part { bytes: file[from..to].to_vec(), start, total })
+            Ok(Part {
+                bytes: file[from..to].to_vec(),
+                start,
+                total,
+            })
         };
         read_metadata(&"a".parse().unwrap(), &part)
     }
@@ -396,7 +435,9 @@ mod tests {
 
     #[test]
     fn a_long_directory_is_read_whole() {
-        let names: Vec<String> = (0..2_000).map(|n| format!("a/some_quite_long_module_name_{n}.py")).collect();
+        let names: Vec<String> = (0..2_000)
+            .map(|n| format!("a/some_quite_long_module_name_{n}.py"))
+            .collect();
         let mut members: Vec<(&str, &[u8])> = vec![("a-1.dist-info/METADATA", TEXT.as_bytes())];
         members.extend(names.iter().map(|name| (name.as_str(), b"x".as_slice())));
         assert_eq!(read(&wheel(&members)).unwrap().0, TEXT.as_bytes());
@@ -408,7 +449,10 @@ mod tests {
         let wide = zip::write::SimpleFileOptions::default().large_file(true);
         zip.start_file("a-1.dist-info/METADATA", wide).unwrap();
         zip.write_all(TEXT.as_bytes()).unwrap();
-        assert_eq!(read(&zip.finish().unwrap().into_inner()).unwrap().0, TEXT.as_bytes());
+        assert_eq!(
+            read(&zip.finish().unwrap().into_inner()).unwrap().0,
+            TEXT.as_bytes()
+        );
     }
 
     #[test]
@@ -417,20 +461,30 @@ mod tests {
         let table: [(&[(&str, &[u8])], &str); 4] = [
             (&[("a/x.py", b"x")], "no .dist-info/METADATA"),
             (&[("a/a-1.dist-info/METADATA", text)], "no .dist-info/METADATA"),
-            (&[("a-1.dist-info/METADATA", text), ("A-2.dist-info/METADATA", text)], "more than one"),
-            (&[("b-1.dist-info/METADATA", text), ("c-2.dist-info/METADATA", text)], "no .dist-info/METADATA"),
+            (
+                &[("a-1.dist-info/METADATA", text), ("A-2.dist-info/METADATA", text)],
+                "more than one",
+            ),
+            (
+                &[("b-1.dist-info/METADATA", text), ("c-2.dist-info/METADATA", text)],
+                "no .dist-info/METADATA",
+            ),
         ];
         for (members, said) in table {
             let error = read(&wheel(members)).unwrap_err().to_string();
             assert!(error.contains(said), "{members:?}: {error}");
         }
-        let vendored: [(&str, &[u8]); 2] = [("a-1.dist-info/METADATA", text), ("b-2.dist-info/METADATA", b"b")];
+        let vendored: [(&str, &[u8]); 2] =
+            [("a-1.dist-info/METADATA", text), ("b-2.dist-info/METADATA", b"b")];
         assert_eq!(read(&wheel(&vendored)).unwrap().0, text);
     }
 
     #[test]
     fn every_cut_and_every_flipped_byte_is_an_answer() {
-        let file = wheel(&[("a/x.py", b"x"), ("a-1.dist-info/METADATA", TEXT.repeat(20).as_bytes())]);
+        let file = wheel(&[
+            ("a/x.py", b"x"),
+            ("a-1.dist-info/METADATA", TEXT.repeat(20).as_bytes()),
+        ]);
         for cut in 0..file.len() {
             assert!(read(&file[..cut]).is_err(), "cut at {cut}");
         }

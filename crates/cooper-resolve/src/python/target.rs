@@ -34,11 +34,19 @@ impl Target {
     pub(crate) fn new(base: Base) -> Option<Self> {
         let (major, minor) = base.glibc();
         let python = (base.python().major, base.python().minor);
-        let options = TagsOptions { manylinux_compatible: true, ..TagsOptions::default() };
+        let options = TagsOptions {
+            manylinux_compatible: true,
+            ..TagsOptions::default()
+        };
         let platform = Platform::new(Os::Manylinux { major, minor }, Arch::X86_64);
         let tags = Tags::from_env(platform, python, "cpython", python, options).ok()?;
         let full = DistributionVersion::new(python_full_version(base));
-        Some(Self { base, markers: markers(base, &full)?, python: full, tags })
+        Some(Self {
+            base,
+            markers: markers(base, &full)?,
+            python: full,
+            tags,
+        })
     }
 
     /// How well a wheel's tags fit; nothing if they do not.
@@ -75,7 +83,9 @@ fn markers(base: Base, full: &DistributionVersion) -> Option<MarkerEnvironment> 
 
 /// Whether a wheel of this file name can be installed on `base`, as its tags say (PEP 425, PEP 600).
 pub fn wheel_fits(filename: &str, base: Base) -> bool {
-    let Ok(wheel) = WheelFilename::from_str(filename) else { return false };
+    let Ok(wheel) = WheelFilename::from_str(filename) else {
+        return false;
+    };
     Target::new(base).is_some_and(|target| target.priority(&wheel).is_some())
 }
 
@@ -89,7 +99,11 @@ mod tests {
             ("a-1-py3-none-any.whl", true, true),
             ("a-1-py2.py3-none-any.whl", true, true),
             ("a-1-py2-none-any.whl", false, false),
-            ("a-1-cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", true, false),
+            (
+                "a-1-cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+                true,
+                false,
+            ),
             ("a-1-cp311-cp311-manylinux_2_36_x86_64.whl", false, true),
             ("a-1-cp311-cp311-manylinux_2_37_x86_64.whl", false, false),
             ("a-1-cp313-cp313-manylinux_2_41_x86_64.whl", true, false),
@@ -107,7 +121,11 @@ mod tests {
         ];
         for (filename, trixie, bookworm) in table {
             assert_eq!(wheel_fits(filename, Base::Trixie), trixie, "{filename} on trixie");
-            assert_eq!(wheel_fits(filename, Base::Bookworm), bookworm, "{filename} on bookworm");
+            assert_eq!(
+                wheel_fits(filename, Base::Bookworm),
+                bookworm,
+                "{filename} on bookworm"
+            );
         }
     }
 
@@ -115,11 +133,19 @@ mod tests {
     fn markers_are_those_of_the_target() {
         let target = Target::new(Base::Trixie).unwrap();
         let holds = |marker: &str| {
-            uv_pep508::MarkerTree::from_str(marker).unwrap().evaluate(&target.markers, &[])
+            uv_pep508::MarkerTree::from_str(marker)
+                .unwrap()
+                .evaluate(&target.markers, &[])
         };
-        assert!(holds("python_version == '3.13' and python_full_version >= '3.13.5'"));
-        assert!(holds("sys_platform == 'linux' and os_name == 'posix' and platform_machine == 'x86_64'"));
-        assert!(holds("implementation_name == 'cpython' and platform_python_implementation == 'CPython'"));
+        assert!(holds(
+            "python_version == '3.13' and python_full_version >= '3.13.5'"
+        ));
+        assert!(holds(
+            "sys_platform == 'linux' and os_name == 'posix' and platform_machine == 'x86_64'"
+        ));
+        assert!(holds(
+            "implementation_name == 'cpython' and platform_python_implementation == 'CPython'"
+        ));
         assert!(!holds("sys_platform == 'win32' or python_version < '3.13'"));
     }
 }

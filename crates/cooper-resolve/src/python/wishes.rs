@@ -23,7 +23,11 @@ pub(crate) struct Wishes {
 
 impl Wishes {
     pub(crate) fn new(dependencies: &[PythonRequirement], target: &Target) -> Self {
-        let mut wishes = Self { needs: vec![], admissions: BTreeMap::new(), idle: vec![] };
+        let mut wishes = Self {
+            needs: vec![],
+            admissions: BTreeMap::new(),
+            idle: vec![],
+        };
         for dependency in dependencies {
             let requirement = dependency.requirement();
             if !requirement.marker.evaluate(&target.markers, &[]) {
@@ -67,7 +71,14 @@ mod tests {
 
     #[test]
     fn markers_and_pins_are_seen() {
-        let texts = ["a==1.0", "b>=2rc1", "c; sys_platform == 'win32'", "d[x]~=1.0", "e==1.*", "f>=1.dev0"];
+        let texts = [
+            "a==1.0",
+            "b>=2rc1",
+            "c; sys_platform == 'win32'",
+            "d[x]~=1.0",
+            "e==1.*",
+            "f>=1.dev0",
+        ];
         let requirements: Vec<PythonRequirement> = texts.iter().map(|text| text.parse().unwrap()).collect();
         let wishes = Wishes::new(&requirements, &Target::new(Base::Trixie).unwrap());
         let names: Vec<&str> = wishes.needs.iter().map(|need| need.name.as_str()).collect();

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     reason = "tests fail loudly and say what they skip"
 )]
 
@@ -12,4 +13,5 @@ mod debian_hostile;
 mod debian_live;
 mod debian_properties;
 mod debian_world;
+mod python;
 mod python_live;

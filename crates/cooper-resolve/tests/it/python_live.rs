@@ -14,13 +14,23 @@ use cooper_store::{Intake, IntakeConfig, Store};
 use url::Url;
 
 /// The index that this host's pip uses, else the public one.
-#[expect(clippy::disallowed_methods, reason = "a test looks at the host's own configuration")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test looks at the host's own configuration"
+)]
 fn index() -> Url {
     let configured = std::env::var("PIP_INDEX_URL").ok().or_else(|| {
-        let pip = Command::new("python3").args(["-m", "pip", "config", "get", "global.index-url"]).output().ok()?;
-        pip.status.success().then(|| String::from_utf8_lossy(&pip.stdout).trim().to_owned())
+        let pip = Command::new("python3")
+            .args(["-m", "pip", "config", "get", "global.index-url"])
+            .output()
+            .ok()?;
+        pip.status
+            .success()
+            .then(|| String::from_utf8_lossy(&pip.stdout).trim().to_owned())
     });
-    let configured = configured.filter(|text| !text.is_empty()).map(|text| text.parse().unwrap());
+    let configured = configured
+        .filter(|text| !text.is_empty())
+        .map(|text| text.parse().unwrap());
     configured.or_else(python::default_index).unwrap()
 }
 
@@ -39,7 +49,11 @@ impl Bench {
             python_index: index(),
         };
         let intake = Intake::new(IntakeConfig::default()).unwrap();
-        Self { folder: tempfile::tempdir().unwrap(), intake, sources }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            intake,
+            sources,
+        }
     }
 
     fn resolve(&self, texts: &[String], base: Base) -> Result<PythonSolution, PythonError> {
@@ -49,10 +63,15 @@ impl Bench {
             intake: &self.intake,
             clock: &SystemClock,
             sources: &self.sources,
-            freshness: Freshness { max_age: Duration::from_mins(60), refresh: false, offline: false },
+            freshness: Freshness {
+                max_age: Duration::from_mins(60),
+                refresh: false,
+                offline: false,
+            },
             progress: &Progress::silent(),
         };
-        let mut requirements: Vec<PythonRequirement> = texts.iter().map(|text| text.parse().unwrap()).collect();
+        let mut requirements: Vec<PythonRequirement> =
+            texts.iter().map(|text| text.parse().unwrap()).collect();
         requirements.sort();
         requirements.dedup();
         python::resolve(&context, base, &requirements)
@@ -67,21 +86,37 @@ impl Bench {
 /// The requirement sets of the shared data: names without versions.
 fn sets() -> BTreeMap<String, Vec<String>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/requirements");
-    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-    files.map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), names(&path))).collect()
+    let files = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    files
+        .map(|path| {
+            (
+                path.file_stem().unwrap().to_str().unwrap().to_owned(),
+                names(&path),
+            )
+        })
+        .collect()
 }
 
 fn names(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap();
-    let lines = text.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_alphanumeric()));
-    let mut names: Vec<String> =
-        lines.filter_map(|line| line.split_once("==").map(|(name, _)| name.trim().to_owned())).collect();
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_alphanumeric()));
+    let mut names: Vec<String> = lines
+        .filter_map(|line| line.split_once("==").map(|(name, _)| name.trim().to_owned()))
+        .collect();
     names.sort();
     names
 }
 
 fn versions(solution: &PythonSolution) -> BTreeMap<String, String> {
-    solution.python.iter().map(|one| (one.name.to_string(), one.version.to_string())).collect()
+    solution
+        .python
+        .iter()
+        .map(|one| (one.name.to_string(), one.version.to_string()))
+        .collect()
 }
 
 #[test]
@@ -90,9 +125,15 @@ fn live_python_mechanize_on_both_bases() {
     for base in Base::ALL {
         let solution = bench.resolve(&["mechanize".to_owned()], base).unwrap();
         let names: Vec<&str> = solution.python.iter().map(|one| one.name.as_str()).collect();
-        assert!(names.contains(&"mechanize") && names.contains(&"html5lib"), "{names:?}");
+        assert!(
+            names.contains(&"mechanize") && names.contains(&"html5lib"),
+            "{names:?}"
+        );
         for one in &solution.python {
-            assert!(one.sha256.is_some() && one.size > 0 && one.fits_platform && one.yanked.is_none(), "{one:?}");
+            assert!(
+                one.sha256.is_some() && one.size > 0 && one.fits_platform && one.yanked.is_none(),
+                "{one:?}"
+            );
         }
     }
 }
@@ -100,10 +141,18 @@ fn live_python_mechanize_on_both_bases() {
 #[test]
 fn live_python_unknown_names_get_suggestions() {
     let bench = Bench::new();
-    for (wrong, right) in [("mechanise", "mechanize"), ("reqeusts", "requests"), ("beautifulsop4", "beautifulsoup4")] {
+    for (wrong, right) in [
+        ("mechanise", "mechanize"),
+        ("reqeusts", "requests"),
+        ("beautifulsop4", "beautifulsoup4"),
+    ] {
         match bench.resolve(&[wrong.to_owned()], Base::Trixie) {
             Err(error @ PythonError::UnknownPackage { .. }) => {
-                assert!(error.hint().unwrap().contains(right), "{wrong}: {:?}", error.hint());
+                assert!(
+                    error.hint().unwrap().contains(right),
+                    "{wrong}: {:?}",
+                    error.hint()
+                );
             }
             other => println!("live_python: `{wrong}` exists by now: {:?}", other.map(|_| ())),
         }
@@ -113,9 +162,13 @@ fn live_python_unknown_names_get_suggestions() {
 #[test]
 fn live_python_times() {
     let sets = sets();
-    let mut table: Vec<(String, Vec<String>)> =
-        ["mechanize", "requests", "pandas"].map(|name| (name.to_owned(), vec![name.to_owned()])).into();
-    table.push(("mechanize, requests, pandas".to_owned(), ["mechanize", "requests", "pandas"].map(str::to_owned).into()));
+    let mut table: Vec<(String, Vec<String>)> = ["mechanize", "requests", "pandas"]
+        .map(|name| (name.to_owned(), vec![name.to_owned()]))
+        .into();
+    table.push((
+        "mechanize, requests, pandas".to_owned(),
+        ["mechanize", "requests", "pandas"].map(str::to_owned).into(),
+    ));
     table.push(("the fastapi set".to_owned(), sets["fastapi"].clone()));
     for (label, texts) in table {
         let bench = Bench::new();
@@ -123,9 +176,17 @@ fn live_python_times() {
             let start = Instant::now();
             let solution = bench.resolve(&texts, Base::Trixie);
             let elapsed = start.elapsed();
-            let count = solution.as_ref().map(|one| one.python.len()).map_err(ToString::to_string);
-            println!("python times: {label}: {what} {:.1} ms: {count:?}", elapsed.as_secs_f64() * 1e3);
-            solution.map(|one| versions(&one)).map_err(|error| error.to_string())
+            let count = solution
+                .as_ref()
+                .map(|one| one.python.len())
+                .map_err(ToString::to_string);
+            println!(
+                "python times: {label}: {what} {:.1} ms: {count:?}",
+                elapsed.as_secs_f64() * 1e3
+            );
+            solution
+                .map(|one| versions(&one))
+                .map_err(|error| error.to_string())
         };
         let cold = timed("cold");
         bench.forget_solutions();
@@ -155,12 +216,26 @@ fn uv() -> PathBuf {
 fn uv_versions(index: &Url, cache: &Path, names: &[String]) -> Result<BTreeMap<String, String>, String> {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("requirements.in");
-    std::fs::File::create(&input).and_then(|mut file| {
-        std::io::Write::write_all(&mut file, names.join("\n").as_bytes())
-    }).unwrap();
+    std::fs::File::create(&input)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, names.join("\n").as_bytes()))
+        .unwrap();
     let output = Command::new(uv())
-        .args(["pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-build", "--no-python-downloads"])
-        .args(["--python-version", "3.13.5", "--python-platform", "x86_64-manylinux_2_40", "--no-config"])
+        .args([
+            "pip",
+            "compile",
+            "--quiet",
+            "--no-header",
+            "--no-annotate",
+            "--no-build",
+            "--no-python-downloads",
+        ])
+        .args([
+            "--python-version",
+            "3.13.5",
+            "--python-platform",
+            "x86_64-manylinux_2_40",
+            "--no-config",
+        ])
         .args(["--no-emit-index-url", "--system-certs", "--default-index"])
         .arg(index.as_str())
         .arg("--cache-dir")
@@ -173,7 +248,14 @@ fn uv_versions(index: &Url, cache: &Path, names: &[String]) -> Result<BTreeMap<S
     }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let pins = text.lines().filter_map(|line| line.split_once("=="));
-    Ok(pins.map(|(name, version)| (name.split('[').next().unwrap().to_owned(), version.trim().to_owned())).collect())
+    Ok(pins
+        .map(|(name, version)| {
+            (
+                name.split('[').next().unwrap().to_owned(),
+                version.trim().to_owned(),
+            )
+        })
+        .collect())
 }
 
 #[test]
@@ -187,8 +269,16 @@ fn live_python_oracle() {
         let took = start.elapsed();
         let theirs = uv_versions(&bench.sources.python_index, cache.path(), &names);
         let verdict = compare(&ours, &theirs);
-        println!("python oracle: {label}: {} in {:.0} ms", verdict.as_deref().unwrap_or("equal"), took.as_secs_f64() * 1e3);
-        if verdict.is_none() { equal.push(label) } else { differing.push(label) }
+        println!(
+            "python oracle: {label}: {} in {:.0} ms",
+            verdict.as_deref().unwrap_or("equal"),
+            took.as_secs_f64() * 1e3
+        );
+        if verdict.is_none() {
+            equal.push(label)
+        } else {
+            differing.push(label)
+        }
     }
     println!("python oracle: {}/{}", equal.len(), equal.len() + differing.len());
     assert!(equal.len() >= 10, "equal {equal:?}, differing {differing:?}");
@@ -269,8 +359,13 @@ fn compare(
         (Ok(_), Err(theirs)) => return Some(format!("only uv refuses: {theirs}")),
         (Ok(ours), Ok(theirs)) => (versions(ours), theirs),
     };
-    let names = ours.keys().chain(theirs.keys()).collect::<std::collections::BTreeSet<_>>();
-    let differing = names.into_iter().filter(|name| ours.get(*name) != theirs.get(*name));
+    let names = ours
+        .keys()
+        .chain(theirs.keys())
+        .collect::<std::collections::BTreeSet<_>>();
+    let differing = names
+        .into_iter()
+        .filter(|name| ours.get(*name) != theirs.get(*name));
     let lines: Vec<String> = differing
         .map(|name| format!("{name}: {:?} here, {:?} in uv", ours.get(name), theirs.get(name)))
         .collect();
