@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_record_counts_its_own_length() {
-        assert_eq!(record("path", b"x"), b"10 path=x\n");
+        assert_eq!(record("path", b"x"), b"9 path=x\n");
         assert_eq!(record("path", b""), b"8 path=\n");
         for length in 0..200 {
             let record = record("path", &vec![b'x'; length]);
