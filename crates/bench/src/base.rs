@@ -1,8 +1,9 @@
 //! The peer's base image: Debian with Python and pip, as a tar to import, made with mmdebstrap from the host's mirrors.
 //!
-//! It has the settings by which the official Debian images make apt and dpkg quick in a container (no fsync, no
-//! translations), so that the peer is at its best.
+//! It has the settings of apt and dpkg that the official Debian images have (no fsync, no translations, nothing
+//! left in the archive cache), since that is what a `FROM debian:…` gives.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -15,50 +16,74 @@ use crate::say;
 const SUITE: &str = "trixie";
 const PACKAGES: &str = "ca-certificates,python3,python3-pip";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// In the scratch folder: the apt sources, and the files of the settings.
+const SOURCES: &str = "base.list";
+const SETTINGS_FOLDER: &str = "base.settings";
 /// Where the host's certificates lie in the image.
 pub(crate) const CA_IN_IMAGE: &str = "/etc/ssl/host-certificates.crt";
 /// An older base would make the peer fetch more than it has to.
 const AGE_MAX: Duration = Duration::from_hours(24);
 
+/// The settings of the official images: file and text.
+const SETTINGS: [(&str, &str); 5] = [
+    ("etc/dpkg/dpkg.cfg.d/docker-apt-speedup", "force-unsafe-io\n"),
+    (
+        "etc/apt/apt.conf.d/docker-no-languages",
+        "Acquire::Languages \"none\";\n",
+    ),
+    (
+        "etc/apt/apt.conf.d/docker-gzip-indexes",
+        "Acquire::GzipIndexes \"true\";\nAcquire::CompressionTypes::Order:: \"gz\";\n",
+    ),
+    (
+        "etc/apt/apt.conf.d/docker-autoremove-suggests",
+        "Apt::AutoRemove::SuggestsImportant \"false\";\n",
+    ),
+    (
+        "etc/apt/apt.conf.d/docker-clean",
+        "DPkg::Post-Invoke { \"rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true\"; };\n\
+         APT::Update::Post-Invoke { \"rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true\"; };\n\
+         Dir::Cache::pkgcache \"\";\nDir::Cache::srcpkgcache \"\";\n",
+    ),
+];
+
 /// The base's tar, made anew when it is missing, old, or was made in another way.
 pub(crate) fn base_tar(options: &Options, scratch: &Path) -> Result<PathBuf, BenchError> {
     let tar = options.work.join("base.tar");
     let recipe_file = options.work.join("base.recipe");
-    let sources = scratch.join("base.list");
-    put(&sources, &Mirrors::of_host()?.sources())?;
-    let arguments = arguments(options, &sources, &tar);
-    let recipe = arguments.join("\n") + &Mirrors::of_host()?.sources();
+    let sources = Mirrors::of_host()?.sources();
+    let arguments = arguments(options, scratch, &tar);
+    let recipe = format!("{arguments:#?}\n{sources}{SETTINGS:#?}\n");
     if is_fresh(&tar) && std::fs::read_to_string(&recipe_file).is_ok_and(|text| text == recipe) {
         return Ok(tar);
     }
     say("making the peer's base image");
     remove_if_there(&recipe_file)?;
+    put(&scratch.join(SOURCES), &sources)?;
+    for (file, text) in SETTINGS {
+        put(&scratch.join(SETTINGS_FOLDER).join(file), text)?;
+    }
     timed(Command::new("mmdebstrap").args(&arguments))?;
     put(&recipe_file, &recipe)?;
     Ok(tar)
 }
 
-fn arguments(options: &Options, sources: &Path, tar: &Path) -> Vec<String> {
-    let mut arguments: Vec<String> = [
-        "--quiet",
-        "--mode=root",
-        "--variant=minbase",
-        "--aptopt=Acquire::Languages \"none\"",
-        "--dpkgopt=force-unsafe-io",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+fn arguments(options: &Options, scratch: &Path, tar: &Path) -> Vec<String> {
+    let mut arguments = ["--quiet", "--mode=root", "--variant=minbase"]
+        .map(str::to_owned)
+        .to_vec();
     arguments.push(format!("--include={PACKAGES}"));
+    let settings = scratch.join(SETTINGS_FOLDER);
+    arguments.push(format!("--customize-hook=cp -r {}/. \"$1\"", settings.display()));
     if let Some(ca) = &options.ca {
-        arguments.push(format!("--customize-hook=copy-in {} /etc/ssl", ca.display()));
-        let name = ca.file_name().unwrap_or_default().to_string_lossy();
         arguments.push(format!(
-            "--customize-hook=mv \"$1\"/etc/ssl/{name} \"$1\"{CA_IN_IMAGE}"
+            "--customize-hook=cp {} \"$1\"{CA_IN_IMAGE}",
+            ca.display()
         ));
     }
     arguments.push(SUITE.to_owned());
     arguments.push(tar.display().to_string());
-    arguments.push(sources.display().to_string());
+    arguments.push(scratch.join(SOURCES).display().to_string());
     arguments
 }
 
@@ -107,10 +132,11 @@ impl Mirrors {
     }
 }
 
-/// Write a small file of our own work folder.
+/// Write a small file of our own work folder, and make its folder.
 pub(crate) fn put(path: &Path, text: &str) -> Result<(), BenchError> {
-    use std::io::Write as _;
-    let written = std::fs::File::create(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    let folder = path.parent().unwrap_or(path);
+    let made = std::fs::create_dir_all(folder).and_then(|()| std::fs::File::create(path));
+    let written = made.and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|source| BenchError::file(path, source))
 }
 

@@ -62,7 +62,10 @@ impl Docker {
         let socket = format!("unix://{}", folder.join("socket").display());
         let mut command = Command::new("setpriv");
         // The engine must not outlive the benchmark, whatever ends that.
-        command.args(["--pdeathsig", "TERM", ENGINE, "--host", &socket]);
+        command.args(["--pdeathsig", "TERM"]);
+        // Nor must its mounts: they are in a mount namespace of its own.
+        command.args(["unshare", "--mount", "--propagation", "slave"]);
+        command.args([ENGINE, "--host", &socket]);
         command.arg("--data-root").arg(folder.join("data"));
         command.arg("--exec-root").arg(folder.join("exec"));
         command.arg("--pidfile").arg(folder.join("pid"));
@@ -110,7 +113,7 @@ impl Docker {
     fn client(&self) -> Command {
         let mut command = Command::new(CLIENT);
         command.args(["--host", &self.socket]);
-        // The classic builder: quicker than BuildKit in this engine, and its output says which steps were cached.
+        // The classic builder: as quick as BuildKit in this engine, and its output says which steps were cached.
         command.env("DOCKER_BUILDKIT", "0").env_remove("DOCKER_CONTEXT");
         command
     }
@@ -124,7 +127,6 @@ impl Docker {
     /// Build `tag` from a Dockerfile.
     pub(crate) fn build(&self, tag: &str, dockerfile: &str, flags: &[&str]) -> Result<Built, BenchError> {
         let context = self.folder.join("context");
-        std::fs::create_dir_all(&context).map_err(|source| BenchError::file(&context, source))?;
         put(&context.join("Dockerfile"), dockerfile)?;
         let mut command = self.client();
         command

@@ -25,7 +25,7 @@ impl Machine {
         let system =
             assigned(&read("/etc/os-release"), "PRETTY_NAME").unwrap_or_else(|| "unknown".to_owned());
         let work = options.work.display().to_string();
-        let file_system = output("stat", &["--file-system", "--format", "%T", &work])?;
+        let file_system = output("df", &["--output=fstype", &work])?;
         let load = read("/proc/loadavg")
             .split(' ')
             .next()
@@ -35,7 +35,7 @@ impl Machine {
             "{}, {cores} cores ({model}), {memory_gib:.0} GiB of memory, Linux {kernel}, {system}, {}; load average \
              when the cases began: {load}.",
             date.trim(),
-            file_system.trim(),
+            file_system.lines().last().unwrap_or_default().trim(),
         );
         Ok(Self {
             host,
