@@ -99,9 +99,20 @@ impl FromStr for PythonRequirement {
         if matches!(requirement.version_or_url, Some(VersionOrUrl::Url(_))) {
             return Err(ParsePythonError::Url { text: shown() });
         }
-        let text = requirement.to_string();
-        Ok(Self { requirement, text })
+        Ok(Self { text: settled(requirement.to_string()), requirement })
     }
+}
+
+/// The canonical text of a canonical text. A marker that nothing fulfils is written in a way that is read as
+/// another marker that nothing fulfils; what is kept and read again must be equal to what it was.
+fn settled(mut text: String) -> String {
+    for _ in 0..4 {
+        match Requirement::<VerbatimUrl>::from_str(&text).map(|requirement| requirement.to_string()) {
+            Ok(again) if again != text => text = again,
+            _ => break,
+        }
+    }
+    text
 }
 
 impl PartialEq for PythonRequirement {
@@ -158,6 +169,8 @@ mod tests {
         let parsed: PythonRequirement = "Requests[socks] >=2.31, <3".parse().unwrap();
         assert_eq!(parsed.name().as_str(), "requests");
         assert_eq!(parsed.as_str(), "requests[socks]>=2.31,<3");
+        let never: PythonRequirement = "a==1; python_version in '3.13.13'".parse().unwrap();
+        assert_eq!(never.as_str().parse(), Ok(never.clone()));
         let pin: PythonRequirement = "mechanize==0.4.10".parse().unwrap();
         assert_eq!(pin.exact_version().unwrap().to_string(), "0.4.10");
         assert_eq!("a==1.*".parse::<PythonRequirement>().unwrap().exact_version(), None);

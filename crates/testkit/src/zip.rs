@@ -162,6 +162,11 @@ struct Placed {
     common: Vec<u8>,
 }
 
+/// The checksum of zip and gzip (CRC-32).
+pub fn crc32(bytes: &[u8]) -> u32 {
+    libdeflater::crc32(bytes)
+}
+
 fn narrow(length: usize) -> u32 {
     u32::try_from(length).expect("no zip64 here")
 }

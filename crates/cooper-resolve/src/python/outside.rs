@@ -41,16 +41,15 @@ pub fn read_kept_page(bytes: &[u8]) -> bool {
     page::decode(bytes).is_some()
 }
 
-/// Read METADATA, and again as the cache keeps it; the number of requirements and whether both agree.
+/// Read METADATA as the cache keeps it; the number of requirements, and whether keeping it again changes nothing.
 pub fn read_metadata(
     bytes: &[u8],
     name: &PythonName,
     version: &DistributionVersion,
 ) -> Result<(usize, bool), String> {
-    let whole = Metadata::parse(bytes, name, version)?;
-    let reduced = Metadata::parse(&metadata::reduce(bytes), name, version);
-    let agrees = reduced.is_ok_and(|reduced| reduced.needs.len() == whole.needs.len());
-    Ok((whole.needs.len(), agrees))
+    let kept = metadata::reduce(bytes);
+    let read = Metadata::parse(&kept, name, version)?;
+    Ok((read.needs.len(), metadata::reduce(&kept) == kept))
 }
 
 /// Read METADATA out of a wheel's end.

@@ -1,0 +1,60 @@
+//! The targets: one for each parser of outside bytes.
+
+mod debian;
+mod python;
+mod request;
+mod wheel;
+
+use crate::driver::Target;
+
+/// Every target.
+pub const TARGETS: &[&Target] = &[
+    &debian::STANZA,
+    &debian::RELATIONS,
+    &debian::VERSION,
+    &debian::IN_RELEASE,
+    &debian::RELEASE,
+    &debian::INDEX,
+    &debian::COMPACT_INDEX,
+    &debian::COMPRESSED_INDEX,
+    &debian::KEYRING,
+    &debian::TAR,
+    &debian::CONTROL,
+    &debian::LISTS,
+    &debian::PACKAGE,
+    &python::PAGE_JSON,
+    &python::PAGE_HTML,
+    &python::KEPT_PAGE,
+    &python::METADATA,
+    &python::WHEEL_TAIL,
+    &python::WHEEL_NAME,
+    &wheel::WHEEL,
+    &wheel::RECORD,
+    &wheel::TEXTS,
+    &request::DEPENDENCIES,
+    &request::PACKAGES,
+    &request::CHAT,
+    &request::LOCK,
+    &request::NAMES,
+];
+
+/// How a result ended.
+fn ending<T, E: std::fmt::Display>(result: Result<T, E>) -> String {
+    result.map_or_else(|error| error.to_string(), |_| "good".to_owned())
+}
+
+/// The error and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Nothing to mend.
+fn as_it_is(_: &mut [u8]) {}
+
+/// How many there are, in a word, so that another number is another ending.
+fn counted(number: usize) -> &'static str {
+    [
+        "none", "once", "twice", "thrice", "four", "five", "six", "seven", "many",
+    ][number.min(8)]
+}
