@@ -28,6 +28,8 @@ mod tail;
 mod target;
 mod wishes;
 
+use std::fmt::Write as _;
+
 use cooper_core::plan::{PlannedPython, Snapshot};
 use cooper_core::{Base, BlobDigest, PythonRequirement, Timestamp};
 
@@ -117,7 +119,7 @@ fn snapshot(net: &Net, solved: &Solved, now: Timestamp) -> Result<Snapshot, Pyth
     for name in &solved.pages {
         let page = net.page(name)?;
         fetched_at = fetched_at.min(page.fetched_at);
-        lines.push_str(&format!("{name} {}\n", page.digest));
+        let _ = writeln!(lines, "{name} {}", page.digest);
     }
     Ok(Snapshot::Python {
         digest: BlobDigest::of(lines.as_bytes()),

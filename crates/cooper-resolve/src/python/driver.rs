@@ -216,18 +216,14 @@ fn check_wish(net: &Net, need: &Need) -> Result<(), PythonError> {
     if matching().any(|release| good(&release)) {
         return Ok(());
     }
-    let reason = match matching().next() {
+    let finals = || matching().filter(|release| !release.version.any_prerelease());
+    let reason = match finals().next().or_else(|| matching().next()) {
         None if page.releases.is_empty() => "it has no files".to_owned(),
         None => "no version matches".to_owned(),
         Some(newest) => {
-            let why = admission.admit(newest, &net.target).err().unwrap_or_default();
-            let others = matching().count() - 1;
-            let more = if others == 0 {
-                String::new()
-            } else {
-                format!(" (and {others} more versions do not fit)")
-            };
-            format!("{} {why}{more}", newest.version)
+            let why = admission.admit(newest, &net.target).err();
+            let why = why.unwrap_or_else(|| "is a pre-release that nothing lets in".to_owned());
+            format!("{} {why}{}", newest.version, and_others(matching().count() - 1))
         }
     };
     let usable = page
@@ -242,6 +238,14 @@ fn check_wish(net: &Net, need: &Need) -> Result<(), PythonError> {
         reason,
         usable: usable.collect(),
     })
+}
+
+fn and_others(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        1 => " (another version does not fit either)".to_owned(),
+        count => format!(" ({count} other versions do not fit either)"),
+    }
 }
 
 /// Walk the solution from the request down, without the solver: each requirement in force is met by what was

@@ -47,7 +47,7 @@ enum Reason {
 }
 
 struct Version {
-    version: DistributionVersion,
+    number: DistributionVersion,
     metadata: Option<Arc<super::net::WheelFacts>>,
     gone: Option<Reason>,
 }
@@ -121,7 +121,7 @@ impl<'a> Board<'a> {
                 .then(|| self.net.wheel(name, &release.version, wheel).ok())
                 .flatten();
             Some(Version {
-                version: release.version.clone(),
+                number: release.version.clone(),
                 metadata,
                 gone: None,
             })
@@ -135,7 +135,7 @@ impl<'a> Board<'a> {
         project.needed = true;
         project.extras.extend(need.extras.iter().cloned());
         for version in &mut project.versions {
-            if version.gone.is_none() && !need.specifiers.contains(&version.version) {
+            if version.gone.is_none() && !need.specifiers.contains(&version.number) {
                 version.gone = Some(Reason::Request);
             }
         }
@@ -215,7 +215,7 @@ impl<'a> Board<'a> {
             None => true,
             Some(project) => project
                 .left()
-                .any(|version| need.specifiers.contains(&version.version)),
+                .any(|version| need.specifiers.contains(&version.number)),
         }
     }
 
@@ -235,7 +235,7 @@ impl<'a> Board<'a> {
                 changed |= other.extras.insert(extra);
             }
             for version in other.versions.iter_mut().filter(|version| version.gone.is_none()) {
-                if !ranges.iter().any(|range| range.contains(&version.version)) {
+                if !ranges.iter().any(|range| range.contains(&version.number)) {
                     version.gone = Some(Reason::AskedBy(name.clone()));
                     changed = true;
                 }
@@ -245,7 +245,7 @@ impl<'a> Board<'a> {
     }
 
     fn tell(&self, name: &PythonName) -> Vec<String> {
-        let mut lines = Vec::new();
+        let mut lines = self.way_to(name);
         let mut told = BTreeSet::new();
         let mut open = vec![name.clone()];
         while let Some(name) = open.pop() {
@@ -261,6 +261,29 @@ impl<'a> Board<'a> {
         }
         unique.truncate(LINES_MAX);
         unique
+    }
+
+    /// Through what the request needs a project.
+    fn way_to(&self, name: &PythonName) -> Vec<String> {
+        let mut way = vec![name];
+        while let Some(parent) = way.last().and_then(|last| self.seen.parents.get(*last)) {
+            let named = way.last().is_some_and(|last| self.net.wishes.names(last));
+            if named || way.contains(&parent) || way.len() >= LINES_MAX {
+                break;
+            }
+            way.push(parent);
+        }
+        let wishes = self
+            .net
+            .wishes
+            .needs
+            .iter()
+            .filter(|need| Some(&&need.name) == way.last());
+        let mut lines: Vec<String> = wishes
+            .map(|need| format!("the request needs {}", need.shown()))
+            .collect();
+        lines.extend(way.windows(2).rev().map(|pair| self.asked_by(pair[1], pair[0])));
+        lines
     }
 
     /// The facts about one project; the projects in them are told next.
@@ -300,8 +323,8 @@ impl<'a> Board<'a> {
                         _ => None,
                     });
                     lines.push(format!(
-                        "{name} {} needs {}",
-                        shown(&versions),
+                        "{name} {} {}",
+                        shown_needing(&versions),
                         text.unwrap_or_default()
                     ));
                     open.push(on);
@@ -339,7 +362,7 @@ impl<'a> Board<'a> {
             [one] => one.clone(),
             [newest, .., oldest] => format!("{newest} to {oldest}"),
         };
-        format!("{by} {} needs {shown_texts}", shown(&left))
+        format!("{by} {} {shown_texts}", shown_needing(&left))
     }
 
     /// The newest release of a project and why it cannot be used.
@@ -468,7 +491,9 @@ fn common_needs(net: &Net, project: &Project) -> Common {
             entry.1.extend(need.extras.iter().cloned());
         }
         // Several ranges of one version hold together; one of them stands for all.
-        own.values_mut().for_each(|(ranges, _)| ranges.truncate(1));
+        for (ranges, _) in own.values_mut() {
+            ranges.truncate(1);
+        }
         common = Some(match common {
             None => own,
             Some(mut all) => {
@@ -487,16 +512,25 @@ fn common_needs(net: &Net, project: &Project) -> Common {
     common.unwrap_or_default()
 }
 
+/// Versions as the beginning of a sentence about what they need.
+fn shown_needing(versions: &[&Version]) -> String {
+    format!(
+        "{} {}",
+        shown(versions),
+        if versions.len() == 1 { "needs" } else { "need" }
+    )
+}
+
 /// Versions, newest first, in a few words.
 fn shown(versions: &[&Version]) -> String {
     match versions {
         [] => "(no version)".to_owned(),
-        [one] => one.version.to_string(),
-        [one, two] => format!("{} and {}", one.version, two.version),
+        [one] => one.number.to_string(),
+        [one, two] => format!("{} and {}", one.number, two.number),
         [newest, .., oldest] => format!(
             "{} to {} ({} versions)",
-            newest.version,
-            oldest.version,
+            newest.number,
+            oldest.number,
             versions.len()
         ),
     }

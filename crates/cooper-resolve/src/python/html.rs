@@ -55,10 +55,9 @@ fn split_tag(text: &str) -> Option<(&str, &str)> {
     for (at, byte) in text.bytes().enumerate().take(TAG_MAX) {
         match (quote, byte) {
             (Some(open), _) if open == byte => quote = None,
-            (Some(_), _) => {}
             (None, b'"' | b'\'') => quote = Some(byte),
             (None, b'>') => return Some((&text[..at], &text[at + 1..])),
-            (None, _) => {}
+            (Some(_) | None, _) => {}
         }
     }
     None

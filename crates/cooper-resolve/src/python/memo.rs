@@ -82,7 +82,7 @@ impl<'a> Memo<'a> {
             notes,
             ..
         } = remembered;
-        let python = python.into_iter().map(|one| one.planned()).collect();
+        let python = python.into_iter().map(Distribution::planned).collect();
         Some(PythonSolution {
             python,
             snapshot: Snapshot::Python { digest, fetched_at },

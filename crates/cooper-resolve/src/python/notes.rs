@@ -70,19 +70,14 @@ fn not_newest(
     let Some(newest) = newest.filter(|newest| newest.version > chosen.version) else {
         return Ok(None);
     };
-    let why = match net.wishes.admission(name).admit(newest, &net.target) {
-        Err(why) => format!("{} {why}", newest.version),
-        Ok(_) => {
-            let by = solved
-                .demands
-                .iter()
-                .find(|(_, need)| &need.name == name && !need.specifiers.contains(&newest.version));
-            match by {
-                Some((by, need)) => format!("{by} needs {}", need.shown()),
-                None => "the rest does not fit together with a newer one".to_owned(),
-            }
-        }
-    };
+    let refused = net.wishes.admission(name).admit(newest, &net.target).err();
+    let held = solved.demands.iter();
+    let held = held.filter(|(_, need)| &need.name == name && !need.specifiers.contains(&newest.version));
+    let held = held
+        .map(|(by, need)| format!("{by} needs {}", need.shown()))
+        .next();
+    let why = refused.map(|why| format!("{} {why}", newest.version)).or(held);
+    let why = why.unwrap_or_else(|| "the rest does not fit together with a newer one".to_owned());
     Ok(Some(format!(
         "{name} {} is taken and not {}: {why}",
         chosen.version, newest.version

@@ -282,7 +282,7 @@ fn encode_wheel(text: &mut String, wheel: &Wheel) {
         .filter(|rest| rest.ends_with('/'));
     let size = wheel.size.map(|size| size.to_string()).unwrap_or_default();
     let sha256 = wheel.sha256.map(|digest| digest.hex()).unwrap_or_default();
-    let side = match wheel.metadata {
+    let beside = match wheel.metadata {
         SideMetadata::None => String::new(),
         SideMetadata::Sha256(digest) => digest.hex(),
     };
@@ -293,7 +293,7 @@ fn encode_wheel(text: &mut String, wheel: &Wheel) {
         .unwrap_or_default();
     let _ = write!(
         text,
-        "wheel\t{}\t{}\t{size}\t{sha256}\t{side}\t{yanked}",
+        "wheel\t{}\t{}\t{size}\t{sha256}\t{beside}\t{yanked}",
         wheel.filename,
         directory.unwrap_or(url)
     );
@@ -356,9 +356,9 @@ fn decode_wheel(text: &str) -> Option<Wheel> {
     };
     let size = optional(fields.next()?, |text| text.parse().ok())?;
     let sha256 = optional(fields.next()?, |hex| Digest::from_hex(hex).ok())?;
-    let side = optional(fields.next()?, |hex| Digest::from_hex(hex).ok())?;
+    let beside = optional(fields.next()?, |hex| Digest::from_hex(hex).ok())?;
     let yanked = fields.next()?.strip_prefix('!').map(str::to_owned);
-    let metadata = side.map_or(SideMetadata::None, SideMetadata::Sha256);
+    let metadata = beside.map_or(SideMetadata::None, SideMetadata::Sha256);
     Some(Wheel {
         filename,
         url: url.ok()?,

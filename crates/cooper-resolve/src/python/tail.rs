@@ -379,7 +379,9 @@ mod tests {
 
     const TEXT: &str = "Metadata-Version: 2.1\nName: a\nVersion: 1\n";
 
-    fn wheel(members: &[(&str, &[u8])]) -> Vec<u8> {
+    type Members<'a> = &'a [(&'a str, &'a [u8])];
+
+    fn wheel(members: Members) -> Vec<u8> {
         let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
         for (name, content) in members {
             zip.start_file(*name, zip::write::SimpleFileOptions::default())
@@ -458,7 +460,7 @@ mod tests {
     #[test]
     fn wheels_without_one_metadata_are_refused() {
         let text = TEXT.as_bytes();
-        let table: [(&[(&str, &[u8])], &str); 4] = [
+        let table: [(Members, &str); 4] = [
             (&[("a/x.py", b"x")], "no .dist-info/METADATA"),
             (&[("a/a-1.dist-info/METADATA", text)], "no .dist-info/METADATA"),
             (

@@ -64,7 +64,7 @@ impl Bench {
             clock: &SystemClock,
             sources: &self.sources,
             freshness: Freshness {
-                max_age: Duration::from_mins(60),
+                max_age: Duration::from_hours(1),
                 refresh: false,
                 offline: false,
             },
@@ -275,9 +275,9 @@ fn live_python_oracle() {
             took.as_secs_f64() * 1e3
         );
         if verdict.is_none() {
-            equal.push(label)
+            equal.push(label);
         } else {
-            differing.push(label)
+            differing.push(label);
         }
     }
     println!("python oracle: {}/{}", equal.len(), equal.len() + differing.len());
