@@ -51,7 +51,7 @@ pub enum ParseRequestError {
     #[error(transparent)]
     Debian(#[from] ParseDebianError),
     /// A list is there and has nothing in it, or has nothing between two commas.
-    #[error("`{list}` has an empty entry in `{text}`")]
+    #[error("`{list}` {}", if text.trim().is_empty() { "is empty".to_owned() } else { format!("has an empty entry in `{text}`") })]
     EmptyEntry {
         /// `dependencies` or `packages`.
         list: &'static str,
@@ -106,7 +106,12 @@ impl Request {
         dependencies.dedup();
         packages.sort();
         packages.dedup();
-        Ok(Self { name, base, dependencies, packages })
+        Ok(Self {
+            name,
+            base,
+            dependencies,
+            packages,
+        })
     }
 
     /// The image's name.
@@ -152,7 +157,10 @@ pub fn parse_dependencies(text: &str) -> Result<Vec<PythonRequirement>, ParseReq
             _ => requirements.push(piece.to_owned()),
         }
     }
-    requirements.iter().map(|text| PythonRequirement::from_str(text).map_err(Into::into)).collect()
+    requirements
+        .iter()
+        .map(|text| PythonRequirement::from_str(text).map_err(Into::into))
+        .collect()
 }
 
 /// Parse a list of Debian packages, separated by commas.
@@ -200,12 +208,19 @@ mod tests {
     use super::*;
 
     fn texts(list: &str) -> Vec<String> {
-        parse_dependencies(list).unwrap().iter().map(ToString::to_string).collect()
+        parse_dependencies(list)
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
     fn commas_split_only_between_requirements() {
-        assert_eq!(texts("requests[socks]>=2.31,<3,pandas"), ["requests[socks]>=2.31,<3", "pandas"]);
+        assert_eq!(
+            texts("requests[socks]>=2.31,<3,pandas"),
+            ["requests[socks]>=2.31,<3", "pandas"]
+        );
         assert_eq!(texts("a[x,y], b >= 1 , < 2"), ["a[x,y]", "b>=1,<2"]);
         assert_eq!(texts("a; python_version in '3.11,3.13',b").len(), 2);
     }
@@ -213,10 +228,19 @@ mod tests {
     #[test]
     fn empty_entries_are_errors() {
         for bad in ["", " ", "a,,b", ",a", "a,"] {
-            assert!(matches!(parse_dependencies(bad), Err(ParseRequestError::EmptyEntry { .. })), "{bad}");
-            assert!(matches!(parse_packages(bad), Err(ParseRequestError::EmptyEntry { .. })), "{bad}");
+            assert!(
+                matches!(parse_dependencies(bad), Err(ParseRequestError::EmptyEntry { .. })),
+                "{bad}"
+            );
+            assert!(
+                matches!(parse_packages(bad), Err(ParseRequestError::EmptyEntry { .. })),
+                "{bad}"
+            );
         }
-        assert!(matches!(parse_dependencies("a[x,b"), Err(ParseRequestError::Unclosed { .. })));
+        assert!(matches!(
+            parse_dependencies("a[x,b"),
+            Err(ParseRequestError::Unclosed { .. })
+        ));
     }
 
     #[test]
