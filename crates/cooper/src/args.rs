@@ -67,8 +67,15 @@ pub(crate) struct Globals {
     /// Show no progress bars, not even on a terminal
     #[arg(long, global = true)]
     pub(crate) no_progress: bool,
-    /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// Use colours: auto (on a terminal, unless `NO_COLOR` is set), always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
     pub(crate) color: Color,
 }
 
@@ -154,7 +161,10 @@ fn not_parsed(argv: &[OsString], error: clap::Error) -> Result<Parsed, Failure> 
     } else {
         Exit::USAGE
     };
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
+    ) {
         let message = if command.is_none() {
             "no command was given"
         } else {

@@ -130,7 +130,8 @@ impl Failure {
 
     /// The document for `--json`.
     pub(crate) fn json(&self) -> Value {
-        let message = std::iter::once(self.0.message.as_str()).chain(self.0.causes.iter().map(String::as_str));
+        let message =
+            std::iter::once(self.0.message.as_str()).chain(self.0.causes.iter().map(String::as_str));
         let message = message.collect::<Vec<_>>().join(": ");
         let mut error = json!({ "code": self.0.code.as_str(), "message": message, "hint": self.0.hint });
         if let (Some(error), false) = (error.as_object_mut(), self.0.findings.is_empty()) {

@@ -67,13 +67,18 @@ impl Shell {
         json: impl FnOnce() -> Value,
         human: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), Failure> {
-        let mut out = BufWriter::new(io::stdout().lock());
-        let written = if self.globals.json {
-            write_json(&mut out, &json())
+        if self.globals.json {
+            self.write(|out| write_json(out, &json()))
         } else {
-            human(&mut out)
-        };
-        written
+            self.write(human)
+        }
+    }
+
+    /// Write something on standard output that is the same for programs and for people.
+    #[expect(clippy::unused_self, reason = "whoever writes has the shell")]
+    pub(crate) fn write(&self, result: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+        let mut out = BufWriter::new(io::stdout().lock());
+        result(&mut out)
             .and_then(|()| out.flush())
             .map_err(|error| Failure::output(&error))
     }

@@ -74,7 +74,7 @@ pub enum ChatError {
         command: &'static str,
     },
     /// The command has no such argument.
-    #[error("`/{command}` has no argument `{argument}`")]
+    #[error("there is no argument `{argument}`")]
     UnknownArgument {
         /// Without the slash.
         command: &'static str,
@@ -532,7 +532,7 @@ mod tests {
             ),
             (
                 "/docker_image_create name=a dependencies=",
-                "empty entry",
+                "is empty",
                 "at least one",
             ),
             (

@@ -17,10 +17,11 @@ Examples:
   cooper config --json
   COOPER_STORE=/srv/cooper cooper config
 
-Flags are stronger than the environment, which is stronger than cooper.toml in the working directory or the
-nearest folder above it, then the user's ~/.config/cooper/cooper.toml, then /etc/cooper/cooper.toml, then the
-defaults. PROJECT says what the file of a project may do: set a value, only tighten it, or nothing (unless the
-user's own file has `trust.allow_project_sources = true`). Passwords in addresses are masked.
+Flags are stronger than the environment, which is stronger than cooper.toml in the working
+directory or the nearest folder above it, then the user's ~/.config/cooper/cooper.toml, then
+/etc/cooper/cooper.toml, then the defaults. PROJECT says what the file of a project may do: set a
+value, only tighten it, or nothing (unless the user's own file has
+`trust.allow_project_sources = true`). Passwords in addresses are masked.
 
 A cooper.toml:
   organisation = \"team\"

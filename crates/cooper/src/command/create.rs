@@ -14,7 +14,7 @@ use crate::failure::{Code, Exit, Failure};
 use crate::render::package::{inventory_json, write_changes};
 use crate::render::unit;
 use crate::settings::{Settings, key, read_text};
-use crate::shell::{Need, Shell, open_workshop, check_host};
+use crate::shell::{Need, Shell, check_host, open_workshop};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,8 +24,8 @@ Examples:
   cooper create tools --packages jq,wget=1.25.0-2 --refresh
   cooper inspect example_name --lock > a.lock && cooper create --locked a.lock example_name
 
-The tag counts up: `local/example_name:1.0.0.1`, then `:1.0.0.2`. A request that resolves to the lock of an
-existing version makes no new one.";
+The tag counts up: `local/example_name:1.0.0.1`, then `:1.0.0.2`. A request that resolves to the
+lock of an existing version makes no new one.";
 
 /// Make an image from Python libraries and Debian packages
 ///
@@ -171,8 +171,10 @@ fn read_lock(file: &std::path::Path) -> Result<Lock, Failure> {
     } else {
         file.display().to_string()
     };
-    let unreadable =
-        |error: &io::Error| Failure::new(Code::InvalidLock, format!("cannot read the lock {name}: {error}"));
+    let hint = || "make one with `cooper inspect IMAGE --lock > FILE`".to_owned();
+    let unreadable = |error: &io::Error| {
+        Failure::new(Code::InvalidLock, format!("cannot read the lock {name}: {error}")).hint(hint())
+    };
     let text = if file.as_os_str() == "-" {
         let mut text = String::new();
         io::stdin()
@@ -183,12 +185,11 @@ fn read_lock(file: &std::path::Path) -> Result<Lock, Failure> {
         text
     } else {
         let text = read_text(file, LOCK_BYTES_MAX).map_err(|error| unreadable(&error))?;
-        text.ok_or_else(|| unreadable(&io::ErrorKind::NotFound.into()))?
+        text.ok_or_else(|| unreadable(&io::Error::new(io::ErrorKind::NotFound, "there is no such file")))?
     };
     let lock = serde_json::from_str(&text);
     lock.map_err(|error| {
-        let failure = Failure::new(Code::InvalidLock, format!("{name} is not a lock: {error}"));
-        failure.hint("make one with `cooper inspect IMAGE --lock > FILE`".to_owned())
+        Failure::new(Code::InvalidLock, format!("{name} is not a lock: {error}")).hint(hint())
     })
 }
 

@@ -19,7 +19,7 @@ Examples:
   cooper inspect local/example_name:1.0.0.1 --json
   cooper inspect example_name --lock > example_name.lock
 
-A lock names every artefact with its digest: `cooper create --locked example_name.lock example_name`
+A lock names every artefact with its digest. `cooper create --locked example_name.lock NAME`
 rebuilds the image from it, with the same digest.";
 
 /// Show an image: layers, configuration, every package with version and licence
@@ -52,11 +52,10 @@ pub(crate) fn inspect(args: &InspectArgs, shell: &Shell) -> Result<Exit, Failure
     let workshop = open_workshop(&settings, Need::Store)?;
     if args.lock {
         let lock = workshop.lock(&reference)?;
-        let pretty = |out: &mut dyn Write| {
+        shell.write(|out| {
             serde_json::to_writer_pretty(&mut *out, &lock)?;
             writeln!(out)
-        };
-        shell.print(|| json!(lock), pretty)?;
+        })?;
         return Ok(Exit::GOOD);
     }
     let inspection = workshop.inspect(&reference)?;
@@ -144,7 +143,11 @@ fn write(out: &mut dyn Write, image: &Inspection) -> io::Result<()> {
 
 fn write_request(out: &mut dyn Write, request: &Request) -> io::Result<()> {
     let mut words = vec![format!("base={}", request.base())];
-    let dependencies: Vec<&str> = request.dependencies().iter().map(PythonRequirement::as_str).collect();
+    let dependencies: Vec<&str> = request
+        .dependencies()
+        .iter()
+        .map(PythonRequirement::as_str)
+        .collect();
     let packages: Vec<String> = request.packages().iter().map(ToString::to_string).collect();
     if !dependencies.is_empty() {
         words.push(format!("dependencies=\"{}\"", dependencies.join(", ")));
@@ -170,11 +173,11 @@ fn write_configuration(out: &mut dyn Write, config: &Value) -> io::Result<()> {
     writeln!(out, "\nCONFIGURATION")?;
     for (name, value) in [("user", user), ("directory", folder), ("command", command)] {
         if !value.is_empty() {
-            writeln!(out, "{name:<10}{value}")?;
+            writeln!(out, "{name:<11}{value}")?;
         }
     }
     for variable in texts(&inner["Env"]) {
-        writeln!(out, "{:<10}{variable}", "variable")?;
+        writeln!(out, "{:<11}{variable}", "variable")?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::failure::{Code, Exit, Failure};
 use crate::render::unit;
 use crate::settings::key::{self, Key};
 use crate::settings::{ByteCount, Count, MilliCpus, Settings, Timeout};
-use crate::shell::{Need, Shell, open_workshop, check_host};
+use crate::shell::{Need, Shell, check_host, open_workshop};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,9 +24,9 @@ Examples:
   cooper run example_name -- wget --version
   cooper run --timeout 30s --memory 256MiB --env MODE=test example_name script.py
 
-Everything after the script belongs to it; flags of `cooper run` stand before it. Standard input, output and
-error pass through. The exit status is the script's; 124 after the time limit, 137 after the memory limit, 125
-when nothing could be run.";
+Everything after the script belongs to it; flags of `cooper run` stand before it. Standard input,
+output and error pass through. The exit status is the script's; 124 after the time limit, 137 after
+the memory limit, 125 when nothing could be run.";
 
 /// Run a script, code or a command in an image, isolated
 ///
@@ -46,25 +46,25 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) rest: Vec<OsString>,
     /// Stop it after this time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
     timeout: Option<String>,
     /// Memory that it may use
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
     memory: Option<String>,
     /// Processes and threads that it may have
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pids: Option<String>,
     /// Files that one process may have open
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     files: Option<String>,
     /// Processors that it may use
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     cpus: Option<String>,
     /// Space in /tmp
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
     tmp: Option<String>,
     /// Space in its working directory
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
     scratch: Option<String>,
     /// Set an environment variable for it
     #[arg(long, short, value_name = "NAME=VALUE")]
@@ -138,8 +138,11 @@ fn script(path: &Path) -> Result<Program, Failure> {
             format!("cannot read the script {}: {error}", path.display()),
         );
         let is_command = error.kind() == io::ErrorKind::NotFound && path.components().count() == 1;
-        failure
-            .hint(is_command.then(|| format!("a program of the image is run with `-- {}`", path.display())))
+        failure.hint(if is_command {
+            format!("a program of the image is run with `-- {}`", path.display())
+        } else {
+            "name a file, `-` for standard input, `-c CODE`, or `-- COMMAND`".to_owned()
+        })
     };
     let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
     let mut bytes = Vec::new();

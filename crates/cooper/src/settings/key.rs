@@ -135,8 +135,10 @@ pub(crate) static CA_FILES: Key =
     key::<Vec<PathBuf>>("network.ca_files", &["COOPER_CA_FILES"], ProjectRule::Source)
         .list()
         .path();
-pub(crate) static NETWORK_TIMEOUT: Key = bound::<Timeout>("network.timeout", &["COOPER_NETWORK_TIMEOUT"], "30s");
-pub(crate) static NETWORK_ATTEMPTS: Key = bound::<Count>("network.attempts", &["COOPER_NETWORK_ATTEMPTS"], "3");
+pub(crate) static NETWORK_TIMEOUT: Key =
+    bound::<Timeout>("network.timeout", &["COOPER_NETWORK_TIMEOUT"], "30s");
+pub(crate) static NETWORK_ATTEMPTS: Key =
+    bound::<Count>("network.attempts", &["COOPER_NETWORK_ATTEMPTS"], "3");
 pub(crate) static RUN_TIMEOUT: Key = bound::<Timeout>("run.timeout", &["COOPER_RUN_TIMEOUT"], "5m");
 pub(crate) static RUN_MEMORY: Key = bound::<ByteCount>("run.memory", &["COOPER_RUN_MEMORY"], "1GiB");
 pub(crate) static RUN_PIDS: Key = bound::<Count>("run.pids", &["COOPER_RUN_PIDS"], "256");

@@ -118,8 +118,8 @@ fn downloads_that_break_say_which() {
     let world = World::new();
     let pool = "/debian/pool/main/w/wget/*";
     for (fault, word) in [
-        (Fault::CutShort(100), "100 bytes"),
-        (Fault::CloseAfter(100), "100 bytes"),
+        (Fault::CutShort(100), "bytes, expected"),
+        (Fault::CloseAfter(100), "bytes, expected"),
         (Fault::HangAfter(100), "silent"),
         (Fault::NoAnswer, "cannot reach"),
         (Fault::Status(503), "503"),
