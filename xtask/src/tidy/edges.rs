@@ -1,11 +1,11 @@
-//! Which crate may use which: the table of `docs/ARCHITECTURE.md`, and nothing else.
+//! Which crate may use which: the table here, the table of `docs/ARCHITECTURE.md` and the manifests agree.
 
 use std::collections::BTreeSet;
 
 use super::{Problem, line_holding};
 use crate::tree::Tree;
 
-/// Each crate and the crates of this workspace that it depends on. `testkit` and whatever else a crate needs for
+/// Each crate and the crates of this workspace that it may depend on. `testkit` and whatever else a crate needs for
 /// its own tests are development dependencies, which are not looked at.
 const TABLE: &[(&str, &[&str])] = &[
     ("cooper-core", &[]),
@@ -30,9 +30,12 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("cooper", &["cooper-core", "cooperage"]),
     ("testkit", &["cooper-core"]),
+    ("bench", &[]),
 ];
 
-/// Every crate has exactly the edges of the table.
+const ARCHITECTURE: &str = "docs/ARCHITECTURE.md";
+
+/// Every crate has only edges of the table, and the documentation has the same table.
 pub(super) fn check(tree: &Tree) -> Vec<Problem> {
     let crates = tree.crates();
     let mut problems = Vec::new();
@@ -45,13 +48,58 @@ pub(super) fn check(tree: &Tree) -> Vec<Problem> {
         }
     }
     for (name, _) in TABLE.iter().filter(|(name, _)| !crates.contains(name)) {
+        let message = format!("{name} is in the table of edges and not in crates/");
+        problems.push(Problem::at(ARCHITECTURE, 1, message));
+    }
+    problems.extend(check_document(tree.text(ARCHITECTURE).unwrap_or_default()));
+    problems
+}
+
+/// The last column of the document's table says what [`TABLE`] says.
+fn check_document(text: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut above: Vec<String> = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let cells: Vec<&str> = line.trim().trim_matches('|').split('|').map(str::trim).collect();
+        let name = cells[0].trim_matches('`');
+        let Some((_, allowed)) = TABLE.iter().find(|(known, _)| *known == name && cells.len() == 4) else {
+            continue;
+        };
+        let documented: BTreeSet<String> = match cells[3] {
+            "–" => BTreeSet::new(),
+            "all above" => above.iter().cloned().collect(),
+            list => list.split(',').map(|short| full_name(short.trim())).collect(),
+        };
+        if documented != allowed.iter().map(|edge| (*edge).to_owned()).collect() {
+            let message = format!(
+                "{name} may use {}, says xtask/src/tidy/edges.rs",
+                allowed.join(", ")
+            );
+            problems.push(Problem::at(ARCHITECTURE, number + 1, message));
+        }
+        above.push(name.to_owned());
+    }
+    for (name, _) in TABLE
+        .iter()
+        .filter(|(name, _)| !above.iter().any(|known| known == name))
+    {
         problems.push(Problem::at(
-            "docs/ARCHITECTURE.md",
+            ARCHITECTURE,
             1,
-            format!("{name} is in the table of edges and not in crates/"),
+            format!("its table has no row for `{name}`"),
         ));
     }
     problems
+}
+
+/// `core` is `cooper-core`.
+fn full_name(short: &str) -> String {
+    let long = format!("cooper-{short}");
+    if TABLE.iter().any(|(known, _)| *known == long) {
+        long
+    } else {
+        short.to_owned()
+    }
 }
 
 fn check_crate(name: &str, path: &str, text: &str, found: &BTreeSet<String>, problems: &mut Vec<Problem>) {
@@ -65,13 +113,6 @@ fn check_crate(name: &str, path: &str, text: &str, found: &BTreeSet<String>, pro
             path,
             line_holding(text, edge),
             format!("{name} must not depend on {edge}"),
-        ));
-    }
-    for edge in allowed.iter().filter(|edge| !found.contains(**edge)) {
-        problems.push(Problem::at(
-            path,
-            1,
-            format!("the table of edges lets {name} use {edge}, and it does not"),
         ));
     }
 }
@@ -127,8 +168,22 @@ mod tests {
         TABLE.iter().map(manifest).collect()
     }
 
+    /// A document that has the table, each name in full.
+    fn document() -> String {
+        let row = |(name, edges): &(&str, &[&str])| {
+            let edges = if edges.is_empty() {
+                "–".to_owned()
+            } else {
+                edges.join(", ")
+            };
+            format!("| `{name}` | what | must not | {edges} |\n")
+        };
+        TABLE.iter().map(row).collect::<Vec<_>>().concat()
+    }
+
     fn problems(name: &str, dependencies: &str) -> Vec<String> {
-        let manifests = manifests(name, dependencies);
+        let mut manifests = manifests(name, dependencies);
+        manifests.push((ARCHITECTURE.to_owned(), document()));
         let files: Vec<(&str, &str)> = manifests
             .iter()
             .map(|(path, text)| (path.as_str(), text.as_str()))
@@ -163,21 +218,43 @@ mod tests {
     }
 
     #[test]
-    fn missing_edges_unknown_crates_and_lost_crates_are_seen() {
-        let missing = problems("cooper-gate", "");
-        assert_eq!(
-            missing,
-            [
-                "crates/cooper-gate/Cargo.toml:1: the table of edges lets cooper-gate use cooper-core, and it does not"
-            ]
-        );
-        let unknown = shown(check, &[("crates/new/Cargo.toml", "[package]")]);
+    fn unknown_and_lost_crates_are_seen() {
+        let document = document();
+        let shown =
+            |files: &[(&str, &str)]| shown(check, &[files, &[(ARCHITECTURE, document.as_str())]].concat());
+        let unknown = shown(&[("crates/new/Cargo.toml", "[package]")]);
         assert!(
             unknown[0].starts_with("crates/new/Cargo.toml:1: is not in the table"),
             "{unknown:?}"
         );
         assert_eq!(unknown.len(), 1 + TABLE.len());
-        let broken = shown(check, &[("crates/cooper-core/Cargo.toml", "[")]);
+        let broken = shown(&[("crates/cooper-core/Cargo.toml", "[")]);
         assert!(broken[0].contains("is not TOML"), "{broken:?}");
+    }
+
+    #[test]
+    fn the_document_says_the_same() {
+        let told = |text: &str| {
+            check_document(text)
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(&document()), [""; 0]);
+        let short = document().replace(
+            "| cooper-core, cooper-store, cooper-gate |",
+            "| core, store, gate |",
+        );
+        assert_ne!(short, document());
+        assert_eq!(told(&short), [""; 0]);
+        let all = "cooper-core, cooper-store, cooper-gate, cooper-sandbox, cooper-resolve, cooper-image";
+        assert_eq!(told(&document().replace(all, "all above")), [""; 0]);
+        let wrong = told(&document().replacen("| cooper-core |", "| – |", 1));
+        assert_eq!(
+            wrong,
+            ["docs/ARCHITECTURE.md:2: cooper-store may use cooper-core, says xtask/src/tidy/edges.rs"]
+        );
+        let lost = told(&document().replace("| `bench`", "| `other`"));
+        assert_eq!(lost, ["docs/ARCHITECTURE.md:1: its table has no row for `bench`"]);
     }
 }

@@ -105,7 +105,10 @@ fn only_modules(file: &SourceFile, code: &str) -> Option<Problem> {
             .unwrap_or(text)
             .trim_start();
         let module = text.starts_with("mod ") && !text.contains('{');
-        if !(text.is_empty() || module || text.starts_with("use ")) {
+        // A refusal of platforms that the crate is not for does nothing either.
+        let allowed =
+            text.is_empty() || module || text.starts_with("use ") || text.starts_with("compile_error!(");
+        if !allowed {
             return Some(Problem::at(
                 &file.path,
                 start,
@@ -213,7 +216,7 @@ mod tests {
 
     #[test]
     fn libraries_open_with_their_purpose_and_hold_no_logic() {
-        let good = "//! What it is for; and more.\n#![expect(a, reason = \"b; c\")]\n\npub mod a;\n#[doc(hidden)]\npub(crate) mod b;\n\npub use a::{B, C};\nuse d::E;\n#[cfg(test)]\nmod tests;\n";
+        let good = "//! What it is for; and more.\n#![expect(a, reason = \"b; c\")]\n\npub mod a;\n#[doc(hidden)]\npub(crate) mod b;\n\npub use a::{B, C};\nuse d::E;\n#[cfg(not(unix))]\ncompile_error!(\"no; never\");\n#[cfg(test)]\nmod tests;\n";
         assert_eq!(problems("crates/a/src/lib.rs", good), [""; 0]);
         assert_eq!(
             problems("crates/a/src/lib.rs", "pub mod a;\n"),
