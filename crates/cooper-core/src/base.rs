@@ -69,7 +69,9 @@ impl FromStr for Base {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|base| base.to_string() == text);
-        found.ok_or_else(|| ParseBaseError { text: text.chars().take(80).collect() })
+        found.ok_or_else(|| ParseBaseError {
+            text: text.chars().take(80).collect(),
+        })
     }
 }
 
@@ -123,7 +125,9 @@ impl FromStr for Suite {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let suites = Base::ALL.into_iter().flat_map(Base::suites);
         let found = suites.into_iter().find(|suite| suite.to_string() == text);
-        found.ok_or_else(|| ParseBaseError { text: text.chars().take(80).collect() })
+        found.ok_or_else(|| ParseBaseError {
+            text: text.chars().take(80).collect(),
+        })
     }
 }
 

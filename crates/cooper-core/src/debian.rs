@@ -18,7 +18,11 @@ pub struct ParseDebianError {
 }
 
 fn fault(role: &'static str, text: &str, reason: &'static str) -> ParseDebianError {
-    ParseDebianError { role, text: text.chars().take(80).collect(), reason }
+    ParseDebianError {
+        role,
+        text: text.chars().take(80).collect(),
+        reason,
+    }
 }
 
 /// A binary package's name, such as `libxslt1.1`.
@@ -41,7 +45,11 @@ impl FromStr for DebianName {
             return Err(fault("package name", text, "it has 2 to 128 characters"));
         }
         if !text.bytes().all(allowed) || !text.as_bytes()[0].is_ascii_alphanumeric() {
-            return Err(fault("package name", text, "only a-z, 0-9, `+`, `-` and `.`, a letter or digit first"));
+            return Err(fault(
+                "package name",
+                text,
+                "only a-z, 0-9, `+`, `-` and `.`, a letter or digit first",
+            ));
         }
         Ok(Self(text.to_owned()))
     }
@@ -74,7 +82,10 @@ impl FromStr for DebianVersion {
         if text.is_empty() || text.len() > 256 {
             return Err(wrong("it has 1 to 256 characters"));
         }
-        if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b".+-~:_".contains(&b)) {
+        if !text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b".+-~:_".contains(&b))
+        {
             return Err(wrong("only letters, digits and `.`, `+`, `-`, `~`, `:`"));
         }
         if let Some((epoch, rest)) = text.split_once(':')
@@ -88,7 +99,8 @@ impl FromStr for DebianVersion {
 
 impl Ord for DebianVersion {
     fn cmp(&self, other: &Self) -> Ordering {
-        let ((epoch, upstream, revision), (their_epoch, theirs, their_revision)) = (self.parts(), other.parts());
+        let ((epoch, upstream, revision), (their_epoch, theirs, their_revision)) =
+            (self.parts(), other.parts());
         epoch
             .cmp(&their_epoch)
             .then_with(|| compare_part(upstream.as_bytes(), theirs.as_bytes()))
@@ -129,7 +141,10 @@ fn compare_part(mut a: &[u8], mut b: &[u8]) -> Ordering {
 
 /// The leading digits without leading zeros, and the rest.
 fn split_number(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|c| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .iter()
+        .position(|c| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, rest) = text.split_at(end);
     let zeros = number.iter().take_while(|c| **c == b'0').count();
     (&number[zeros..], rest)
@@ -163,13 +178,27 @@ impl FromStr for DebianRequirement {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
-        if text.contains(['<', '>', '!', '~']) && !text.contains('=') || text.contains("==") || text.contains(">=") || text.contains("<=") {
-            return Err(fault("package", text, "write a name such as `wget`, or `wget=1.25.0-2` for one exact version"));
+        if text.contains(['<', '>', '!', '~']) && !text.contains('=')
+            || text.contains("==")
+            || text.contains(">=")
+            || text.contains("<=")
+        {
+            return Err(fault(
+                "package",
+                text,
+                "write a name such as `wget`, or `wget=1.25.0-2` for one exact version",
+            ));
         }
         let Some((name, version)) = text.split_once('=') else {
-            return Ok(Self { name: text.parse()?, version: None });
+            return Ok(Self {
+                name: text.parse()?,
+                version: None,
+            });
         };
-        Ok(Self { name: name.trim().parse()?, version: Some(version.trim().parse()?) })
+        Ok(Self {
+            name: name.trim().parse()?,
+            version: Some(version.trim().parse()?),
+        })
     }
 }
 
@@ -229,8 +258,19 @@ mod tests {
     #[test]
     fn versions_order_as_dpkg_orders_them() {
         let ascending = [
-            "0~~", "0~", "0", "1.0~rc1-1", "1.0-1", "1.0-1+b1", "1.0-1.1", "1.0a-1", "1.0+dfsg-1", "1.2-1", "1.10-1",
-            "1:0.1-1", "2:0-1",
+            "0~~",
+            "0~",
+            "0",
+            "1.0~rc1-1",
+            "1.0-1",
+            "1.0-1+b1",
+            "1.0-1.1",
+            "1.0a-1",
+            "1.0+dfsg-1",
+            "1.2-1",
+            "1.10-1",
+            "1:0.1-1",
+            "2:0-1",
         ];
         for pair in ascending.windows(2) {
             assert!(version(pair[0]) < version(pair[1]), "{} < {}", pair[0], pair[1]);
@@ -242,9 +282,14 @@ mod tests {
     #[test]
     fn requirements_are_a_name_or_a_pin() {
         let pin: DebianRequirement = "wget=1.25.0-2".parse().unwrap();
-        assert_eq!((pin.name.as_str(), pin.version.clone()), ("wget", Some(version("1.25.0-2"))));
+        assert_eq!(
+            (pin.name.as_str(), pin.version.clone()),
+            ("wget", Some(version("1.25.0-2")))
+        );
         assert_eq!(pin.to_string(), "wget=1.25.0-2");
-        for bad in ["", "W", "Wget", "wget>=1", "wget==1", "wget>1", "wget=", "wget=a b", "-wget", "we get"] {
+        for bad in [
+            "", "W", "Wget", "wget>=1", "wget==1", "wget>1", "wget=", "wget=a b", "-wget", "we get",
+        ] {
             assert!(bad.parse::<DebianRequirement>().is_err(), "{bad}");
         }
     }

@@ -50,7 +50,9 @@ impl Digest {
     /// # Errors
     /// When the text has another length or another character.
     pub fn from_hex(text: &str) -> Result<Self, ParseDigestError> {
-        let wrong = || ParseDigestError { text: text.chars().take(80).collect() };
+        let wrong = || ParseDigestError {
+            text: text.chars().take(80).collect(),
+        };
         if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(wrong());
         }
@@ -79,7 +81,9 @@ impl FromStr for Digest {
     type Err = ParseDigestError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || ParseDigestError { text: text.chars().take(80).collect() };
+        let wrong = || ParseDigestError {
+            text: text.chars().take(80).collect(),
+        };
         let hex = text.strip_prefix("sha256:").ok_or_else(wrong)?;
         if hex.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(wrong());
@@ -202,7 +206,13 @@ mod tests {
 
     #[test]
     fn wrong_texts_are_refused() {
-        for text in ["", "sha256:", "md5:00", "sha256:zz", &format!("sha256:{}", "A".repeat(64))] {
+        for text in [
+            "",
+            "sha256:",
+            "md5:00",
+            "sha256:zz",
+            &format!("sha256:{}", "A".repeat(64)),
+        ] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }

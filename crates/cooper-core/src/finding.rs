@@ -93,7 +93,10 @@ mod tests {
     #[test]
     fn codes_are_serialised_as_they_are_shown() {
         for code in FindingCode::ALL {
-            assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{}\"", code.as_str()));
+            assert_eq!(
+                serde_json::to_string(&code).unwrap(),
+                format!("\"{}\"", code.as_str())
+            );
         }
     }
 }

@@ -79,7 +79,13 @@ pub struct Recipe {
 
 impl Default for Recipe {
     fn default() -> Self {
-        Self { version: 1, compression: Compression::Gzip { level: 1, member_bytes: 1 << 20 } }
+        Self {
+            version: 1,
+            compression: Compression::Gzip {
+                level: 1,
+                member_bytes: 1 << 20,
+            },
+        }
     }
 }
 
@@ -192,7 +198,11 @@ impl LockContent {
     /// Every artefact's digest and size.
     pub fn artefacts(&self) -> impl Iterator<Item = (BlobDigest, u64)> {
         let debian = self.debian().map(|artefact| (artefact.sha256, artefact.size));
-        debian.chain(self.python.iter().map(|artefact| (artefact.sha256, artefact.size)))
+        debian.chain(
+            self.python
+                .iter()
+                .map(|artefact| (artefact.sha256, artefact.size)),
+        )
     }
 }
 
@@ -227,7 +237,9 @@ impl Lock {
                 suite: *suite,
                 path: path.clone(),
             }),
-            _ => Err(LockPlanError { artefact: artefact.name.to_string() }),
+            _ => Err(LockPlanError {
+                artefact: artefact.name.to_string(),
+            }),
         };
         artefacts.iter().map(planned).collect()
     }
@@ -249,7 +261,9 @@ impl Lock {
                 yanked: None,
                 exactly_pinned: pinned(&artefact.name),
             }),
-            _ => Err(LockPlanError { artefact: artefact.name.to_string() }),
+            _ => Err(LockPlanError {
+                artefact: artefact.name.to_string(),
+            }),
         };
         self.content.python.iter().map(planned).collect()
     }

@@ -30,16 +30,29 @@ const NAME_LENGTH_MAX: usize = 64;
 
 fn parse_component(role: &'static str, text: &str) -> Result<String, ParseNameError> {
     let reason = component_fault(text);
-    let Some(reason) = reason else { return Ok(text.to_owned()) };
+    let Some(reason) = reason else {
+        return Ok(text.to_owned());
+    };
     let repaired: String = text
         .to_lowercase()
         .chars()
-        .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c) { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
         .take(NAME_LENGTH_MAX)
         .collect();
     let repaired = repaired.trim_matches(['.', '_', '-']).to_owned();
     let suggestion = (component_fault(&repaired).is_none()).then_some(repaired);
-    Err(ParseNameError { role, text: text.chars().take(80).collect(), reason, suggestion })
+    Err(ParseNameError {
+        role,
+        text: text.chars().take(80).collect(),
+        reason,
+        suggestion,
+    })
 }
 
 /// OCI: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
@@ -65,7 +78,9 @@ fn component_fault(text: &str) -> Option<&'static str> {
 }
 
 fn separators_fault(text: &str) -> Option<&'static str> {
-    let runs = text.split(|c: char| c.is_ascii_alphanumeric()).filter(|run| !run.is_empty());
+    let runs = text
+        .split(|c: char| c.is_ascii_alphanumeric())
+        .filter(|run| !run.is_empty());
     for run in runs {
         let dashes = run.chars().all(|c| c == '-');
         if !(dashes || run == "." || run == "_" || run == "__") {
@@ -194,13 +209,21 @@ impl FromStr for VersionTag {
         let (version, serial) = text.rsplit_once('.').ok_or_else(wrong)?;
         let plain = !serial.starts_with(['0', '+']);
         let serial = serial.parse().ok().filter(|_| plain).ok_or_else(wrong)?;
-        Ok(Self { version: version.parse().map_err(|_| wrong())?, serial })
+        Ok(Self {
+            version: version.parse().map_err(|_| wrong())?,
+            serial,
+        })
     }
 }
 
 impl VersionTag {
     fn order_key(&self) -> (Vec<u64>, u32) {
-        let numbers = self.version.as_str().split('.').filter_map(|n| n.parse().ok()).collect();
+        let numbers = self
+            .version
+            .as_str()
+            .split('.')
+            .filter_map(|n| n.parse().ok())
+            .collect();
         (numbers, self.serial.get())
     }
 }
@@ -242,7 +265,11 @@ impl FromStr for ImageReference {
             Some((organisation, name)) => (Some(organisation.parse()?), name),
             None => (None, path),
         };
-        Ok(Self { organisation, name: name.parse()?, tag })
+        Ok(Self {
+            organisation,
+            name: name.parse()?,
+            tag,
+        })
     }
 }
 
@@ -276,17 +303,26 @@ pub struct ImagePattern {
 impl ImagePattern {
     /// A pattern; every text is one.
     pub fn new(text: &str) -> Self {
-        Self { pieces: text.split('*').map(str::to_owned).collect() }
+        Self {
+            pieces: text.split('*').map(str::to_owned).collect(),
+        }
     }
 
     /// Whether the pattern matches: without `*` anywhere in the text, with `*` the whole text.
     pub fn matches(&self, text: &str) -> bool {
         let [first, middle @ .., last] = self.pieces.as_slice() else {
-            return self.pieces.first().is_none_or(|piece| text.contains(piece.as_str()));
+            return self
+                .pieces
+                .first()
+                .is_none_or(|piece| text.contains(piece.as_str()));
         };
-        let Some(mut rest) = text.strip_prefix(first.as_str()) else { return false };
+        let Some(mut rest) = text.strip_prefix(first.as_str()) else {
+            return false;
+        };
         for piece in middle {
-            let Some(at) = rest.find(piece.as_str()) else { return false };
+            let Some(at) = rest.find(piece.as_str()) else {
+                return false;
+            };
             rest = &rest[at + piece.len()..];
         }
         rest.ends_with(last.as_str())
@@ -302,7 +338,18 @@ mod tests {
         for good in ["a", "example_name", "a.b", "a__b", "a--b", "py3-tools"] {
             assert_eq!(good.parse::<ImageName>().unwrap().as_str(), good);
         }
-        for bad in ["", "A", "a b", "-a", "a-", "a..b", "a___b", "a/b", "ä", &"a".repeat(65)] {
+        for bad in [
+            "",
+            "A",
+            "a b",
+            "-a",
+            "a-",
+            "a..b",
+            "a___b",
+            "a/b",
+            "ä",
+            &"a".repeat(65),
+        ] {
             assert!(bad.parse::<ImageName>().is_err(), "{bad}");
         }
     }

@@ -134,12 +134,17 @@ impl FromStr for PoolPath {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let plain = |part: &str| {
-            !part.is_empty() && part != "." && part != ".." && part.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
+            !part.is_empty()
+                && part != "."
+                && part != ".."
+                && part.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
         };
         if text.len() <= 1024 && text.split('/').all(plain) && !text.contains(['?', '#']) {
             return Ok(Self(text.to_owned()));
         }
-        Err(ParsePoolPathError { text: text.chars().take(120).collect() })
+        Err(ParsePoolPathError {
+            text: text.chars().take(120).collect(),
+        })
     }
 }
 
@@ -168,9 +173,22 @@ mod tests {
 
     #[test]
     fn pool_paths_stay_below_the_archive() {
-        assert!("pool/main/w/wget/wget_1.25.0-2_amd64.deb".parse::<PoolPath>().is_ok());
+        assert!(
+            "pool/main/w/wget/wget_1.25.0-2_amd64.deb"
+                .parse::<PoolPath>()
+                .is_ok()
+        );
         assert!("pool/main/g/g++/g++_4%3a14_amd64.deb".parse::<PoolPath>().is_ok());
-        for bad in ["", "/etc/passwd", "../x", "pool//x", "pool/./x", "a?b", "a b", "http://x/y"] {
+        for bad in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "pool//x",
+            "pool/./x",
+            "a?b",
+            "a b",
+            "http://x/y",
+        ] {
             assert!(bad.parse::<PoolPath>().is_err(), "{bad}");
         }
     }

@@ -95,7 +95,10 @@ impl Progress {
     /// Say what `stage` works on now.
     pub fn detail(&self, stage: Stage, text: impl Into<String>) {
         if self.0.is_some() {
-            self.send(Event::Detail { stage, text: text.into() });
+            self.send(Event::Detail {
+                stage,
+                text: text.into(),
+            });
         }
     }
 
@@ -107,6 +110,10 @@ impl Progress {
 
 impl fmt::Debug for Progress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.0.is_some() { "Progress(sink)" } else { "Progress(silent)" })
+        formatter.write_str(if self.0.is_some() {
+            "Progress(sink)"
+        } else {
+            "Progress(silent)"
+        })
     }
 }

@@ -73,7 +73,10 @@ impl PythonRequirement {
             return None;
         };
         let exact = [uv_pep440::Operator::Equal, uv_pep440::Operator::ExactEqual];
-        specifiers.iter().find(|one| exact.contains(one.operator())).map(uv_pep440::VersionSpecifier::version)
+        specifiers
+            .iter()
+            .find(|one| exact.contains(one.operator()))
+            .map(uv_pep440::VersionSpecifier::version)
     }
 
     /// The canonical text.
@@ -88,18 +91,32 @@ impl FromStr for PythonRequirement {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
         let shown = || text.chars().take(200).collect::<String>();
-        if text.contains("://") || text.starts_with(['.', '/', '~']) || text.contains(" @") || text.contains('@') {
+        if text.contains("://")
+            || text.starts_with(['.', '/', '~'])
+            || text.contains(" @")
+            || text.contains('@')
+        {
             return Err(ParsePythonError::Url { text: shown() });
         }
         let requirement = Requirement::<VerbatimUrl>::from_str(text).map_err(|error| {
             let message = error.to_string();
-            let reason = message.lines().next().unwrap_or("it does not follow PEP 508").to_owned();
-            ParsePythonError::Syntax { text: shown(), reason }
+            let reason = message
+                .lines()
+                .next()
+                .unwrap_or("it does not follow PEP 508")
+                .to_owned();
+            ParsePythonError::Syntax {
+                text: shown(),
+                reason,
+            }
         })?;
         if matches!(requirement.version_or_url, Some(VersionOrUrl::Url(_))) {
             return Err(ParsePythonError::Url { text: shown() });
         }
-        Ok(Self { text: settled(requirement.to_string()), requirement })
+        Ok(Self {
+            text: settled(requirement.to_string()),
+            requirement,
+        })
     }
 }
 
@@ -173,12 +190,23 @@ mod tests {
         assert_eq!(never.as_str().parse(), Ok(never.clone()));
         let pin: PythonRequirement = "mechanize==0.4.10".parse().unwrap();
         assert_eq!(pin.exact_version().unwrap().to_string(), "0.4.10");
-        assert_eq!("a==1.*".parse::<PythonRequirement>().unwrap().exact_version(), None);
+        assert_eq!(
+            "a==1.*".parse::<PythonRequirement>().unwrap().exact_version(),
+            None
+        );
     }
 
     #[test]
     fn urls_and_nonsense_are_refused() {
-        for bad in ["", "a @ https://x.test/a.whl", "./a", "a b", "a=1", "a>=", "git+https://x.test/a"] {
+        for bad in [
+            "",
+            "a @ https://x.test/a.whl",
+            "./a",
+            "a b",
+            "a=1",
+            "a>=",
+            "git+https://x.test/a",
+        ] {
             assert!(bad.parse::<PythonRequirement>().is_err(), "{bad}");
         }
     }

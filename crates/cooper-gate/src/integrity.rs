@@ -24,11 +24,25 @@ pub fn judge(plan: &Plan, evidence: Evidence) -> Vec<Finding> {
 }
 
 fn refuse(code: FindingCode, subject: String, message: String, hint: &str) -> Finding {
-    Finding { code, effect: Effect::Refuse, subject, message, hint: hint.to_owned() }
+    Finding {
+        code,
+        effect: Effect::Refuse,
+        subject,
+        message,
+        hint: hint.to_owned(),
+    }
 }
 
 fn judge_snapshot(snapshot: &Snapshot, now: Timestamp) -> Vec<Finding> {
-    let Snapshot::Debian { suite, date, valid_until, signed_by, newest_seen, .. } = snapshot else {
+    let Snapshot::Debian {
+        suite,
+        date,
+        valid_until,
+        signed_by,
+        newest_seen,
+        ..
+    } = snapshot
+    else {
         return Vec::new();
     };
     let subject = format!("suite {suite}");
@@ -45,7 +59,8 @@ fn judge_snapshot(snapshot: &Snapshot, now: Timestamp) -> Vec<Finding> {
     }
     if date < newest_seen {
         let message = format!("the index is of {date}, but one of {newest_seen} was seen before");
-        let hint = "run again with `--refresh`; if it stays, the mirror serves an old state: configure another one";
+        let hint =
+            "run again with `--refresh`; if it stays, the mirror serves an old state: configure another one";
         findings.push(refuse(FindingCode::RolledBack, subject, message, hint));
     }
     findings
@@ -55,14 +70,24 @@ fn judge_debian(planned: &PlannedDebian, plan: &Plan) -> Vec<Finding> {
     let subject = format!("{} {}", planned.name, planned.version);
     let mut findings = Vec::new();
     if planned.sha256.is_none() {
-        findings.push(no_hash(subject.clone(), &format!("the index of {} has no SHA-256 for it", planned.suite)));
+        findings.push(no_hash(
+            subject.clone(),
+            &format!("the index of {} has no SHA-256 for it", planned.suite),
+        ));
     }
     if architecture(&planned.architecture).is_none() {
-        findings.push(wrong_platform(subject.clone(), &format!("it is made for `{}`", planned.architecture)));
+        findings.push(wrong_platform(
+            subject.clone(),
+            &format!("it is made for `{}`", planned.architecture),
+        ));
     }
-    let of_suite = |snapshot: &Snapshot| matches!(snapshot, Snapshot::Debian { suite, .. } if *suite == planned.suite);
+    let of_suite =
+        |snapshot: &Snapshot| matches!(snapshot, Snapshot::Debian { suite, .. } if *suite == planned.suite);
     if !plan.snapshots.iter().any(of_suite) {
-        let message = format!("the plan has no signed index of {}, from which it was chosen", planned.suite);
+        let message = format!(
+            "the plan has no signed index of {}, from which it was chosen",
+            planned.suite
+        );
         let hint = "run again with `--refresh`";
         findings.push(refuse(FindingCode::Unsigned, subject, message, hint));
     }
@@ -73,10 +98,16 @@ fn judge_python(planned: &PlannedPython) -> Vec<Finding> {
     let subject = format!("{} {}", planned.name, planned.version);
     let mut findings = Vec::new();
     if planned.sha256.is_none() {
-        findings.push(no_hash(subject.clone(), &format!("the index has no SHA-256 for {}", planned.filename)));
+        findings.push(no_hash(
+            subject.clone(),
+            &format!("the index has no SHA-256 for {}", planned.filename),
+        ));
     }
     if !planned.fits_platform {
-        findings.push(wrong_platform(subject.clone(), &format!("{} does not fit the base", planned.filename)));
+        findings.push(wrong_platform(
+            subject.clone(),
+            &format!("{} does not fit the base", planned.filename),
+        ));
     }
     if let Some(reason) = &planned.yanked {
         findings.push(yanked(planned, subject, reason));
@@ -91,25 +122,54 @@ fn no_hash(subject: String, message: &str) -> Finding {
 
 fn wrong_platform(subject: String, message: &str) -> Finding {
     let message = format!("{message}; images are linux/amd64");
-    refuse(FindingCode::WrongPlatform, subject, message, "ask for another version, or choose another `--base`")
+    refuse(
+        FindingCode::WrongPlatform,
+        subject,
+        message,
+        "ask for another version, or choose another `--base`",
+    )
 }
 
 fn yanked(planned: &PlannedPython, subject: String, reason: &str) -> Finding {
-    let reason = if reason.is_empty() { "no reason given" } else { reason };
+    let reason = if reason.is_empty() {
+        "no reason given"
+    } else {
+        reason
+    };
     let message = format!("its publisher withdrew {}: {reason}", planned.filename);
-    let hint = format!("ask for another version; `{}=={}` insists on this one", planned.name, planned.version);
+    let hint = format!(
+        "ask for another version; `{}=={}` insists on this one",
+        planned.name, planned.version
+    );
     if planned.exactly_pinned {
-        return Finding { code: FindingCode::YankedPinned, effect: Effect::Note, subject, message, hint };
+        return Finding {
+            code: FindingCode::YankedPinned,
+            effect: Effect::Note,
+            subject,
+            message,
+            hint,
+        };
     }
     refuse(FindingCode::Yanked, subject, message, &hint)
 }
 
 fn duplicates(plan: &Plan) -> Vec<Finding> {
-    let debian = plan.base.iter().chain(&plan.packages).map(|planned| format!("package {}", planned.name));
-    let python = plan.python.iter().map(|planned| format!("distribution {}", planned.name));
+    let debian = plan
+        .base
+        .iter()
+        .chain(&plan.packages)
+        .map(|planned| format!("package {}", planned.name));
+    let python = plan
+        .python
+        .iter()
+        .map(|planned| format!("distribution {}", planned.name));
     let mut seen = BTreeSet::new();
-    let repeated = debian.chain(python).filter(|subject| !seen.insert(subject.clone()));
+    let repeated = debian
+        .chain(python)
+        .filter(|subject| !seen.insert(subject.clone()));
     let message = "the plan names it twice".to_owned();
     let hint = "delete the repetition from the lock file, or resolve again";
-    repeated.map(|subject| refuse(FindingCode::Duplicate, subject, message.clone(), hint)).collect()
+    repeated
+        .map(|subject| refuse(FindingCode::Duplicate, subject, message.clone(), hint))
+        .collect()
 }

@@ -53,10 +53,19 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let refusing = self.findings.iter().filter(|finding| finding.effect > Effect::Note);
+        let refusing = self
+            .findings
+            .iter()
+            .filter(|finding| finding.effect > Effect::Note);
         write!(formatter, "the plan is refused:")?;
         for finding in refusing {
-            write!(formatter, "\n  {} {}: {}", finding.code.as_str(), finding.subject, finding.message)?;
+            write!(
+                formatter,
+                "\n  {} {}: {}",
+                finding.code.as_str(),
+                finding.subject,
+                finding.message
+            )?;
         }
         Ok(())
     }
@@ -77,7 +86,10 @@ pub fn evaluate(plan: &Plan, evidence: Evidence, resolved_by: &str) -> Result<Cl
         return Err(Refusal { findings });
     }
     match lock_of(plan, resolved_by) {
-        Some(lock) => Ok(Cleared { lock, notes: findings }),
+        Some(lock) => Ok(Cleared {
+            lock,
+            notes: findings,
+        }),
         None => Err(Refusal { findings }),
     }
 }
@@ -88,7 +100,10 @@ fn lock_of(plan: &Plan, resolved_by: &str) -> Option<Lock> {
     let content = LockContent {
         recipe: plan.recipe,
         platform: Platform::LinuxAmd64,
-        base: BaseLock { name: plan.request.base(), packages: debian_artefacts(&plan.base)? },
+        base: BaseLock {
+            name: plan.request.base(),
+            packages: debian_artefacts(&plan.base)?,
+        },
         packages: debian_artefacts(&plan.packages)?,
         python: plan.python.iter().map(python_artefact).collect::<Option<_>>()?,
     };
@@ -99,7 +114,11 @@ fn lock_of(plan: &Plan, resolved_by: &str) -> Option<Lock> {
         snapshots: plan.snapshots.clone(),
         artefacts: origins(plan)?,
     };
-    Some(Lock { cooper_lock: LOCK_FORMAT, content, origin })
+    Some(Lock {
+        cooper_lock: LOCK_FORMAT,
+        content,
+        origin,
+    })
 }
 
 /// In the order of the names, whatever the plan's order.
@@ -140,11 +159,19 @@ fn python_artefact(planned: &PlannedPython) -> Option<PythonArtefact> {
 
 fn origins(plan: &Plan) -> Option<BTreeMap<BlobDigest, ArtefactOrigin>> {
     let debian = plan.base.iter().chain(&plan.packages).map(|planned| {
-        let origin = ArtefactOrigin::Debian { suite: planned.suite, path: planned.path.clone() };
+        let origin = ArtefactOrigin::Debian {
+            suite: planned.suite,
+            path: planned.path.clone(),
+        };
         Some((BlobDigest::new(planned.sha256?), origin))
     });
     let python = plan.python.iter().map(|planned| {
-        Some((BlobDigest::new(planned.sha256?), ArtefactOrigin::Python { url: planned.url.clone() }))
+        Some((
+            BlobDigest::new(planned.sha256?),
+            ArtefactOrigin::Python {
+                url: planned.url.clone(),
+            },
+        ))
     });
     debian.chain(python).collect()
 }

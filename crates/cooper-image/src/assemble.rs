@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use cooper_core::lock::Recipe;
 use cooper_core::progress::Stage;
-use cooper_core::{ConfigDigest, Digest, DiffId, LayerDigest, LockContent, ManifestDigest, Progress};
+use cooper_core::{ConfigDigest, DiffId, Digest, LayerDigest, LockContent, ManifestDigest, Progress};
 use cooper_gate::Cleared;
 use cooper_store::{Store, TreeStage};
 use serde::{Deserialize, Serialize};
@@ -69,32 +69,61 @@ struct RememberedLayer {
 pub fn assemble(cleared: &Cleared, store: &Store, progress: &Progress) -> Result<Image, AssembleError> {
     let content = &cleared.lock().content;
     check_recipe(content)?;
-    let bench = Bench { store, recipe: content.recipe, progress };
+    let bench = Bench {
+        store,
+        recipe: content.recipe,
+        progress,
+    };
     let base = bench.layer("base", &[], &content.base, |lower| {
-        DebianLayer { role: "base", base: content.base.name, artefacts: &content.base.packages, lower }.build(bench)
+        DebianLayer {
+            role: "base",
+            base: content.base.name,
+            artefacts: &content.base.packages,
+            lower,
+        }
+        .build(bench)
     })?;
     let lower = [base.layer.diff_id];
     let os = (!content.packages.is_empty())
         .then(|| {
             bench.layer("os", &lower, &content.packages, |lower| {
-                DebianLayer { role: "os", base: content.base.name, artefacts: &content.packages, lower }.build(bench)
+                DebianLayer {
+                    role: "os",
+                    base: content.base.name,
+                    artefacts: &content.packages,
+                    lower,
+                }
+                .build(bench)
             })
         })
         .transpose()?;
     let python = (!content.python.is_empty())
         .then(|| {
             bench.layer("python", &lower, &content.python, |lower| {
-                PythonLayer { base: content.base.name, artefacts: &content.python, lower }.build(bench)
+                PythonLayer {
+                    base: content.base.name,
+                    artefacts: &content.python,
+                    lower,
+                }
+                .build(bench)
             })
         })
         .transpose()?;
-    write_image(content, [Some(base), os, python].into_iter().flatten().collect(), store)
+    write_image(
+        content,
+        [Some(base), os, python].into_iter().flatten().collect(),
+        store,
+    )
 }
 
 fn check_recipe(content: &LockContent) -> Result<(), AssembleError> {
     let known = Recipe::default().version;
     let found = content.recipe.version;
-    if found == known { Ok(()) } else { Err(AssembleError::Recipe { found, known }) }
+    if found == known {
+        Ok(())
+    } else {
+        Err(AssembleError::Recipe { found, known })
+    }
 }
 
 impl Bench<'_> {
@@ -113,25 +142,61 @@ impl Bench<'_> {
         if let Some(known) = self.remembered(role, &key) {
             return Ok(known);
         }
-        let _one_at_a_time = self.store.lock(&format!("layer-{key}")).map_err(AssembleError::Lock)?;
+        let _one_at_a_time = self
+            .store
+            .lock(&format!("layer-{key}"))
+            .map_err(AssembleError::Lock)?;
         if let Some(known) = self.remembered(role, &key) {
             return Ok(known);
         }
-        let trees: Vec<PathBuf> = lower.iter().rev().filter_map(|layer| self.store.tree(layer)).collect();
+        let trees: Vec<PathBuf> = lower
+            .iter()
+            .rev()
+            .filter_map(|layer| self.store.tree(layer))
+            .collect();
         let built = build(&trees)?;
-        let Layer { diff_id, digest, size, newest_mtime, .. } = built.layer;
-        let remembered = RememberedLayer { diff_id, digest, size, newest_mtime, packages: built.packages.clone() };
+        let Layer {
+            diff_id,
+            digest,
+            size,
+            newest_mtime,
+            ..
+        } = built.layer;
+        let remembered = RememberedLayer {
+            diff_id,
+            digest,
+            size,
+            newest_mtime,
+            packages: built.packages.clone(),
+        };
         let bytes = serde_json::to_vec(&remembered).map_err(json)?;
-        self.store.cache_put("layer", &key, &bytes).map_err(AssembleError::Write)?;
+        self.store
+            .cache_put("layer", &key, &bytes)
+            .map_err(AssembleError::Write)?;
         Ok(built)
     }
 
     fn remembered(self, role: &'static str, key: &str) -> Option<BuiltLayer> {
         let cached = self.store.cache_get("layer", key)?;
         let known: RememberedLayer = serde_json::from_slice(&cached.bytes).ok()?;
-        let RememberedLayer { diff_id, digest, size, newest_mtime, packages } = known;
+        let RememberedLayer {
+            diff_id,
+            digest,
+            size,
+            newest_mtime,
+            packages,
+        } = known;
         let whole = self.store.contains(&digest.into()) && self.store.tree(&diff_id).is_some();
-        whole.then_some(BuiltLayer { layer: Layer { role, diff_id, digest, size, newest_mtime }, packages })
+        whole.then_some(BuiltLayer {
+            layer: Layer {
+                role,
+                diff_id,
+                digest,
+                size,
+                newest_mtime,
+            },
+            packages,
+        })
     }
 }
 
@@ -139,16 +204,25 @@ fn write_image(content: &LockContent, built: Vec<BuiltLayer>, store: &Store) -> 
     let mut inventory = Inventory::default();
     let mut layers = Vec::new();
     for BuiltLayer { layer, packages } in built {
-        let list = if layer.role == "python" { &mut inventory.python } else { &mut inventory.debian };
+        let list = if layer.role == "python" {
+            &mut inventory.python
+        } else {
+            &mut inventory.debian
+        };
         list.extend(packages);
         layers.push(layer);
     }
     inventory.debian.sort();
     inventory.python.sort();
     let base = content.base.name;
-    let config = oci::config(base, &layers).map_err(|source| AssembleError::Json { role: "configuration", source })?;
-    let manifest =
-        oci::manifest(base, &config, &layers).map_err(|source| AssembleError::Json { role: "manifest", source })?;
+    let config = oci::config(base, &layers).map_err(|source| AssembleError::Json {
+        role: "configuration",
+        source,
+    })?;
+    let manifest = oci::manifest(base, &config, &layers).map_err(|source| AssembleError::Json {
+        role: "manifest",
+        source,
+    })?;
     store.put_blob(&config).map_err(AssembleError::Write)?;
     store.put_blob(&manifest).map_err(AssembleError::Write)?;
     let layer_bytes: u64 = layers.iter().map(|layer| layer.size).sum();
@@ -177,9 +251,16 @@ impl Bench<'_> {
         self.progress.started(Stage::Pack, 0, 0);
         self.progress.detail(Stage::Pack, format!("{role} layer"));
         layer::settle_mtimes(&stage.root(), newest_mtime).map_err(failed)?;
-        let packed = layer::pack(&stage.root(), kind, &self.recipe.compression, self.store).map_err(failed)?;
+        let packed =
+            layer::pack(&stage.root(), kind, &self.recipe.compression, self.store).map_err(failed)?;
         stage.commit(&packed.diff_id).map_err(AssembleError::Stage)?;
         self.progress.finished(Stage::Pack);
-        Ok(Layer { role, diff_id: packed.diff_id, digest: packed.digest, size: packed.size, newest_mtime })
+        Ok(Layer {
+            role,
+            diff_id: packed.diff_id,
+            digest: packed.digest,
+            size: packed.size,
+            newest_mtime,
+        })
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cooper_sandbox::{End, InjectedFile, Limits, Profile, Root, Spec, Stdin, Stdio, User};
+use cooper_sandbox::{End, Enforcement, InjectedFile, Limits, Profile, Root, Spec, Stdin, Stdio, User};
 
 use crate::error::AssembleError;
 use crate::fast_paths;
@@ -72,8 +72,12 @@ pub(crate) fn run_build_step(root: BuildRoot<'_>, program: &str) -> Result<(), A
         user: User { uid: 0, gid: 0 },
         profile: Profile::Build,
         limits: limits(),
+        enforcement: Enforcement::Required,
         stdin: Stdin::Null,
-        stdio: Stdio::Capture { stdout_max: OUTPUT_BYTES_MAX, stderr_max: OUTPUT_BYTES_MAX },
+        stdio: Stdio::Capture {
+            stdout_max: OUTPUT_BYTES_MAX,
+            stderr_max: OUTPUT_BYTES_MAX,
+        },
         files: &files,
         hostname: "cooper-build",
     };
@@ -89,7 +93,13 @@ pub(crate) fn run_build_step(root: BuildRoot<'_>, program: &str) -> Result<(), A
     match outcome.end {
         End::Exited(0) => Ok(()),
         End::Exited(_) | End::Signaled(_) => Err(AssembleError::Script { call, tail }),
-        End::TimeLimit => Err(AssembleError::Stopped { call, reason: "it ran for more than 30 minutes" }),
-        End::MemoryLimit => Err(AssembleError::Stopped { call, reason: "it used more than 2 GiB of memory" }),
+        End::TimeLimit => Err(AssembleError::Stopped {
+            call,
+            reason: "it ran for more than 30 minutes",
+        }),
+        End::MemoryLimit => Err(AssembleError::Stopped {
+            call,
+            reason: "it used more than 2 GiB of memory",
+        }),
     }
 }

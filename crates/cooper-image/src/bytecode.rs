@@ -32,7 +32,12 @@ pub(crate) fn compile_program(paths: &[String]) -> String {
     }
     let mut text = format!("cooper_compile='{PROGRAM}'\nunset SOURCE_DATE_EPOCH\n");
     for chunk in 0..CHUNKS {
-        let own: Vec<&str> = paths.iter().skip(chunk).step_by(CHUNKS).map(|path| path.as_str()).collect();
+        let own: Vec<&str> = paths
+            .iter()
+            .skip(chunk)
+            .step_by(CHUNKS)
+            .map(|path| path.as_str())
+            .collect();
         let delimiter = "COOPER_END_OF_PATHS";
         text.push_str(&format!(
             "PYTHONHASHSEED=0 /usr/bin/python3 -S -s -P -c \"$cooper_compile\" <<'{delimiter}' &\n{}\n{delimiter}\n",
@@ -46,10 +51,14 @@ pub(crate) fn compile_program(paths: &[String]) -> String {
 /// The standard library's sources among the paths of the interpreter's library packages.
 pub(crate) fn standard_library(packages: &[NewPackage]) -> Vec<String> {
     let library = |package: &&NewPackage| {
-        package.name.starts_with("libpython3.") && (package.name.ends_with("-minimal") || package.name.ends_with("-stdlib"))
+        package.name.starts_with("libpython3.")
+            && (package.name.ends_with("-minimal") || package.name.ends_with("-stdlib"))
     };
     let paths = packages.iter().filter(library).flat_map(|package| &package.paths);
-    paths.filter(|path| path.starts_with("/usr/lib/python3.") && path.ends_with(".py")).cloned().collect()
+    paths
+        .filter(|path| path.starts_with("/usr/lib/python3.") && path.ends_with(".py"))
+        .cloned()
+        .collect()
 }
 
 #[cfg(test)]

@@ -56,12 +56,24 @@ impl DebianLayer<'_> {
         let debs = self.open_debs(bench)?;
         let mut packages = debs.iter().map(|(_, deb)| new_package(deb)).collect::<Vec<_>>();
         sort_for_configuration(&mut packages);
-        let site = Site { layer: self, root: stage.root(), work: stage.work() };
-        let early = if self.lower.is_empty() { Vec::new() } else { site.run_early_preinsts(&packages)? };
+        let site = Site {
+            layer: self,
+            root: stage.root(),
+            work: stage.work(),
+        };
+        let early = if self.lower.is_empty() {
+            Vec::new()
+        } else {
+            site.run_early_preinsts(&packages)?
+        };
         let newest_mtime = site.unpack(bench, &debs, &mut packages)?;
         site.configure(bench, &packages, &early)?;
         let packages = site.finish(&packages)?;
-        let kind = if self.lower.is_empty() { LayerKind::Tree } else { LayerKind::OverlayUpper };
+        let kind = if self.lower.is_empty() {
+            LayerKind::Tree
+        } else {
+            LayerKind::OverlayUpper
+        };
         let layer = bench.keep(self.role, stage, kind, newest_mtime)?;
         Ok(BuiltLayer { layer, packages })
     }
@@ -70,10 +82,16 @@ impl DebianLayer<'_> {
         let open = |artefact: &DebianArtefact| {
             let package = format!("{} {}", artefact.name, artefact.version);
             let file = bench.store.open_blob(&artefact.sha256);
-            let file = file.map_err(|source| AssembleError::Artefact { package: package.clone(), source })?;
+            let file = file.map_err(|source| AssembleError::Artefact {
+                package: package.clone(),
+                source,
+            })?;
             let deb = Deb::open(file, &UnpackLimits::default());
             let deb = deb.and_then(|deb| deb.check_identity(artefact).map(|()| deb));
-            let deb = deb.map_err(|source| AssembleError::Deb { package: package.clone(), source })?;
+            let deb = deb.map_err(|source| AssembleError::Deb {
+                package: package.clone(),
+                source,
+            })?;
             Ok((package, deb))
         };
         self.artefacts.iter().map(open).collect()
@@ -81,7 +99,11 @@ impl DebianLayer<'_> {
 
     fn tree_error(&self, operation: &'static str) -> impl Fn(io::Error) -> AssembleError {
         let role = self.role;
-        move |source| AssembleError::Tree { operation, role, source }
+        move |source| AssembleError::Tree {
+            operation,
+            role,
+            source,
+        }
     }
 }
 
@@ -95,15 +117,21 @@ fn new_package(deb: &Deb) -> NewPackage {
         name: control.package.to_string(),
         architecture: architecture.to_owned(),
         control: control.stanza.text().trim_end().to_owned() + "\n",
-        members: control.files.iter().map(|(name, file)| (name.clone(), file.bytes.clone())).collect(),
+        members: control
+            .files
+            .iter()
+            .map(|(name, file)| (name.clone(), file.bytes.clone()))
+            .collect(),
         paths: Vec::new(),
         conffiles: Vec::new(),
     }
 }
 
 fn sort_for_configuration(packages: &mut Vec<NewPackage>) {
-    let ordered: Vec<_> =
-        packages.iter().map(|package| OrderedPackage::new(&package.name, |field| package.field(field))).collect();
+    let ordered: Vec<_> = packages
+        .iter()
+        .map(|package| OrderedPackage::new(&package.name, |field| package.field(field)))
+        .collect();
     let order = configuration_order(&ordered);
     let mut slots: Vec<Option<NewPackage>> = packages.drain(..).map(Some).collect();
     packages.extend(order.into_iter().filter_map(|at| slots[at].take()));
@@ -121,7 +149,11 @@ impl Site<'_> {
         if self.layer.lower.is_empty() {
             return BuildRoot::Tree(&self.root);
         }
-        BuildRoot::Overlay { lower: self.layer.lower, upper: &self.root, work: &self.work }
+        BuildRoot::Overlay {
+            lower: self.layer.lower,
+            upper: &self.root,
+            work: &self.work,
+        }
     }
 
     /// The tree as packages see it: the directory itself, or the overlay. Not to be held while a step runs:
@@ -140,8 +172,11 @@ impl Site<'_> {
         let fresh: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
         let independent = |package: &&NewPackage| {
             let wanted = package.field("Pre-Depends").unwrap_or_default();
-            let mut names = wanted.split([',', '|']).filter_map(|clause| clause.split_whitespace().next());
-            package.has_script("preinst") && !names.any(|name| fresh.contains(&name.split(':').next().unwrap_or(name)))
+            let mut names = wanted
+                .split([',', '|'])
+                .filter_map(|clause| clause.split_whitespace().next());
+            package.has_script("preinst")
+                && !names.any(|name| fresh.contains(&name.split(':').next().unwrap_or(name)))
         };
         let early: Vec<&NewPackage> = packages.iter().filter(independent).collect();
         if early.is_empty() {
@@ -167,7 +202,9 @@ impl Site<'_> {
     ) -> Result<i64, AssembleError> {
         let files = self.files()?;
         let tree_error = self.layer.tree_error("prepare the tree");
-        let diversions = files.read_text(&format!("{ADMIN}/diversions")).map_err(&tree_error)?;
+        let diversions = files
+            .read_text(&format!("{ADMIN}/diversions"))
+            .map_err(&tree_error)?;
         let diversions = Diversions::parse(diversions.as_bytes());
         let diversions = diversions.map_err(|source| tree_error(io::Error::other(source)))?;
         let status = files.read_text(&format!("{ADMIN}/status")).map_err(&tree_error)?;
@@ -179,16 +216,26 @@ impl Site<'_> {
         let rootfs = Rootfs::new(root, Links::FollowInRoot);
         bench.progress.started(Stage::Unpack, debs.len() as u64, 0);
         let unpacked = unpack_parallel(&rootfs, debs, &diversions, &replacements, bench)?;
-        let newest = unpacked.values().map(|unpacked| unpacked.newest_mtime).max().unwrap_or(0);
-        rootfs.settle(newest).map_err(|source| self.layer.tree_error("settle the tree")(io::Error::other(source)))?;
+        let newest = unpacked
+            .values()
+            .map(|unpacked| unpacked.newest_mtime)
+            .max()
+            .unwrap_or(0);
+        rootfs
+            .settle(newest)
+            .map_err(|source| self.layer.tree_error("settle the tree")(io::Error::other(source)))?;
         bench.progress.finished(Stage::Unpack);
         for package in packages.iter_mut() {
             if let Some(unpacked) = unpacked.get(&package.name) {
                 package.paths.clone_from(&unpacked.paths);
                 let conffiles = unpacked.conffiles.iter();
-                package.conffiles = conffiles.map(|file| (file.path.clone(), file.md5.clone())).collect();
+                package.conffiles = conffiles
+                    .map(|file| (file.path.clone(), file.md5.clone()))
+                    .collect();
                 if let Some(md5sums) = &unpacked.md5sums {
-                    package.members.insert("md5sums".to_owned(), md5sums.clone().into_bytes());
+                    package
+                        .members
+                        .insert("md5sums".to_owned(), md5sums.clone().into_bytes());
                 }
             }
         }
@@ -197,7 +244,12 @@ impl Site<'_> {
     }
 
     /// Write the package database, run the scripts, then the triggers that they left.
-    fn configure(&self, bench: Bench<'_>, packages: &[NewPackage], early: &[String]) -> Result<(), AssembleError> {
+    fn configure(
+        &self,
+        bench: Bench<'_>,
+        packages: &[NewPackage],
+        early: &[String],
+    ) -> Result<(), AssembleError> {
         let (mut run, interests) = self.write_database(packages)?;
         let compile = fast_paths::compile_program(packages);
         for package in packages.iter().filter(|package| !early.contains(&package.name)) {
@@ -232,7 +284,11 @@ impl Site<'_> {
             for package in packages {
                 write_info(&files, package)?;
                 if let Some(script) = fast_paths::faster_postinst(package) {
-                    files.write(&format!("{ADMIN}/info/{}.postinst", package.info_name()), &script, 0o755)?;
+                    files.write(
+                        &format!("{ADMIN}/info/{}.postinst", package.info_name()),
+                        &script,
+                        0o755,
+                    )?;
                 }
             }
             let status = dpkg::status(&files.read_text(&format!("{ADMIN}/status"))?, packages);
@@ -250,7 +306,9 @@ impl Site<'_> {
 
     /// Put back the shipped scripts in place of the changed ones.
     fn restore_scripts(&self, packages: &[NewPackage]) -> Result<(), AssembleError> {
-        let changed = packages.iter().filter(|package| fast_paths::faster_postinst(package).is_some());
+        let changed = packages
+            .iter()
+            .filter(|package| fast_paths::faster_postinst(package).is_some());
         let files = self.files()?;
         for package in changed {
             write_info(&files, package).map_err(self.layer.tree_error("write the package database"))?;
@@ -289,7 +347,9 @@ impl Site<'_> {
         }
         finish::remove_build_state(&files).map_err(&failed)?;
         let described = |package: &NewPackage| {
-            let copyright = files.read_text(&format!("/usr/share/doc/{}/copyright", package.name)).unwrap_or_default();
+            let copyright = files
+                .read_text(&format!("/usr/share/doc/{}/copyright", package.name))
+                .unwrap_or_default();
             InventoryPackage {
                 name: package.name.clone(),
                 version: package.field("Version").unwrap_or_default(),
@@ -322,9 +382,17 @@ fn unpack_parallel(
             bench.progress.detail(Stage::Unpack, package.clone());
             let name = &deb.control().package;
             let precedence = |other: &str| replacements.precedence(name.as_str(), other);
-            let settings = UnpackSettings { limits, rank, diversions, precedence: &precedence };
+            let settings = UnpackSettings {
+                limits,
+                rank,
+                diversions,
+                precedence: &precedence,
+            };
             let unpacked = deb.unpack(rootfs, &settings);
-            let unpacked = unpacked.map_err(|source| AssembleError::Deb { package: package.clone(), source })?;
+            let unpacked = unpacked.map_err(|source| AssembleError::Deb {
+                package: package.clone(),
+                source,
+            })?;
             done.insert(name.to_string(), unpacked);
             bench.progress.advanced(Stage::Unpack, 1, 0);
         }
@@ -334,7 +402,9 @@ fn unpack_parallel(
     let results: Vec<Result<UnpackedByName, AssembleError>> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let joined = workers.into_iter().map(|worker| worker.join());
-        joined.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        joined
+            .map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     });
     let mut all = UnpackedByName::new();
     for result in results {
@@ -352,7 +422,10 @@ impl Replacements {
         let stanzas = installed.chain(packages.iter().map(|package| package.control.as_str()));
         let replaced = stanzas.filter_map(|stanza| {
             let names = relation_names(&dpkg::stanza_field(stanza, "Replaces")?);
-            Some((dpkg::stanza_field(stanza, "Package")?, names.into_iter().flatten().collect()))
+            Some((
+                dpkg::stanza_field(stanza, "Package")?,
+                names.into_iter().flatten().collect(),
+            ))
         });
         Self(replaced.collect())
     }

@@ -43,8 +43,9 @@ impl NewPackage {
         let scripts = ["preinst", "postinst", "prerm", "postrm", "config"];
         let mode = |member: &str| if scripts.contains(&member) { 0o755 } else { 0o644 };
         let members = self.members.iter().filter(|(member, _)| is_member_name(member));
-        let mut files: Vec<_> =
-            members.map(|(member, bytes)| (format!("{stem}.{member}"), bytes.clone(), mode(member))).collect();
+        let mut files: Vec<_> = members
+            .map(|(member, bytes)| (format!("{stem}.{member}"), bytes.clone(), mode(member)))
+            .collect();
         let mut list = self.paths.join("\n");
         list.push('\n');
         files.push((format!("{stem}.list"), list.into_bytes(), 0o644));
@@ -58,13 +59,20 @@ impl NewPackage {
 
     /// The directives of its `triggers` file: keyword and name.
     fn trigger_directives(&self) -> Vec<(String, String)> {
-        let bytes = self.members.get("triggers").map(Vec::as_slice).unwrap_or_default();
+        let bytes = self
+            .members
+            .get("triggers")
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let directive = |line: &str| {
             let line = line.split('#').next()?;
             let (keyword, name) = line.trim().split_once(char::is_whitespace)?;
             Some((keyword.to_owned(), name.trim().to_owned()))
         };
-        String::from_utf8_lossy(bytes).lines().filter_map(directive).collect()
+        String::from_utf8_lossy(bytes)
+            .lines()
+            .filter_map(directive)
+            .collect()
     }
 
     fn status_stanza(&self) -> String {
@@ -89,7 +97,9 @@ impl NewPackage {
 
 /// A member of a control archive that may become a file in `info/`.
 fn is_member_name(member: &str) -> bool {
-    let plain = member.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let plain = member
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     plain && !member.starts_with('.') && !["control", "list", ""].contains(&member)
 }
 
@@ -100,8 +110,16 @@ pub(crate) fn stanza_field(stanza: &str, name: &str) -> Option<String> {
         let (key, value) = line.split_once(':')?;
         key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
     })?;
-    let rest = lines.take_while(|line| line.starts_with([' ', '\t'])).map(str::trim);
-    Some(rest.fold(first, |text, line| if text.is_empty() { line.to_owned() } else { format!("{text} {line}") }))
+    let rest = lines
+        .take_while(|line| line.starts_with([' ', '\t']))
+        .map(str::trim);
+    Some(rest.fold(first, |text, line| {
+        if text.is_empty() {
+            line.to_owned()
+        } else {
+            format!("{text} {line}")
+        }
+    }))
 }
 
 /// The status file with the new packages in it, sorted by name.
@@ -114,7 +132,9 @@ pub(crate) fn status(existing: &str, new: &[NewPackage]) -> String {
     for package in new {
         stanzas.insert(package.name.clone(), package.status_stanza());
     }
-    stanzas.into_values().fold(String::new(), |text, stanza| text + &stanza + "\n")
+    stanzas
+        .into_values()
+        .fold(String::new(), |text, stanza| text + &stanza + "\n")
 }
 
 /// Who is interested in which trigger (`deb-triggers(5)`).
@@ -130,7 +150,10 @@ impl Interests {
     pub(crate) fn add_file_interests(&mut self, text: &str) {
         for line in text.lines() {
             if let Some((path, package)) = line.rsplit_once(' ') {
-                self.by_trigger.entry(path.to_owned()).or_default().insert(package.to_owned());
+                self.by_trigger
+                    .entry(path.to_owned())
+                    .or_default()
+                    .insert(package.to_owned());
             }
         }
     }
@@ -138,7 +161,10 @@ impl Interests {
     /// Read `triggers/NAME`: `PACKAGE` on each line.
     pub(crate) fn add_named_interests(&mut self, trigger: &str, text: &str) {
         let packages = text.lines().map(str::to_owned);
-        self.by_trigger.entry(trigger.to_owned()).or_default().extend(packages);
+        self.by_trigger
+            .entry(trigger.to_owned())
+            .or_default()
+            .extend(packages);
     }
 
     /// Take the interests of new packages.
@@ -179,7 +205,11 @@ impl Interests {
         let mut triggers = BTreeSet::new();
         for package in new {
             let directives = package.trigger_directives().into_iter();
-            triggers.extend(directives.filter(|(keyword, _)| keyword.starts_with("activate")).map(|(_, name)| name));
+            triggers.extend(
+                directives
+                    .filter(|(keyword, _)| keyword.starts_with("activate"))
+                    .map(|(_, name)| name),
+            );
         }
         let by_path = self.by_trigger.keys().filter(|trigger| trigger.starts_with('/'));
         triggers.extend(by_path.filter(|trigger| touches(new, trigger)).cloned());
@@ -204,13 +234,19 @@ impl Interests {
 
 /// Whether a new package has a path at or below `directory`.
 fn touches(new: &[NewPackage], directory: &str) -> bool {
-    let below = |path: &String| path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let below = |path: &String| {
+        path.strip_prefix(directory)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
     new.iter().any(|package| package.paths.iter().any(below))
 }
 
 /// The trigger names in `triggers/Unincorp`: `NAME PACKAGE…` on each line.
 pub(crate) fn unincorporated(text: &str) -> BTreeSet<String> {
-    text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    text.lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -241,7 +277,10 @@ mod tests {
 
     #[test]
     fn multi_arch_packages_carry_their_architecture_in_info() {
-        assert_eq!(package("libc6", "Multi-Arch: same", "").info_name(), "libc6:amd64");
+        assert_eq!(
+            package("libc6", "Multi-Arch: same", "").info_name(),
+            "libc6:amd64"
+        );
         assert_eq!(package("bash", "Multi-Arch: foreign", "").info_name(), "bash");
         let mut hostile = package("bash", "", "");
         hostile.members.insert("../../etc/x".to_owned(), Vec::new());
@@ -251,7 +290,10 @@ mod tests {
     #[test]
     fn triggers_reach_packages_that_were_there_before() {
         let mut interests = Interests::default();
-        interests.add_packages(&[package("libc-bin", "", "interest-await ldconfig"), package("man-db", "", "interest-noawait /usr/share/man")]);
+        interests.add_packages(&[
+            package("libc-bin", "", "interest-await ldconfig"),
+            package("man-db", "", "interest-noawait /usr/share/man"),
+        ]);
         let mut library = package("libfoo", "", "# by dh\nactivate-noawait ldconfig");
         library.paths.push("/usr/share/man/man1".to_owned());
         let mut again = Interests::default();
@@ -264,6 +306,11 @@ mod tests {
         let activated = again.activated(&[library]);
         assert_eq!(activated["libc-bin"].iter().collect::<Vec<_>>(), ["ldconfig"]);
         assert_eq!(activated["man-db"].iter().collect::<Vec<_>>(), ["/usr/share/man"]);
-        assert!(again.activated(&[package("libc-bin", "", "activate ldconfig")]).get("libc-bin").is_none());
+        assert!(
+            again
+                .activated(&[package("libc-bin", "", "activate ldconfig")])
+                .get("libc-bin")
+                .is_none()
+        );
     }
 }

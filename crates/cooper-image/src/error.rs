@@ -114,15 +114,24 @@ impl AssembleError {
             Self::Artefact { .. } => Some("run `cooper fsck --repair`, then create again".to_owned()),
             Self::Script { call, .. } | Self::Stopped { call, .. } => {
                 let package = call.split(' ').next().unwrap_or_default();
-                Some(format!("try another version of {package}, or leave it out; the script ran without network"))
+                Some(format!(
+                    "try another version of {package}, or leave it out; the script ran without network"
+                ))
             }
             Self::Sandbox(error) => error.hint(),
-            Self::Recipe { .. } => Some("use the version of cooper that made the lock, or resolve again".to_owned()),
+            Self::Recipe { .. } => {
+                Some("use the version of cooper that made the lock, or resolve again".to_owned())
+            }
             Self::Deb { source, .. } => source.hint().or_else(at_fault),
             Self::Wheel { source, .. } => source.hint().or_else(at_fault),
-            Self::Stage(_) | Self::Write(_) | Self::Tree { .. } | Self::Pack { .. } | Self::Lock(_) | Self::Json { .. } => {
-                Some("check that the disk of the store has room: `cooper config` shows where it is".to_owned())
-            }
+            Self::Stage(_)
+            | Self::Write(_)
+            | Self::Tree { .. }
+            | Self::Pack { .. }
+            | Self::Lock(_)
+            | Self::Json { .. } => Some(
+                "check that the disk of the store has room: `cooper config` shows where it is".to_owned(),
+            ),
         }
     }
 }

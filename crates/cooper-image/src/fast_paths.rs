@@ -17,15 +17,30 @@ pub(crate) const INJECTED: [(&str, &str); 1] = [(CA_CERTIFICATES_NAME, CA_CERTIF
 pub(crate) fn faster_postinst(package: &NewPackage) -> Option<Vec<u8>> {
     let shipped = std::str::from_utf8(package.members.get("postinst")?).ok()?;
     let replacements = replacements(&package.name);
-    let known = !replacements.is_empty() && replacements.iter().all(|(call, _)| shipped.contains(call.as_str()));
-    known.then(|| replacements.iter().fold(shipped.to_owned(), |text, (call, by)| text.replace(call, by)).into_bytes())
+    let known = !replacements.is_empty()
+        && replacements
+            .iter()
+            .all(|(call, _)| shipped.contains(call.as_str()));
+    known.then(|| {
+        replacements
+            .iter()
+            .fold(shipped.to_owned(), |text, (call, by)| text.replace(call, by))
+            .into_bytes()
+    })
 }
 
 /// The bytecode compilation that [`faster_postinst`] took out of the scripts, to be done in parallel.
 pub(crate) fn compile_program(packages: &[NewPackage]) -> String {
     let interpreter = |package: &&NewPackage| interpreter_version(&package.name).is_some();
-    let taken_out = packages.iter().filter(interpreter).any(|package| faster_postinst(package).is_some());
-    if taken_out { bytecode::compile_program(&bytecode::standard_library(packages)) } else { String::new() }
+    let taken_out = packages
+        .iter()
+        .filter(interpreter)
+        .any(|package| faster_postinst(package).is_some());
+    if taken_out {
+        bytecode::compile_program(&bytecode::standard_library(packages))
+    } else {
+        String::new()
+    }
 }
 
 /// Calls in the `postinst` of a package, and what is run in their place.
@@ -37,8 +52,14 @@ fn replacements(package: &str) -> Vec<(String, String)> {
     if package == "ca-certificates" {
         // The trigger would run the hooks of other packages; a base has none.
         return vec![
-            ("update-ca-certificates --hooksdir \"\"\n\tfi".to_owned(), format!("perl /run/cooper/{CA_CERTIFICATES_NAME}\n\tfi")),
-            ("dpkg-trigger --no-await update-ca-certificates".to_owned(), ":".to_owned()),
+            (
+                "update-ca-certificates --hooksdir \"\"\n\tfi".to_owned(),
+                format!("perl /run/cooper/{CA_CERTIFICATES_NAME}\n\tfi"),
+            ),
+            (
+                "dpkg-trigger --no-await update-ca-certificates".to_owned(),
+                ":".to_owned(),
+            ),
         ];
     }
     Vec::new()
@@ -73,16 +94,30 @@ mod tests {
     #[test]
     fn a_known_call_is_replaced() {
         let script = "files=x\n\t/usr/bin/python3.13 -E -S /usr/lib/python3.13/py_compile.py $files\nother\n";
-        assert_eq!(faster_postinst(&package("python3.13", script)).unwrap(), b"files=x\n\t:\nother\n");
-        assert_eq!(faster_postinst(&package("python3.13-minimal", script)).unwrap(), b"files=x\n\t:\nother\n");
+        assert_eq!(
+            faster_postinst(&package("python3.13", script)).unwrap(),
+            b"files=x\n\t:\nother\n"
+        );
+        assert_eq!(
+            faster_postinst(&package("python3.13-minimal", script)).unwrap(),
+            b"files=x\n\t:\nother\n"
+        );
         let library = package("libpython3.13-stdlib", "");
-        assert!(compile_program(&[package("python3.13", script), library]).contains("/usr/lib/python3.13/abc.py"));
+        assert!(
+            compile_program(&[package("python3.13", script), library]).contains("/usr/lib/python3.13/abc.py")
+        );
     }
 
     #[test]
     fn any_other_text_runs_as_it_is() {
-        assert_eq!(faster_postinst(&package("python3.13", "python3.13 -m compileall\n")), None);
-        assert_eq!(faster_postinst(&package("ca-certificates", "update-ca-certificates\n")), None);
+        assert_eq!(
+            faster_postinst(&package("python3.13", "python3.13 -m compileall\n")),
+            None
+        );
+        assert_eq!(
+            faster_postinst(&package("ca-certificates", "update-ca-certificates\n")),
+            None
+        );
         assert_eq!(faster_postinst(&package("wget", "exit 0\n")), None);
         assert_eq!(compile_program(&[package("python3", "exit 0\n")]), "");
     }

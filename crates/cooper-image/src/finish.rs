@@ -37,7 +37,14 @@ fn add_line(tree: &TreeFiles, path: &str, line: &str, mode: u32) -> io::Result<(
 }
 
 /// Directories whose contents are state of the build, not of the image.
-const CLEARED: [&str; 6] = ["/tmp", "/run", "/var/tmp", "/var/cache/ldconfig", "/var/lib/apt/lists", "/dev"];
+const CLEARED: [&str; 6] = [
+    "/tmp",
+    "/run",
+    "/var/tmp",
+    "/var/cache/ldconfig",
+    "/var/lib/apt/lists",
+    "/dev",
+];
 /// Files that are state of the build: logs with times, locks, backups, caches.
 const REMOVED: [&str; 16] = [
     "/var/log/alternatives.log",
@@ -58,7 +65,14 @@ const REMOVED: [&str; 16] = [
     "/etc/ld.so.cache~",
 ];
 /// Backups that the user tools leave.
-const BACKUPS: [&str; 6] = ["/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-"];
+const BACKUPS: [&str; 6] = [
+    "/etc/passwd-",
+    "/etc/group-",
+    "/etc/shadow-",
+    "/etc/gshadow-",
+    "/etc/subuid-",
+    "/etc/subgid-",
+];
 
 /// Remove what is state of the build.
 pub(crate) fn remove_build_state(tree: &TreeFiles) -> io::Result<()> {
@@ -101,12 +115,19 @@ mod tests {
         let tree = TreeFiles::open(dir.path()).unwrap();
         tree.create_dir("/etc", 0o755, None).unwrap();
         tree.write("/etc/passwd", b"root:x:0:0:::", 0o644).unwrap();
-        tree.write("/etc/shadow", b"root:*:20780:0:99999:7:::\n", 0o640).unwrap();
+        tree.write("/etc/shadow", b"root:*:20780:0:99999:7:::\n", 0o640)
+            .unwrap();
         add_run_user(&tree).unwrap();
         add_run_user(&tree).unwrap();
-        assert_eq!(tree.read_text("/etc/passwd").unwrap(), format!("root:x:0:0:::\n{PASSWD_LINE}"));
+        assert_eq!(
+            tree.read_text("/etc/passwd").unwrap(),
+            format!("root:x:0:0:::\n{PASSWD_LINE}")
+        );
         remove_build_state(&tree).unwrap();
-        assert_eq!(tree.read_text("/etc/shadow").unwrap(), format!("root:*:20000:0:99999:7:::\n{SHADOW_LINE}"));
+        assert_eq!(
+            tree.read_text("/etc/shadow").unwrap(),
+            format!("root:*:20000:0:99999:7:::\n{SHADOW_LINE}")
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Packs a tree into an OCI layer: the same tree gives the same bytes, on any machine and any number of threads.
 //!
-//! A walk in byte order writes a tar in which nothing depends on the host ([`tar`]); the tar is cut into
+//! A walk in byte order writes a tar in which nothing depends on the host; the tar is cut into
 //! pieces of fixed size, each compressed by itself (RFC 1952, section 2.2: a gzip file is a sequence of
 //! members), and both digests are taken on the way to the store. Memory is bounded by the pieces in flight.
 //!

@@ -35,7 +35,10 @@ impl ScriptRun {
             script=/var/lib/dpkg/info/$4.$3; shift 4\n\
             \"$script\" \"$@\" </dev/null || exit 100\n\
             }\n";
-        Self { text: text.to_owned(), calls: 0 }
+        Self {
+            text: text.to_owned(),
+            calls: 0,
+        }
     }
 
     /// Whether there is nothing to run.
@@ -69,7 +72,10 @@ impl ScriptRun {
     fn call(&mut self, package: &NewPackage, script: &str, arguments: &str) {
         if package.has_script(script) {
             let (name, architecture, stem) = (&package.name, &package.architecture, package.info_name());
-            self.line(&format!("{name} {script}"), &format!("call {name} {architecture} {script} {stem} {arguments}"));
+            self.line(
+                &format!("{name} {script}"),
+                &format!("call {name} {architecture} {script} {stem} {arguments}"),
+            );
         }
     }
 
@@ -99,7 +105,9 @@ impl ScriptRun {
 /// Which call the output ends in, and the last lines that it wrote: for the error of a failed run.
 pub(crate) fn last_call(output: &str) -> (String, String) {
     let (call, tail) = match output.rfind(MARK) {
-        Some(at) => output[at + MARK.len()..].split_once('\n').unwrap_or((&output[at + MARK.len()..], "")),
+        Some(at) => output[at + MARK.len()..]
+            .split_once('\n')
+            .unwrap_or((&output[at + MARK.len()..], "")),
         None => ("the first script", output),
     };
     let lines: Vec<&str> = tail.lines().filter(|line| !line.trim().is_empty()).collect();
@@ -128,7 +136,11 @@ mod tests {
         run.preinst(&package());
         assert!(run.is_empty());
         run.postinst(&package());
-        assert!(run.text().contains("call wget amd64 postinst wget configure ''"), "{}", run.text());
+        assert!(
+            run.text().contains("call wget amd64 postinst wget configure ''"),
+            "{}",
+            run.text()
+        );
     }
 
     #[test]
@@ -142,6 +154,9 @@ mod tests {
     #[test]
     fn the_last_call_is_found_in_the_output() {
         let output = "\u{1}cooper a postinst\nfine\n\u{1}cooper b postinst\nbad thing\n";
-        assert_eq!(last_call(output), ("b postinst".to_owned(), "bad thing".to_owned()));
+        assert_eq!(
+            last_call(output),
+            ("b postinst".to_owned(), "bad thing".to_owned())
+        );
     }
 }

@@ -9,7 +9,10 @@ use serde::Serialize;
 
 /// The environment of every image.
 pub const ENVIRONMENT: [(&str, &str); 3] = [
-    ("PATH", "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin"),
+    (
+        "PATH",
+        "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin",
+    ),
     ("LANG", "C.UTF-8"),
     ("PYTHONUNBUFFERED", "1"),
 ];
@@ -97,31 +100,47 @@ fn annotations(base: Base, created: &str) -> BTreeMap<&'static str, String> {
 pub(crate) fn config(base: Base, layers: &[Layer]) -> Result<Vec<u8>, serde_json::Error> {
     let created = created(layers);
     let created = created.as_str();
-    let history = |layer: &Layer| History { created, created_by: format!("cooper: {} layer", layer.role) };
+    let history = |layer: &Layer| History {
+        created,
+        created_by: format!("cooper: {} layer", layer.role),
+    };
     serde_json::to_vec(&ImageConfig {
         created,
         architecture: "amd64",
         os: "linux",
         config: Execution {
             user: USER,
-            env: ENVIRONMENT.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            env: ENVIRONMENT
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
             cmd: ["python3"],
             working_dir: WORKING_DIR,
             labels: annotations(base, created),
         },
-        rootfs: RootFs { kind: "layers", diff_ids: layers.iter().map(|layer| layer.diff_id).collect() },
+        rootfs: RootFs {
+            kind: "layers",
+            diff_ids: layers.iter().map(|layer| layer.diff_id).collect(),
+        },
         history: layers.iter().map(history).collect(),
     })
 }
 
 /// The image manifest as JSON bytes.
 pub(crate) fn manifest(base: Base, config: &[u8], layers: &[Layer]) -> Result<Vec<u8>, serde_json::Error> {
-    let descriptor =
-        |layer: &Layer| Descriptor { media_type: LAYER_TYPE, digest: layer.digest, size: layer.size };
+    let descriptor = |layer: &Layer| Descriptor {
+        media_type: LAYER_TYPE,
+        digest: layer.digest,
+        size: layer.size,
+    };
     serde_json::to_vec(&Manifest {
         schema_version: 2,
         media_type: MANIFEST_TYPE,
-        config: Descriptor { media_type: CONFIG_TYPE, digest: ConfigDigest::of(config), size: config.len() as u64 },
+        config: Descriptor {
+            media_type: CONFIG_TYPE,
+            digest: ConfigDigest::of(config),
+            size: config.len() as u64,
+        },
         layers: layers.iter().map(descriptor).collect(),
         annotations: annotations(base, &created(layers)),
     })
@@ -130,7 +149,9 @@ pub(crate) fn manifest(base: Base, config: &[u8], layers: &[Layer]) -> Result<Ve
 /// The newest file time of the layers, as RFC 3339.
 fn created(layers: &[Layer]) -> String {
     let newest = layers.iter().map(|layer| layer.newest_mtime).max().unwrap_or(0);
-    Timestamp::from_second(newest).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+    Timestamp::from_second(newest)
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+        .to_string()
 }
 
 #[cfg(test)]
@@ -140,7 +161,13 @@ mod tests {
     use super::*;
 
     fn layer(mtime: i64) -> Layer {
-        Layer { role: "base", diff_id: DiffId::of(b"tar"), digest: LayerDigest::of(b"gz"), size: 2, newest_mtime: mtime }
+        Layer {
+            role: "base",
+            diff_id: DiffId::of(b"tar"),
+            digest: LayerDigest::of(b"gz"),
+            size: 2,
+            newest_mtime: mtime,
+        }
     }
 
     #[test]

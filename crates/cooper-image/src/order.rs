@@ -22,7 +22,11 @@ impl OrderedPackage {
         let clauses = |key: &str| field(key).map(|text| relation_names(&text)).unwrap_or_default();
         let provides = clauses("Provides").into_iter().flatten().collect();
         let depends = [clauses("Pre-Depends"), clauses("Depends")].concat();
-        Self { name: name.to_owned(), provides, depends }
+        Self {
+            name: name.to_owned(),
+            provides,
+            depends,
+        }
     }
 }
 
@@ -30,18 +34,38 @@ impl OrderedPackage {
 pub(crate) fn relation_names(text: &str) -> Vec<Vec<String>> {
     let name = |alternative: &str| {
         let end = |c: char| c.is_whitespace() || "([<:".contains(c);
-        alternative.trim().split(end).next().unwrap_or_default().to_owned()
+        alternative
+            .trim()
+            .split(end)
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     };
     text.split(',')
-        .map(|clause| clause.split('|').map(name).filter(|name| !name.is_empty()).collect::<Vec<_>>())
+        .map(|clause| {
+            clause
+                .split('|')
+                .map(name)
+                .filter(|name| !name.is_empty())
+                .collect::<Vec<_>>()
+        })
         .filter(|clause| !clause.is_empty())
         .collect()
 }
 
 /// These come before all others where they are present: base-passwd's preinst makes the user database,
 /// and nearly every script uses the others without saying so, since they are essential.
-const FIRST: [&str; 9] =
-    ["base-passwd", "base-files", "libc6", "dash", "perl-base", "dpkg", "libc-bin", "debconf", "debianutils"];
+const FIRST: [&str; 9] = [
+    "base-passwd",
+    "base-files",
+    "libc6",
+    "dash",
+    "perl-base",
+    "dpkg",
+    "libc-bin",
+    "debconf",
+    "debianutils",
+];
 
 /// The indices of `packages` in the order of their configuration.
 pub(crate) fn configuration_order(packages: &[OrderedPackage]) -> Vec<usize> {
@@ -83,7 +107,9 @@ fn visit(
             continue;
         };
         *clause += 1;
-        let next = alternatives.iter().find_map(|name| index.get(name.as_str()).copied());
+        let next = alternatives
+            .iter()
+            .find_map(|name| index.get(name.as_str()).copied());
         if let Some(next) = next.filter(|next| !std::mem::replace(&mut reached[*next], true)) {
             stack.push((next, 0));
         }
@@ -99,12 +125,20 @@ mod tests {
     }
 
     fn names(packages: &[OrderedPackage]) -> Vec<&str> {
-        configuration_order(packages).into_iter().map(|at| packages[at].name.as_str()).collect()
+        configuration_order(packages)
+            .into_iter()
+            .map(|at| packages[at].name.as_str())
+            .collect()
     }
 
     #[test]
     fn dependencies_come_first() {
-        let packages = [package("a", "b (>= 1), c:any | d"), package("b", "d"), package("c", ""), package("d", "")];
+        let packages = [
+            package("a", "b (>= 1), c:any | d"),
+            package("b", "d"),
+            package("c", ""),
+            package("d", ""),
+        ];
         assert_eq!(names(&packages), ["d", "b", "c", "a"]);
     }
 
@@ -123,7 +157,9 @@ mod tests {
 
     #[test]
     fn a_long_chain_does_not_overflow() {
-        let packages: Vec<_> = (0..20_000).map(|n| package(&format!("p{n}"), &format!("p{}", n + 1))).collect();
+        let packages: Vec<_> = (0..20_000)
+            .map(|n| package(&format!("p{n}"), &format!("p{}", n + 1)))
+            .collect();
         assert_eq!(configuration_order(&packages).len(), 20_000);
     }
 }

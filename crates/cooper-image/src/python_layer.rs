@@ -34,34 +34,62 @@ impl PythonLayer<'_> {
         let overlay = cooper_sandbox::overlay_fd(self.lower, &root, &work);
         let rootfs = Rootfs::new(overlay.map_err(AssembleError::Sandbox)?, Links::Refused);
         let installed = self.install(bench, &rootfs)?;
-        let newest = installed.iter().map(|wheel| wheel.newest_mtime).max().unwrap_or(0);
+        let newest = installed
+            .iter()
+            .map(|wheel| wheel.newest_mtime)
+            .max()
+            .unwrap_or(0);
         rootfs.settle(newest).map_err(|source| AssembleError::Tree {
             operation: "settle the installed files",
             role: "python",
             source: io::Error::other(source),
         })?;
         drop(rootfs);
-        let sources: Vec<String> = installed.iter().flat_map(|wheel| wheel.files.iter().cloned()).collect();
+        let sources: Vec<String> = installed
+            .iter()
+            .flat_map(|wheel| wheel.files.iter().cloned())
+            .collect();
         let program = compile_program(&sources);
         if !program.is_empty() {
             bench.progress.started(Stage::Configure, 0, 0);
-            bench.progress.detail(Stage::Configure, "compiling Python sources");
-            run_build_step(BuildRoot::Overlay { lower: self.lower, upper: &root, work: &work }, &program)?;
+            bench
+                .progress
+                .detail(Stage::Configure, "compiling Python sources");
+            run_build_step(
+                BuildRoot::Overlay {
+                    lower: self.lower,
+                    upper: &root,
+                    work: &work,
+                },
+                &program,
+            )?;
             bench.progress.finished(Stage::Configure);
         }
         let layer = bench.keep("python", stage, LayerKind::OverlayUpper, newest)?;
-        let packages = self.artefacts.iter().zip(&installed).map(|(artefact, wheel)| described(artefact, wheel));
-        Ok(BuiltLayer { layer, packages: packages.collect() })
+        let packages = self
+            .artefacts
+            .iter()
+            .zip(&installed)
+            .map(|(artefact, wheel)| described(artefact, wheel));
+        Ok(BuiltLayer {
+            layer,
+            packages: packages.collect(),
+        })
     }
 
     fn install(&self, bench: Bench<'_>, rootfs: &Rootfs) -> Result<Vec<InstalledWheel>, AssembleError> {
         let limits = UnpackLimits::default();
-        bench.progress.started(Stage::Unpack, self.artefacts.len() as u64, 0);
+        bench
+            .progress
+            .started(Stage::Unpack, self.artefacts.len() as u64, 0);
         let install = |artefact: &PythonArtefact| {
             let package = format!("{} {}", artefact.name, artefact.version);
             bench.progress.detail(Stage::Unpack, package.clone());
             let file = bench.store.open_blob(&artefact.sha256);
-            let file = file.map_err(|source| AssembleError::Artefact { package: package.clone(), source })?;
+            let file = file.map_err(|source| AssembleError::Artefact {
+                package: package.clone(),
+                source,
+            })?;
             let installed = wheel::install(file, artefact, rootfs, self.base.python(), &limits);
             bench.progress.advanced(Stage::Unpack, 1, 0);
             installed.map_err(|source| AssembleError::Wheel { package, source })

@@ -20,7 +20,13 @@ pub(crate) struct TreeFiles {
 impl TreeFiles {
     /// The tree at a path of the host.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { root: fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())? })
+        Ok(Self {
+            root: fs::open(
+                path,
+                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?,
+        })
     }
 
     /// The tree below a directory or a detached mount.
@@ -41,7 +47,10 @@ impl TreeFiles {
     fn parent<'a>(&self, path: &'a str) -> Result<(OwnedFd, &'a str), Errno> {
         let (parent, name) = path.trim_end_matches('/').rsplit_once('/').unwrap_or(("", path));
         let parent = if parent.is_empty() { "/" } else { parent };
-        Ok((self.resolve(parent, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?, name))
+        Ok((
+            self.resolve(parent, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?,
+            name,
+        ))
     }
 
     /// The contents of a regular file, `None` where there is none; at most `bytes_max`.
@@ -57,7 +66,10 @@ impl TreeFiles {
         let mut bytes = Vec::new();
         file.take(bytes_max + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > bytes_max {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{path} has more than {bytes_max} bytes")));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("{path} has more than {bytes_max} bytes"),
+            ));
         }
         Ok(Some(bytes))
     }
@@ -126,7 +138,11 @@ impl TreeFiles {
 
     /// Remove everything in a directory, not the directory.
     pub(crate) fn clear_dir(&self, path: &str) -> io::Result<()> {
-        match self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
+        match self.resolve(
+            path,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW,
+            Mode::empty(),
+        ) {
             Ok(dir) => clear(dir.as_fd(), 0),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
             Err(error) => Err(error.into()),

@@ -113,11 +113,16 @@ impl CreateError {
             Self::Fetch(error) => error.hint(),
             Self::Assemble(error) => error.hint(),
             Self::Inspect(error) => error.hint(),
-            Self::Lock(_) | Self::LockFormat { .. } => Some("make a lock with `cooper inspect IMAGE --lock`".to_owned()),
-            Self::NoMirror { .. } => Some("set `debian.mirrors` in cooper.toml; `cooper config` shows what is in force".to_owned()),
-            Self::Write(_) | Self::Name(_) | Self::NameLock(_) | Self::Json(_) => {
-                Some("check that the store is writable and the disk has room: `cooper config` shows where it is".to_owned())
+            Self::Lock(_) | Self::LockFormat { .. } => {
+                Some("make a lock with `cooper inspect IMAGE --lock`".to_owned())
             }
+            Self::NoMirror { .. } => {
+                Some("set `debian.mirrors` in cooper.toml; `cooper config` shows what is in force".to_owned())
+            }
+            Self::Write(_) | Self::Name(_) | Self::NameLock(_) | Self::Json(_) => Some(
+                "check that the store is writable and the disk has room: `cooper config` shows where it is"
+                    .to_owned(),
+            ),
         }
     }
 
@@ -137,7 +142,9 @@ impl Workshop {
     /// When it cannot be resolved, is refused, or cannot be built. Nothing is left behind, nothing is lost.
     pub fn create(&self, request: &Request, progress: &Progress) -> Result<Created, CreateError> {
         let resolution = cooper_resolve::resolve(&self.context(progress), request)?;
-        let evidence = Evidence { judged_at: self.clock.now() };
+        let evidence = Evidence {
+            judged_at: self.clock.now(),
+        };
         let mut created = self.build(&resolution.plan, evidence, progress)?;
         created.notes = resolution.notes;
         Ok(created)
@@ -147,14 +154,24 @@ impl Workshop {
     ///
     /// # Errors
     /// As [`Workshop::create`]; also when the lock does not hold together.
-    pub fn create_locked(&self, name: &ImageName, lock: &Lock, progress: &Progress) -> Result<Created, CreateError> {
+    pub fn create_locked(
+        &self,
+        name: &ImageName,
+        lock: &Lock,
+        progress: &Progress,
+    ) -> Result<Created, CreateError> {
         let known = cooper_core::lock::LOCK_FORMAT;
         if lock.cooper_lock != known {
-            return Err(CreateError::LockFormat { found: lock.cooper_lock, known });
+            return Err(CreateError::LockFormat {
+                found: lock.cooper_lock,
+                known,
+            });
         }
         let mut plan = lock.to_plan(cooper_resolve::python::wheel_fits)?;
         plan.request = plan.request.renamed(name.clone());
-        let evidence = Evidence { judged_at: plan.resolved_at };
+        let evidence = Evidence {
+            judged_at: plan.resolved_at,
+        };
         self.build(&plan, evidence, progress)
     }
 
@@ -167,7 +184,9 @@ impl Workshop {
         }
         self.fetch(cleared.lock(), progress)?;
         let image = cooper_image::assemble(&cleared, &self.store, progress)?;
-        let _one_at_a_time = self.store.lock(&format!("image-{}-{name}", self.config.organisation))?;
+        let _one_at_a_time = self
+            .store
+            .lock(&format!("image-{}-{name}", self.config.organisation))?;
         if let Some(same) = self.same_and_whole(name, digest)? {
             return self.already(same, &cleared);
         }
@@ -178,7 +197,11 @@ impl Workshop {
     fn same_and_whole(&self, name: &ImageName, lock: LockDigest) -> Result<Option<KeptImage>, CreateError> {
         let organisation = &self.config.organisation;
         for tag in self.store.versions(organisation, name)?.into_iter().rev() {
-            let reference = FullReference { organisation: organisation.clone(), name: name.clone(), tag };
+            let reference = FullReference {
+                organisation: organisation.clone(),
+                name: name.clone(),
+                tag,
+            };
             let kept = self.lookup(&reference.into())?;
             if kept.record.lock == lock {
                 let whole = self.is_whole(&kept)?;
@@ -189,7 +212,11 @@ impl Workshop {
     }
 
     fn is_whole(&self, kept: &KeptImage) -> Result<bool, CreateError> {
-        let FullReference { organisation, name, tag } = &kept.reference;
+        let FullReference {
+            organisation,
+            name,
+            tag,
+        } = &kept.reference;
         let record = self.store.version(organisation, name, tag)?;
         Ok(record.is_some_and(|record| {
             record.blobs.iter().all(|blob| self.store.contains(blob))
@@ -219,8 +246,15 @@ impl Workshop {
                 continue;
             }
             let origin = lock.origin.artefacts.get(&digest);
-            let (urls, label) = self.addresses(origin).ok_or_else(|| CreateError::NoMirror { artefact: digest.to_string() })?;
-            wanted.push(FetchBlob { urls, digest: *digest.digest(), size, label });
+            let (urls, label) = self.addresses(origin).ok_or_else(|| CreateError::NoMirror {
+                artefact: digest.to_string(),
+            })?;
+            wanted.push(FetchBlob {
+                urls,
+                digest: *digest.digest(),
+                size,
+                label,
+            });
         }
         Ok(self.intake.fetch_blobs(&self.store, wanted, progress)?)
     }
@@ -229,11 +263,17 @@ impl Workshop {
         match origin? {
             ArtefactOrigin::Debian { suite, path } => {
                 let mirrors = self.config.sources.mirrors(suite.kind).iter();
-                let urls: Vec<Url> = mirrors.filter_map(|mirror| below(mirror, path.as_str())).collect();
+                let urls: Vec<Url> = mirrors
+                    .filter_map(|mirror| below(mirror, path.as_str()))
+                    .collect();
                 (!urls.is_empty()).then(|| (urls, path.file_name().to_owned()))
             }
             ArtefactOrigin::Python { url } => {
-                let label = url.path_segments().and_then(Iterator::last).unwrap_or("wheel").to_owned();
+                let label = url
+                    .path_segments()
+                    .and_then(Iterator::last)
+                    .unwrap_or("wheel")
+                    .to_owned();
                 Some((vec![url.clone()], label))
             }
         }
@@ -246,8 +286,12 @@ impl Workshop {
         let name = request.name().clone();
         let organisation = &self.config.organisation;
         let before = self.store.newest(organisation, &name)?;
-        let lock_file = self.store.put_blob(&serde_json::to_vec(lock).map_err(CreateError::Json)?)?;
-        let inventory = self.store.put_blob(&serde_json::to_vec(&image.inventory).map_err(CreateError::Json)?)?;
+        let lock_file = self
+            .store
+            .put_blob(&serde_json::to_vec(lock).map_err(CreateError::Json)?)?;
+        let inventory = self
+            .store
+            .put_blob(&serde_json::to_vec(&image.inventory).map_err(CreateError::Json)?)?;
         let record = ImageRecord {
             request,
             lock: lock.content.digest(),
@@ -266,17 +310,27 @@ impl Workshop {
             created_at: self.clock.now(),
             details: serde_json::to_value(&record).map_err(CreateError::Json)?,
         };
-        let tag = self.store.create_version(organisation, &name, &self.config.version, &reference)?;
+        let tag = self
+            .store
+            .create_version(organisation, &name, &self.config.version, &reference)?;
         let changes = match before {
             Some((tag, _)) => {
-                let before = FullReference { organisation: organisation.clone(), name: name.clone(), tag };
+                let before = FullReference {
+                    organisation: organisation.clone(),
+                    name: name.clone(),
+                    tag,
+                };
                 let old = self.inventory(&self.lookup(&before.clone().into())?)?;
                 Some((before, differences(&old, &image.inventory)))
             }
             None => None,
         };
         Ok(Created {
-            image: FullReference { organisation: organisation.clone(), name, tag },
+            image: FullReference {
+                organisation: organisation.clone(),
+                name,
+                tag,
+            },
             digest: image.manifest,
             created: true,
             size_bytes: image.size_bytes,
@@ -289,8 +343,18 @@ impl Workshop {
 }
 
 fn kept_blobs(lock: &Lock, image: &Image, record: &ImageRecord) -> Vec<cooper_core::BlobDigest> {
-    let mut blobs = vec![image.manifest.into(), image.config.into(), record.lock_file, record.inventory];
-    blobs.extend(image.layers.iter().map(|layer| cooper_core::BlobDigest::from(layer.digest)));
+    let mut blobs = vec![
+        image.manifest.into(),
+        image.config.into(),
+        record.lock_file,
+        record.inventory,
+    ];
+    blobs.extend(
+        image
+            .layers
+            .iter()
+            .map(|layer| cooper_core::BlobDigest::from(layer.digest)),
+    );
     blobs.extend(lock.content.artefacts().map(|(digest, _)| digest));
     blobs
 }
@@ -303,7 +367,10 @@ fn below(root: &Url, path: &str) -> Option<Url> {
 
 fn differences(old: &Inventory, new: &Inventory) -> Vec<Change> {
     let mut changes = Vec::new();
-    for (ecosystem, old, new) in [("debian", &old.debian, &new.debian), ("python", &old.python, &new.python)] {
+    for (ecosystem, old, new) in [
+        ("debian", &old.debian, &new.debian),
+        ("python", &old.python, &new.python),
+    ] {
         let mut versions: BTreeMap<&str, (Option<&str>, Option<&str>)> = BTreeMap::new();
         for package in old {
             versions.entry(&package.name).or_default().0 = Some(&package.version);
@@ -334,15 +401,30 @@ mod tests {
             version: (*version).to_owned(),
             licence: None,
         };
-        Inventory { debian: Vec::new(), python: python.iter().map(package).collect() }
+        Inventory {
+            debian: Vec::new(),
+            python: python.iter().map(package).collect(),
+        }
     }
 
     #[test]
     fn differences_are_added_removed_and_changed() {
-        let changes = differences(&inventory(&[("a", "1"), ("b", "1")]), &inventory(&[("b", "2"), ("c", "1")]));
-        let shown: Vec<_> =
-            changes.iter().map(|c| (c.name.as_str(), c.before.as_deref(), c.now.as_deref())).collect();
-        assert_eq!(shown, [("a", Some("1"), None), ("b", Some("1"), Some("2")), ("c", None, Some("1"))]);
+        let changes = differences(
+            &inventory(&[("a", "1"), ("b", "1")]),
+            &inventory(&[("b", "2"), ("c", "1")]),
+        );
+        let shown: Vec<_> = changes
+            .iter()
+            .map(|c| (c.name.as_str(), c.before.as_deref(), c.now.as_deref()))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("a", Some("1"), None),
+                ("b", Some("1"), Some("2")),
+                ("c", None, Some("1"))
+            ]
+        );
     }
 
     #[test]

@@ -13,14 +13,21 @@ impl Workshop {
     /// # Errors
     /// When the store cannot be read at all; damage is in the report.
     pub fn fsck(&self, repair: bool, progress: &Progress) -> Result<FsckReport, FsckError> {
-        let tree_check = |root: &std::path::Path, expected: &cooper_core::DiffId| {
-            match layer::diff_id(root, LayerKind::OverlayUpper) {
-                Ok(found) if found == *expected => Ok(()),
-                Ok(found) => Err(format!("its contents have the diff id {found}")),
-                Err(error) => Err(error.to_string()),
-            }
+        let tree_check = |root: &std::path::Path, expected: &cooper_core::DiffId| match layer::diff_id(
+            root,
+            LayerKind::OverlayUpper,
+        ) {
+            Ok(found) if found == *expected => Ok(()),
+            Ok(found) => Err(format!("its contents have the diff id {found}")),
+            Err(error) => Err(error.to_string()),
         };
-        self.store.fsck(&FsckOptions { repair, tree_check: Some(&tree_check) }, progress)
+        self.store.fsck(
+            &FsckOptions {
+                repair,
+                tree_check: Some(&tree_check),
+            },
+            progress,
+        )
     }
 
     /// The present time, as the workshop sees it.

@@ -37,18 +37,31 @@ impl PackageQuery {
             Some((name, version)) => (name.trim(), Some(version.trim())),
             None => (text.trim(), None),
         };
-        let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c));
+        let plain = !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c));
         let versioned = version.is_none_or(|version| !version.is_empty());
-        (plain && versioned).then(|| Self { name: name.to_owned(), version: version.map(str::to_owned) })
+        (plain && versioned).then(|| Self {
+            name: name.to_owned(),
+            version: version.map(str::to_owned),
+        })
     }
 
     fn matches(&self, inventory: &Inventory) -> bool {
         let version_fits = |version: &str| self.version.as_deref().is_none_or(|wanted| wanted == version);
         let normalised = self.name.parse::<cooper_core::PythonName>();
         let python = normalised.is_ok_and(|name| {
-            inventory.python.iter().any(|package| package.name == name.as_str() && version_fits(&package.version))
+            inventory
+                .python
+                .iter()
+                .any(|package| package.name == name.as_str() && version_fits(&package.version))
         });
-        python || inventory.debian.iter().any(|package| package.name == self.name && version_fits(&package.version))
+        python
+            || inventory
+                .debian
+                .iter()
+                .any(|package| package.name == self.name && version_fits(&package.version))
     }
 }
 
@@ -93,11 +106,19 @@ impl Workshop {
         let mut summaries = Vec::new();
         for kept in self.all_images()? {
             let name = kept.reference.to_string();
-            if query.pattern.as_ref().is_some_and(|pattern| !pattern.matches(&name)) {
+            if query
+                .pattern
+                .as_ref()
+                .is_some_and(|pattern| !pattern.matches(&name))
+            {
                 continue;
             }
             let needed = query.with_packages || query.package.is_some();
-            let inventory = if needed { Some(self.inventory(&kept)?) } else { None };
+            let inventory = if needed {
+                Some(self.inventory(&kept)?)
+            } else {
+                None
+            };
             if let (Some(package), Some(inventory)) = (&query.package, &inventory)
                 && !package.matches(inventory)
             {
@@ -106,9 +127,13 @@ impl Workshop {
             summaries.push(summary(kept, inventory.filter(|_| query.with_packages)));
         }
         match query.sort {
-            ImageSort::Created => summaries.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(b.image.cmp(&a.image))),
+            ImageSort::Created => {
+                summaries.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(b.image.cmp(&a.image)))
+            }
             ImageSort::Name => summaries.sort_by(|a, b| a.image.cmp(&b.image)),
-            ImageSort::Size => summaries.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then(a.image.cmp(&b.image))),
+            ImageSort::Size => {
+                summaries.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then(a.image.cmp(&b.image)))
+            }
         }
         Ok(summaries)
     }
@@ -137,7 +162,10 @@ impl Workshop {
         let debian = request.packages().iter().all(|wanted| {
             inventory.debian.iter().any(|package| {
                 let version_fits = || match &wanted.version {
-                    Some(version) => package.version.parse::<DebianVersion>().is_ok_and(|have| have == *version),
+                    Some(version) => package
+                        .version
+                        .parse::<DebianVersion>()
+                        .is_ok_and(|have| have == *version),
                     None => true,
                 };
                 package.name == wanted.name.as_str() && version_fits()
@@ -153,7 +181,10 @@ impl Workshop {
 
 fn python_satisfies(inventory: &Inventory, wanted: &cooper_core::PythonRequirement) -> bool {
     use cooper_core::python::{DistributionVersion, VersionOrUrl};
-    let found = inventory.python.iter().find(|package| package.name == wanted.name().as_str());
+    let found = inventory
+        .python
+        .iter()
+        .find(|package| package.name == wanted.name().as_str());
     let version = found.and_then(|package| package.version.parse::<DistributionVersion>().ok());
     match (&wanted.requirement().version_or_url, version) {
         (_, None) | (Some(VersionOrUrl::Url(_)), _) => false,

@@ -65,9 +65,9 @@ impl InspectError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Lookup(error) => error.hint(),
-            Self::Blob { .. } | Self::Format { .. } => {
-                Some("run `cooper fsck`; a create of the same request makes the missing blob again".to_owned())
-            }
+            Self::Blob { .. } | Self::Format { .. } => Some(
+                "run `cooper fsck`; a create of the same request makes the missing blob again".to_owned(),
+            ),
         }
     }
 }
@@ -122,7 +122,15 @@ impl Workshop {
     ) -> Result<T, InspectError> {
         let image = || kept.reference.to_string();
         let bytes = self.store.read_blob(&digest, JSON_BYTES_MAX);
-        let bytes = bytes.map_err(|source| InspectError::Blob { role, image: image(), source })?;
-        serde_json::from_slice(&bytes).map_err(|source| InspectError::Format { role, image: image(), source })
+        let bytes = bytes.map_err(|source| InspectError::Blob {
+            role,
+            image: image(),
+            source,
+        })?;
+        serde_json::from_slice(&bytes).map_err(|source| InspectError::Format {
+            role,
+            image: image(),
+            source,
+        })
     }
 }

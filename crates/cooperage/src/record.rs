@@ -3,8 +3,8 @@
 use std::fmt;
 
 use cooper_core::{
-    BlobDigest, ConfigDigest, DiffId, ImageName, ImageReference, LockDigest, ManifestDigest, Organisation, Request,
-    Timestamp, VersionTag,
+    BlobDigest, ConfigDigest, DiffId, ImageName, ImageReference, LockDigest, ManifestDigest, Organisation,
+    Request, Timestamp, VersionTag,
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +33,11 @@ impl Serialize for FullReference {
 
 impl From<FullReference> for ImageReference {
     fn from(full: FullReference) -> Self {
-        Self { organisation: Some(full.organisation), name: full.name, tag: Some(full.tag) }
+        Self {
+            organisation: Some(full.organisation),
+            name: full.name,
+            tag: Some(full.tag),
+        }
     }
 }
 

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use cooper_core::{DiffId, ImageReference};
-use cooper_sandbox::{InjectedFile, Limits, Outcome, Profile, Root, SandboxError, Spec, Stdin, Stdio, User};
+use cooper_sandbox::{
+    Enforcement, InjectedFile, Limits, Outcome, Profile, Root, SandboxError, Spec, Stdin, Stdio, User,
+};
 
 use crate::record::FullReference;
 use crate::workshop::{LookupError, Workshop};
@@ -72,9 +74,10 @@ impl RunError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Lookup(error) => error.hint(),
-            Self::MissingLayer { image, .. } => {
-                Some(format!("`cooper inspect {image} --lock > lock.json`, then `cooper create --locked lock.json {}`", image.name))
-            }
+            Self::MissingLayer { image, .. } => Some(format!(
+                "`cooper inspect {image} --lock > lock.json`, then `cooper create --locked lock.json {}`",
+                image.name
+            )),
             Self::Sandbox { source, .. } => source.hint(),
         }
     }
@@ -108,6 +111,7 @@ impl Workshop {
             user: RUN_USER,
             profile: Profile::Run,
             limits: order.limits.clone(),
+            enforcement: Enforcement::Required,
             stdin: Stdin::Inherit,
             stdio: Stdio::Inherit,
             files: &files,
@@ -119,7 +123,10 @@ impl Workshop {
     /// The layers' trees, the top one first, as the sandbox wants them.
     fn layer_paths(&self, image: &FullReference, layers: &[DiffId]) -> Result<Vec<PathBuf>, RunError> {
         let path = |layer: &DiffId| {
-            let missing = || RunError::MissingLayer { image: image.clone(), layer: *layer };
+            let missing = || RunError::MissingLayer {
+                image: image.clone(),
+                layer: *layer,
+            };
             self.store.tree(layer).ok_or_else(missing)
         };
         layers.iter().rev().map(path).collect()
@@ -131,7 +138,11 @@ fn command_line(order: &RunOrder) -> (Vec<OsString>, Vec<InjectedFile>) {
     let mut argv: Vec<OsString> = match &order.program {
         Program::Script { file_name, bytes } => {
             let path = Path::new(SCRIPT_DIR).join(file_name);
-            files.push(InjectedFile { path: path.clone(), bytes: bytes.clone(), mode: 0o444 });
+            files.push(InjectedFile {
+                path: path.clone(),
+                bytes: bytes.clone(),
+                mode: 0o444,
+            });
             vec![PYTHON.into(), path.into()]
         }
         Program::Stdin => vec![PYTHON.into(), "-".into()],
@@ -143,8 +154,10 @@ fn command_line(order: &RunOrder) -> (Vec<OsString>, Vec<InjectedFile>) {
 }
 
 fn environment(extra: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
-    let mut env: Vec<(OsString, OsString)> =
-        cooper_image::ENVIRONMENT.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let mut env: Vec<(OsString, OsString)> = cooper_image::ENVIRONMENT
+        .iter()
+        .map(|(name, value)| ((*name).into(), (*value).into()))
+        .collect();
     env.push(("HOME".into(), WORK_DIR.into()));
     for (name, value) in extra {
         env.retain(|(known, _)| known != name);

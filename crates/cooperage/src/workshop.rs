@@ -83,8 +83,13 @@ impl LookupError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown { near, .. } => match near.as_slice() {
-                [] => Some("`cooper images` lists the images there are; `cooper create` makes one".to_owned()),
-                near => Some(format!("did you mean {}? `cooper images` lists all", near.join(" or "))),
+                [] => {
+                    Some("`cooper images` lists the images there are; `cooper create` makes one".to_owned())
+                }
+                near => Some(format!(
+                    "did you mean {}? `cooper images` lists all",
+                    near.join(" or ")
+                )),
             },
             Self::Store { .. } | Self::Record { .. } => Some("run `cooper fsck`".to_owned()),
         }
@@ -99,7 +104,12 @@ impl Workshop {
     pub fn open(config: WorkshopConfig, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let store = Store::open(&config.store, Arc::clone(&clock)).map_err(OpenError::Store)?;
         let intake = Intake::new(config.intake.clone()).map_err(OpenError::Intake)?;
-        Ok(Self { config, store, intake, clock })
+        Ok(Self {
+            config,
+            store,
+            intake,
+            clock,
+        })
     }
 
     /// The store, for its paths.
@@ -121,18 +131,30 @@ impl Workshop {
 
     /// Find an image by what a user calls it; without a tag its newest version.
     pub(crate) fn lookup(&self, reference: &ImageReference) -> Result<KeptImage, LookupError> {
-        let organisation = reference.organisation.as_ref().unwrap_or(&self.config.organisation);
-        let failed = |source| LookupError::Store { name: reference.to_string(), source };
+        let organisation = reference
+            .organisation
+            .as_ref()
+            .unwrap_or(&self.config.organisation);
+        let failed = |source| LookupError::Store {
+            name: reference.to_string(),
+            source,
+        };
         let found = match &reference.tag {
             Some(tag) => {
-                let record = self.store.version(organisation, &reference.name, tag).map_err(failed)?;
+                let record = self
+                    .store
+                    .version(organisation, &reference.name, tag)
+                    .map_err(failed)?;
                 record.map(|record| (tag.clone(), record))
             }
             None => self.store.newest(organisation, &reference.name).map_err(failed)?,
         };
         let Some((tag, record)) = found else {
             let near = self.near(&reference.name).unwrap_or_default();
-            return Err(LookupError::Unknown { reference: reference.clone(), near });
+            return Err(LookupError::Unknown {
+                reference: reference.clone(),
+                near,
+            });
         };
         kept_image(organisation, &reference.name, tag, record)
     }
@@ -144,7 +166,9 @@ impl Workshop {
             .images()?
             .into_iter()
             .map(|(_, name, _)| name.to_string())
-            .filter(|other| other.contains(name.as_str()) || strsim::jaro_winkler(other, name.as_str()) > 0.85)
+            .filter(|other| {
+                other.contains(name.as_str()) || strsim::jaro_winkler(other, name.as_str()) > 0.85
+            })
             .collect();
         names.sort();
         names.dedup();
@@ -154,7 +178,10 @@ impl Workshop {
 
     /// Every version tag of every organisation, by name and ascending version.
     pub(crate) fn all_images(&self) -> Result<Vec<KeptImage>, LookupError> {
-        let failed = |source| LookupError::Store { name: "refs".to_owned(), source };
+        let failed = |source| LookupError::Store {
+            name: "refs".to_owned(),
+            source,
+        };
         let mut kept = Vec::new();
         for (organisation, name, tag) in self.store.images().map_err(failed)? {
             let record = self.store.version(&organisation, &name, &tag).map_err(failed)?;
@@ -173,8 +200,20 @@ fn kept_image(
     tag: VersionTag,
     record: RefRecord,
 ) -> Result<KeptImage, LookupError> {
-    let reference = FullReference { organisation: organisation.clone(), name: name.clone(), tag };
+    let reference = FullReference {
+        organisation: organisation.clone(),
+        name: name.clone(),
+        tag,
+    };
     let details: Result<ImageRecord, _> = serde_json::from_value(record.details);
-    let details = details.map_err(|source| LookupError::Record { name: reference.to_string(), source })?;
-    Ok(KeptImage { reference, manifest: record.manifest, created_at: record.created_at, record: details })
+    let details = details.map_err(|source| LookupError::Record {
+        name: reference.to_string(),
+        source,
+    })?;
+    Ok(KeptImage {
+        reference,
+        manifest: record.manifest,
+        created_at: record.created_at,
+        record: details,
+    })
 }

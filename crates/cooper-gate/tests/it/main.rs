@@ -10,7 +10,9 @@ fn time(text: &str) -> Timestamp {
 }
 
 fn evidence() -> Evidence {
-    Evidence { judged_at: time("2026-11-23T08:00:00Z") }
+    Evidence {
+        judged_at: time("2026-11-23T08:00:00Z"),
+    }
 }
 
 fn good_plan() -> Plan {
@@ -70,12 +72,24 @@ fn codes(change: impl FnOnce(&mut Plan)) -> (bool, Vec<FindingCode>) {
     change(&mut plan);
     match evaluate(&plan, evidence(), "test") {
         Ok(cleared) => (true, cleared.notes().iter().map(|finding| finding.code).collect()),
-        Err(refusal) => (false, refusal.findings().iter().map(|finding| finding.code).collect()),
+        Err(refusal) => (
+            false,
+            refusal.findings().iter().map(|finding| finding.code).collect(),
+        ),
     }
 }
 
-fn change_debian_snapshot(plan: &mut Plan, change: impl FnOnce(&mut Timestamp, &mut Option<Timestamp>, &mut Vec<String>)) {
-    if let Snapshot::Debian { date, valid_until, signed_by, .. } = &mut plan.snapshots[0] {
+fn change_debian_snapshot(
+    plan: &mut Plan,
+    change: impl FnOnce(&mut Timestamp, &mut Option<Timestamp>, &mut Vec<String>),
+) {
+    if let Snapshot::Debian {
+        date,
+        valid_until,
+        signed_by,
+        ..
+    } = &mut plan.snapshots[0]
+    {
         change(date, valid_until, signed_by);
     }
 }
@@ -92,13 +106,34 @@ fn a_good_plan_is_cleared_with_every_artefact_in_the_lock() {
 #[test]
 fn each_fault_has_its_code() {
     let refused = |code| (false, vec![code]);
-    assert_eq!(codes(|plan| plan.packages[0].sha256 = None), refused(FindingCode::NoHash));
-    assert_eq!(codes(|plan| plan.python[0].sha256 = None), refused(FindingCode::NoHash));
-    assert_eq!(codes(|plan| plan.base[0].architecture = "arm64".into()), refused(FindingCode::WrongPlatform));
-    assert_eq!(codes(|plan| plan.python[0].fits_platform = false), refused(FindingCode::WrongPlatform));
-    assert_eq!(codes(|plan| plan.python[0].yanked = Some(String::new())), refused(FindingCode::Yanked));
-    assert_eq!(codes(|plan| plan.python.push(python())), refused(FindingCode::Duplicate));
-    assert_eq!(codes(|plan| plan.packages[0].suite = "bookworm".parse().unwrap()), refused(FindingCode::Unsigned));
+    assert_eq!(
+        codes(|plan| plan.packages[0].sha256 = None),
+        refused(FindingCode::NoHash)
+    );
+    assert_eq!(
+        codes(|plan| plan.python[0].sha256 = None),
+        refused(FindingCode::NoHash)
+    );
+    assert_eq!(
+        codes(|plan| plan.base[0].architecture = "arm64".into()),
+        refused(FindingCode::WrongPlatform)
+    );
+    assert_eq!(
+        codes(|plan| plan.python[0].fits_platform = false),
+        refused(FindingCode::WrongPlatform)
+    );
+    assert_eq!(
+        codes(|plan| plan.python[0].yanked = Some(String::new())),
+        refused(FindingCode::Yanked)
+    );
+    assert_eq!(
+        codes(|plan| plan.python.push(python())),
+        refused(FindingCode::Duplicate)
+    );
+    assert_eq!(
+        codes(|plan| plan.packages[0].suite = "bookworm".parse().unwrap()),
+        refused(FindingCode::Unsigned)
+    );
     let unsigned = codes(|plan| change_debian_snapshot(plan, |_, _, keys| keys.clear()));
     assert_eq!(unsigned, refused(FindingCode::Unsigned));
     let expired = |until: &str| {
@@ -121,14 +156,24 @@ fn an_exact_pin_lets_a_withdrawn_file_pass_with_a_note() {
 
 #[test]
 fn no_valid_until_is_accepted() {
-    assert_eq!(codes(|plan| change_debian_snapshot(plan, |_, until, _| *until = None)), (true, vec![]));
+    assert_eq!(
+        codes(|plan| change_debian_snapshot(plan, |_, until, _| *until = None)),
+        (true, vec![])
+    );
 }
 
 #[test]
 fn a_reloaded_lock_is_judged_again_and_gives_the_same_lock() {
     let first = evaluate(&good_plan(), evidence(), "test").unwrap();
     let plan = first.lock().to_plan(|_, _| true).unwrap();
-    let again = evaluate(&plan, Evidence { judged_at: plan.resolved_at }, "test").unwrap();
+    let again = evaluate(
+        &plan,
+        Evidence {
+            judged_at: plan.resolved_at,
+        },
+        "test",
+    )
+    .unwrap();
     assert_eq!(again.lock(), first.lock());
     let elsewhere = first.lock().to_plan(|_, _| false).unwrap();
     let refusal = evaluate(&elsewhere, evidence(), "test").unwrap_err();

@@ -7,13 +7,13 @@ use std::fs::File;
 
 use cooper_core::base::Suite;
 use cooper_core::progress::Stage;
-use cooper_store::FetchBlob;
+use cooper_store::{FetchBlob, FetchBytes, FetchError};
 use url::Url;
 
 use super::error::DebianError;
 use super::index::{PackageIndex, build};
 use super::release::{Form, ListedFile, PACKAGES, Release};
-use super::snapshot::{SuiteSnapshot, below};
+use super::snapshot::{SuiteSnapshot, below, public};
 use super::unpack::{UnpackError, check, unpack};
 use crate::context::Context;
 
@@ -128,20 +128,34 @@ fn text(context: &Context, snapshot: &SuiteSnapshot, release: &Release) -> Resul
     };
     let fetch_error = |source| DebianError::Fetch {
         suite,
-        url: Box::new(url),
+        url: Box::new(public(&url)),
         kept: None,
         source: Box::new(source),
     };
-    let blob = context
-        .intake
-        .fetch_blob(context.store, &request, &|_| {})
-        .map_err(fetch_error)?;
-    let bytes = context.store.read_blob(&blob, file.size).map_err(|error| {
-        unpack_error(UnpackError::Compression {
-            reason: error.to_string(),
-        })
-    })?;
+    let bytes = compressed(context, &request).map_err(fetch_error)?;
     unpack(&bytes, form, release.index).map_err(unpack_error)
+}
+
+/// The compressed list from the store, fetched where it is not there. A damaged copy there is passed over; what
+/// is fetched instead is checked by what it unpacks to.
+fn compressed(context: &Context, request: &FetchBlob) -> Result<Vec<u8>, FetchError> {
+    let blob = context.intake.fetch_blob(context.store, request, &|_| {})?;
+    match context.store.read_blob(&blob, request.size) {
+        Ok(bytes) => Ok(bytes),
+        Err(error) => {
+            tracing::warn!(%blob, ?error, "the store's copy is damaged and is passed over");
+            let FetchBlob {
+                urls, size, label, ..
+            } = request.clone();
+            let again = FetchBytes {
+                urls,
+                bytes_max: size,
+                accept: None,
+                label,
+            };
+            context.intake.fetch_bytes(&again).map(|fetched| fetched.bytes)
+        }
+    }
 }
 
 /// Where a form of the list may be: under its digest at every mirror, then under its name.

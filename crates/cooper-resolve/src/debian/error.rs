@@ -180,9 +180,10 @@ impl DebianError {
             Self::Store { .. } => {
                 Some("make space in the store's file system, or set COOPER_STORE".to_owned())
             }
-            Self::UnknownPackage { suggestions, .. } if suggestions.is_empty() => {
-                Some("check the spelling: it is the name of a binary package in Debian's section `main`".to_owned())
-            }
+            Self::UnknownPackage { suggestions, .. } if suggestions.is_empty() => Some(
+                "check the spelling: it is the name of a binary package in Debian's section `main`"
+                    .to_owned(),
+            ),
             Self::UnknownPackage { suggestions, .. } => {
                 Some(format!("did you mean {}?", enumerate(suggestions.iter(), "or")))
             }

@@ -1,6 +1,6 @@
 //! What to tell when there is no solution: names that are close, and why wishes exclude each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cooper_core::DebianVersion;
 use resolvo::conflict::{Conflict, ConflictCause, ConflictEdge, ConflictGraph, ConflictNode};
@@ -19,14 +19,15 @@ const REASONS_MAX: usize = 12;
 
 /// The names closest to one that nobody has, the closest first.
 pub(super) fn suggestions(universe: &Universe, wanted: &str) -> Vec<String> {
-    let names = universe.names();
-    let mut ranked: Vec<(usize, usize, &str)> = names
+    let close = universe
+        .names()
+        .filter_map(|name| Some((distance(wanted, name)?, name.len(), name)));
+    let ranked: BTreeSet<(usize, usize, &str)> = close.collect();
+    ranked
         .into_iter()
-        .filter_map(|name| Some((distance(wanted, name)?, name.len(), name)))
-        .collect();
-    ranked.sort_unstable();
-    ranked.truncate(SUGGESTIONS_MAX);
-    ranked.into_iter().map(|(.., name)| name.to_owned()).collect()
+        .take(SUGGESTIONS_MAX)
+        .map(|(.., name)| name.to_owned())
+        .collect()
 }
 
 /// How far a name is from the wanted one; `None` is too far.

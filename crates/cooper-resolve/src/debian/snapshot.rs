@@ -132,7 +132,7 @@ fn fetch(
     let mut failure = DebianError::NoMirror { suite };
     for mirror in context.sources.mirrors(suite.kind) {
         let url = below(mirror, &format!("dists/{suite}/InRelease"));
-        match fetch_from(context, suite, url, keyring, keys) {
+        match fetch_from(context, suite, &url, keyring, keys) {
             Ok(signed) => {
                 keep(context.store, INRELEASE, &release_key(context, suite), &signed);
                 return Ok(signed);
@@ -150,7 +150,7 @@ fn fetch(
 fn fetch_from(
     context: &Context,
     suite: Suite,
-    url: Url,
+    url: &Url,
     keyring: &Keyring,
     keys: Digest,
 ) -> Result<SignedRelease, DebianError> {
@@ -165,7 +165,7 @@ fn fetch_from(
         .fetch_bytes(&request)
         .map_err(|source| DebianError::Fetch {
             suite,
-            url: Box::new(url.clone()),
+            url: Box::new(public(url)),
             kept: recall::<SignedRelease>(context.store, INRELEASE, &release_key(context, suite))
                 .map(|kept| kept.1),
             source: Box::new(source),
@@ -173,12 +173,12 @@ fn fetch_from(
     let signed =
         verify(&fetched.bytes, keyring, context.clock.now()).map_err(|source| DebianError::Signature {
             suite,
-            url: Box::new(url.clone()),
+            url: Box::new(public(url)),
             source,
         })?;
     let release = release::parse(&signed.text, suite).map_err(|source| DebianError::Release {
         suite,
-        url: Box::new(url.clone()),
+        url: Box::new(public(url)),
         source,
     })?;
     let digest = context.store.put_blob(&fetched.bytes);
@@ -189,7 +189,7 @@ fn fetch_from(
     Ok(SignedRelease {
         digest,
         keys,
-        url,
+        url: public(url),
         signatures: signed.signatures,
         release,
     })
@@ -243,6 +243,15 @@ fn release_key(context: &Context, suite: Suite) -> String {
 fn digest_of_keys(files: &[Vec<u8>]) -> Digest {
     let digests: Vec<String> = files.iter().map(|file| Digest::of(file).hex()).collect();
     Digest::of(digests.join(" ").as_bytes())
+}
+
+/// An address as it may be shown and kept: without user name and password.
+pub(super) fn public(url: &Url) -> Url {
+    let mut shown = url.clone();
+    // Fails only for addresses that cannot hold them.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown
 }
 
 /// The address of a path below a mirror's root.

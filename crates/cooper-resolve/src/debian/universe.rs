@@ -117,8 +117,8 @@ impl Universe {
             .collect()
     }
 
-    /// Every name, real and virtual.
-    pub(super) fn names(&self) -> BTreeSet<&str> {
-        self.indexes.iter().flat_map(|(_, index)| index.names()).collect()
+    /// Every name, real and virtual, in no order, with repetitions.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.indexes.iter().flat_map(|(_, index)| index.names())
     }
 }

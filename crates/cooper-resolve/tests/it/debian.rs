@@ -246,6 +246,22 @@ fn a_damaged_stanza_alone_is_found_when_it_is_read() {
 }
 
 #[test]
+fn a_damaged_list_in_the_store_is_fetched_again() {
+    let world = World::new(&tools());
+    let good = world.resolve("wget").unwrap();
+    std::fs::remove_dir_all(world.store.root().join("cache")).unwrap();
+    for entry in std::fs::read_dir(world.store.root().join("blobs/sha256")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::remove_file(&path).unwrap();
+        std::io::Write::write_all(&mut std::fs::File::create(&path).unwrap(), &bytes).unwrap();
+    }
+    assert_eq!(world.resolve("wget").unwrap().packages, good.packages);
+}
+
+#[test]
 fn cycles_and_versioned_provisions_are_no_trouble() {
     let world = World::new(&tools());
     assert_eq!(shown(&world.resolve("loop-b").unwrap().packages).len(), 3);
@@ -385,6 +401,24 @@ fn the_first_mirror_that_works_is_used_and_the_one_that_does_not_is_named() {
 
     world.sources.debian_security_mirrors.clear();
     assert!(matches!(world.resolve("wget"), Err(DebianError::NoMirror { .. })));
+}
+
+#[test]
+fn no_error_shows_a_password() {
+    let mut world = World::new(&tools());
+    for mirror in &mut world.sources.debian_mirrors {
+        mirror.set_username("user").unwrap();
+        mirror.set_password(Some("sesame")).unwrap();
+    }
+    let good = world.resolve("wget").unwrap();
+    assert!(!format!("{good:?}").contains("sesame"));
+    world.pass(601);
+    for fault in [Fault::Status(500), Fault::WrongBytes] {
+        world.kit.server().fault("/debian/*", fault);
+        let error = world.resolve("wget").unwrap_err();
+        let shown = format!("{} {error:?} {:?}", chain(&error), error.hint());
+        assert!(!shown.contains("sesame"), "{shown}");
+    }
 }
 
 #[test]

@@ -319,6 +319,86 @@ const SETS: [(&str, &str); 10] = [
     ),
 ];
 
+/// Single packages whose dependencies are large, or full of alternatives and virtual names.
+const MANY: [&str; 40] = [
+    "apache2",
+    "cargo",
+    "chromium",
+    "cups",
+    "dbus",
+    "default-jdk",
+    "emacs-nox",
+    "ffmpeg",
+    "gdal-bin",
+    "gimp",
+    "golang-go",
+    "gnupg",
+    "graphviz",
+    "inkscape",
+    "libgtk-3-0",
+    "libreoffice-writer-nogui",
+    "mariadb-server",
+    "mutt",
+    "nginx",
+    "nodejs",
+    "npm",
+    "octave",
+    "openssh-server",
+    "pandoc",
+    "php",
+    "postgresql",
+    "python3-pandas",
+    "python3-pip",
+    "python3-venv",
+    "qemu-system-x86",
+    "r-base",
+    "redis-server",
+    "ruby",
+    "samba",
+    "sudo",
+    "systemd",
+    "texlive-latex-base",
+    "tor",
+    "vim",
+    "xvfb",
+];
+
+/// A wider look than the ten sets: how often the answers are the same, and where they are not.
+#[test]
+fn live_debian_oracle_many() {
+    let Some(live) = Live::new() else { return };
+    let Some(apt) = Apt::new(&live, Base::Trixie) else {
+        return;
+    };
+    apt.install(&live.resolve(Base::Trixie, "").base);
+    let mut same = 0;
+    for package in MANY {
+        same += usize::from(is_as_apt_says(&live, &apt, Base::Trixie, package));
+    }
+    eprintln!("debian:trixie: {same}/{} as apt-get", MANY.len());
+    assert_eq!(same, MANY.len());
+}
+
+fn is_as_apt_says(live: &Live, apt: &Apt, base: Base, packages: &str) -> bool {
+    let solution = live.resolve(base, packages);
+    let ours: BTreeSet<String> = shown(&solution.packages).into_iter().collect();
+    match apt.simulate(&packages.split(',').collect::<Vec<_>>()) {
+        Ok(theirs) if theirs == ours => {
+            eprintln!("same   {packages}: {} packages", ours.len());
+            true
+        }
+        Ok(theirs) => {
+            let (count, difference) = (theirs.len(), differences(&ours, &theirs));
+            eprintln!("OTHER  {packages}: {} and {count}; {difference}", ours.len());
+            false
+        }
+        Err(error) => {
+            eprintln!("apt    {packages}: {error}");
+            false
+        }
+    }
+}
+
 fn compare(base: Base) {
     let Some(live) = Live::new() else { return };
     let Some(apt) = Apt::new(&live, base) else { return };
@@ -337,21 +417,7 @@ fn compare(base: Base) {
     let mut same = 0;
     for (trixie, bookworm) in SETS {
         let packages = if base == Base::Trixie { trixie } else { bookworm };
-        let solution = live.resolve(base, packages);
-        let ours: BTreeSet<String> = shown(&solution.packages).into_iter().collect();
-        match apt.simulate(&packages.split(',').collect::<Vec<_>>()) {
-            Ok(theirs) if theirs == ours => {
-                same += 1;
-                eprintln!("same   {packages}: {} packages", ours.len());
-            }
-            Ok(theirs) => eprintln!(
-                "OTHER  {packages}: {} and {}; {}",
-                ours.len(),
-                theirs.len(),
-                differences(&ours, &theirs)
-            ),
-            Err(error) => eprintln!("apt    {packages}: {error}"),
-        }
+        same += usize::from(is_as_apt_says(&live, &apt, base, packages));
     }
     eprintln!("{base}: {same}/{} as apt-get", SETS.len());
     assert_eq!(same, SETS.len());

@@ -237,8 +237,6 @@ fn is_satisfiable(packages: &[MadeUp], checker: &Checker, wanted: &[&str]) -> bo
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn a_solution_is_found_exactly_where_there_is_one(
         packages in (

@@ -341,10 +341,10 @@ fn conflicts_are_told_in_the_terms_of_the_request() {
     );
     check(
         &index,
-        &["stars<0.4", "stars>0.4"],
+        &["stars<0.40", "stars>0.40"],
         &format!(
-            "the requirements do not fit together:\n  the request needs stars<0.4\n  \
-             the request needs stars>0.4 {hint}"
+            "the requirements do not fit together:\n  the request needs stars<0.40\n  \
+             the request needs stars>0.40 {hint}"
         ),
     );
 }

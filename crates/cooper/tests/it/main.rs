@@ -1,6 +1,10 @@
 //! The real binary, from outside: exit status, standard output and standard error of every command, on a made
 //! archive and index on loopback.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking, in their helpers too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests fail by panicking, in their helpers too"
+)]
 
 mod broken_input;
 mod context;
