@@ -1,1 +1,56 @@
-//! To be written.
+//! Run one process tree contained: a fresh container for each run, or for one build step.
+//!
+//! ```text
+//! Spec ──check──> Prepared ──clone──> init (pid 1) ──clone──> program (pid 2)
+//!                    │                 │ mounts, limits         │ user namespace, no capabilities,
+//!                 cgroup               │ forwards signals       │ seccomp, exec
+//!                    └──── supervisor: time limit, output, status ────> Outcome
+//! ```
+//!
+//! # Who holds what
+//!
+//! - The **supervisor** is the caller's own thread inside [`run`]. It makes the root file system and the cgroup,
+//!   starts the container, and waits for it. It holds a pidfd of init, so a time limit cannot hit a stranger.
+//! - **Init** is a fork of the caller: pid 1 of a new pid namespace, real root in the host's user namespace, so that
+//!   it may mount. When the program has started, it has given up every capability but `CAP_KILL` and every file
+//!   descriptor but the status pipe. When it exits, the kernel kills everything else in the container. It dies with
+//!   the thread that called [`run`].
+//! - The **program** is cloned by init into a user namespace of its own as the very last step. That namespace owns
+//!   none of the other namespaces: even with every capability in it, the program could not mount, or configure the
+//!   network. In a [`Profile::Run`] it has none, and its user id is one that nobody else on the host has.
+//!
+//! # What the walls are
+//!
+//! Namespaces (user, mount, pid, ipc, uts, net, cgroup); a root that is read-only or an overlay; a `/proc` that is
+//! read-only and shows only what the program may trace; no capabilities and no way to gain any (`no_new_privs`,
+//! `nosuid`, an empty bounding set); a system-call list ([`Profile`]) that denies what is not on it; cgroup limits
+//! on memory, processes and CPU; sizes for every place that can be written.
+//!
+//! This crate knows nothing of images, packages or stores: it gets directories. It does not run as an ordinary user
+//! yet. All of its `unsafe` is in one file of system calls.
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("cooper-sandbox runs on Linux on amd64 only");
+
+mod bpf;
+mod cgroup;
+mod error;
+mod init;
+mod mounts;
+mod outcome;
+mod policy;
+mod prepare;
+mod program;
+mod root;
+mod signals;
+mod spec;
+mod status;
+mod streams;
+mod supervise;
+mod syscall;
+
+pub use error::{SandboxError, Step};
+pub use outcome::{End, Enforced, Enforcer, Limit, Outcome};
+pub use root::overlay_fd;
+pub use spec::{Enforcement, InjectedFile, Limits, Profile, Root, Spec, Stdin, Stdio, User};
+pub use supervise::{preflight, run};

@@ -1,0 +1,401 @@
+//! Control groups: bounds on memory, processes and CPU for a whole run, in version 1, version 2 or a mix of both.
+//!
+//! A run gets the directory `cooper/<name>` in each hierarchy that holds one of the three controllers, below the
+//! caller's own group where that is possible, so that the caller's own bounds go on holding. The directory of the
+//! first hierarchy is locked (`flock`) while the run lives; directories that nobody locks are left over from a killed
+//! caller, and the next run removes them.
+//!
+//! Joining: version 2 by `CLONE_INTO_CGROUP`. In version 1, moving a process by `cgroup.procs` waits for an RCU grace
+//! period (1 to 15 ms), but a process that has one thread and writes `0` to `tasks` is moved at once.
+
+mod place;
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
+
+use crate::error::SandboxError;
+use crate::outcome::{Enforced, Enforcer, Limit};
+use crate::spec::{Enforcement, Limits};
+
+pub(crate) use place::{Hierarchies, Place};
+
+/// The group of one run.
+#[derive(Debug)]
+pub(crate) struct Cgroup {
+    directories: Vec<Directory>,
+    memory: Option<usize>,
+    enforced: Vec<Enforced>,
+    /// Locked for as long as the run lives.
+    _lock: Option<File>,
+}
+
+/// One directory of the group, in one hierarchy.
+#[derive(Debug)]
+struct Directory {
+    path: PathBuf,
+    version: Version,
+    handle: File,
+}
+
+/// Which file interface a hierarchy has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    One,
+    Two,
+}
+
+/// What the group has counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) memory_peak_bytes: Option<u64>,
+    pub(crate) oom_kills: u64,
+}
+
+const PARENT: &str = "cooper";
+/// The period of `cpu.cfs_quota_us` and `cpu.max`.
+const CPU_PERIOD_US: u64 = 100_000;
+const NAMES_TRIED_MAX: u32 = 64;
+const REMOVE_TRIES_MAX: u32 = 400;
+
+impl Cgroup {
+    /// Make the group of a new run and set its bounds.
+    ///
+    /// # Errors
+    /// When a controller for memory or processes is missing and `enforcement` requires it, or a file cannot be
+    /// written.
+    pub(crate) fn create(
+        hierarchies: &Hierarchies,
+        limits: &Limits,
+        enforcement: Enforcement,
+    ) -> Result<Self, SandboxError> {
+        let places = [
+            (Limit::Memory, &hierarchies.memory),
+            (Limit::Pids, &hierarchies.pids),
+            (Limit::Cpu, &hierarchies.cpu),
+        ];
+        let mut parents: Vec<(PathBuf, Version)> = Vec::new();
+        for (limit, place) in &places {
+            let wanted = *limit != Limit::Cpu && enforcement == Enforcement::Required;
+            match place {
+                None if wanted => return Err(SandboxError::NoController { limit: *limit }),
+                None => {}
+                Some(place) if parents.iter().any(|(path, _)| *path == place.directory) => {}
+                Some(place) => parents.push((place.directory.clone(), place.version)),
+            }
+        }
+        let (directories, lock) = make_directories(&parents)?;
+        let mut group = Self {
+            directories,
+            memory: None,
+            enforced: Vec::new(),
+            _lock: lock,
+        };
+        for (limit, place) in places {
+            let index = place
+                .as_ref()
+                .and_then(|place| parents.iter().position(|(path, _)| *path == place.directory));
+            if let Err(error) = group.bound(limit, index, limits, enforcement) {
+                group.remove();
+                return Err(error);
+            }
+        }
+        Ok(group)
+    }
+
+    /// Set one bound in the directory of this index.
+    fn bound(
+        &mut self,
+        limit: Limit,
+        index: Option<usize>,
+        limits: &Limits,
+        enforcement: Enforcement,
+    ) -> Result<(), SandboxError> {
+        let directory = index.and_then(|index| self.directories.get(index));
+        let set = directory.map(|directory| directory.set(limit, limits));
+        let by = match (set, directory) {
+            (Some(Ok(())), Some(directory)) => directory.version.enforcer(),
+            (Some(Err(error)), _) if limit != Limit::Cpu && enforcement == Enforcement::Required => {
+                return Err(error);
+            }
+            (Some(Err(error)), _) => {
+                tracing::warn!(%error, limit = limit.as_str(), "a limit is not enforced");
+                Enforcer::Nothing
+            }
+            _ => Enforcer::Nothing,
+        };
+        if limit == Limit::Memory && by != Enforcer::Nothing {
+            self.memory = index;
+        }
+        self.enforced.push(Enforced { limit, by });
+        Ok(())
+    }
+
+    /// What holds memory, processes and CPU.
+    pub(crate) fn enforced(&self) -> &[Enforced] {
+        &self.enforced
+    }
+
+    /// Whether the group bounds this.
+    pub(crate) fn holds(&self, limit: Limit) -> bool {
+        self.enforced
+            .iter()
+            .any(|enforced| enforced.limit == limit && enforced.by != Enforcer::Nothing)
+    }
+
+    /// The version-2 directory, to start a process in.
+    pub(crate) fn unified(&self) -> Option<BorrowedFd<'_>> {
+        let directory = self
+            .directories
+            .iter()
+            .find(|directory| directory.version == Version::Two);
+        directory.map(|directory| directory.handle.as_fd())
+    }
+
+    /// The version-1 files that a process with one thread joins by, writing `0`.
+    pub(crate) fn task_files(&self) -> Vec<CString> {
+        let old = self
+            .directories
+            .iter()
+            .filter(|directory| directory.version == Version::One);
+        old.filter_map(|directory| CString::new(directory.path.join("tasks").as_os_str().as_bytes()).ok())
+            .collect()
+    }
+
+    /// What was used so far.
+    pub(crate) fn usage(&self) -> Usage {
+        let Some(directory) = self.memory.and_then(|index| self.directories.get(index)) else {
+            return Usage::default();
+        };
+        let (peak, events) = match directory.version {
+            Version::One => ("memory.max_usage_in_bytes", "memory.oom_control"),
+            Version::Two => ("memory.peak", "memory.events"),
+        };
+        let read = |name: &str| fs::read_to_string(directory.path.join(name)).unwrap_or_default();
+        let kills = read(events)
+            .lines()
+            .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
+        Usage {
+            memory_peak_bytes: read(peak).trim().parse().ok(),
+            oom_kills: kills.unwrap_or(0),
+        }
+    }
+
+    /// Remove the group; its processes have ended, or are about to. The locked directory goes last: where it is gone,
+    /// nothing is left to sweep.
+    pub(crate) fn remove(self) {
+        for directory in self.directories.iter().rev() {
+            if let Err(error) = directory.remove() {
+                let path = directory.path.display();
+                tracing::warn!(%error, %path, "cannot remove a cgroup; the next run will");
+            }
+        }
+    }
+}
+
+impl Version {
+    fn enforcer(self) -> Enforcer {
+        match self {
+            Self::One => Enforcer::CgroupV1,
+            Self::Two => Enforcer::CgroupV2,
+        }
+    }
+}
+
+impl Directory {
+    fn set(&self, limit: Limit, limits: &Limits) -> Result<(), SandboxError> {
+        // The container's init is a process of the group too.
+        let pids = (u64::from(limits.pids) + 1).to_string();
+        let memory = limits.memory_bytes.to_string();
+        let quota = u64::from(limits.cpu_millis) * CPU_PERIOD_US / 1000;
+        match (limit, self.version) {
+            (Limit::Memory, Version::One) => {
+                self.write("memory.limit_in_bytes", &memory)?;
+                self.write_if_there("memory.memsw.limit_in_bytes", &memory)
+            }
+            (Limit::Memory, Version::Two) => {
+                self.write("memory.max", &memory)?;
+                self.write_if_there("memory.swap.max", "0")?;
+                self.write_if_there("memory.oom.group", "1")
+            }
+            (Limit::Pids, _) => self.write("pids.max", &pids),
+            (Limit::Cpu, Version::One) => {
+                self.write("cpu.cfs_period_us", &CPU_PERIOD_US.to_string())?;
+                self.write("cpu.cfs_quota_us", &quota.to_string())
+            }
+            (_, Version::Two) => self.write("cpu.max", &format!("{quota} {CPU_PERIOD_US}")),
+            (_, Version::One) => Ok(()),
+        }
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), SandboxError> {
+        write(&self.path.join(name), text)
+    }
+
+    /// For files that depend on how the kernel was built.
+    fn write_if_there(&self, name: &str, text: &str) -> Result<(), SandboxError> {
+        if self.path.join(name).exists() {
+            self.write(name, text)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        for attempt in 0..REMOVE_TRIES_MAX {
+            match fs::remove_dir(&self.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                    if attempt == 0 && self.version == Version::Two {
+                        let _ = write(&self.path.join("cgroup.kill"), "1");
+                    }
+                    std::thread::sleep(Duration::from_micros(if attempt < 20 { 100 } else { 5_000 }));
+                }
+                other => return other,
+            }
+        }
+        fs::remove_dir(&self.path)
+    }
+}
+
+/// Write a control file. (Created where missing for the sake of tests: in a cgroup file system that fails.)
+fn write(path: &Path, text: &str) -> Result<(), SandboxError> {
+    let failed = |source| SandboxError::Cgroup {
+        operation: "write",
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::options().write(true).create(true).truncate(true).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(failed)
+}
+
+/// The same new directory in every hierarchy, and a lock on the first.
+fn make_directories(parents: &[(PathBuf, Version)]) -> Result<(Vec<Directory>, Option<File>), SandboxError> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let parents: Vec<(PathBuf, Version)> = parents
+        .iter()
+        .map(|(parent, version)| Ok((common_parent(parent, *version)?, *version)))
+        .collect::<Result<_, _>>()?;
+    let Some((first, _)) = parents.first() else {
+        return Ok((Vec::new(), None));
+    };
+    sweep(first, &parents);
+    for _ in 0..NAMES_TRIED_MAX {
+        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let Some(lock) = claim(&first.join(&name))? else {
+            continue;
+        };
+        let mut directories = Vec::new();
+        for (parent, version) in &parents {
+            let path = parent.join(&name);
+            match open_new(&path) {
+                Ok(handle) => directories.push(Directory {
+                    path,
+                    version: *version,
+                    handle,
+                }),
+                Err(error) => {
+                    directories
+                        .iter()
+                        .for_each(|made: &Directory| drop(made.remove()));
+                    return Err(error);
+                }
+            }
+        }
+        return Ok((directories, Some(lock)));
+    }
+    let source = io::ErrorKind::AlreadyExists.into();
+    Err(SandboxError::Cgroup {
+        operation: "find a free name below",
+        path: first.clone(),
+        source,
+    })
+}
+
+/// `cooper` below a hierarchy's directory; in version 2 with the controllers given on to its children.
+fn common_parent(parent: &Path, version: Version) -> Result<PathBuf, SandboxError> {
+    let path = parent.join(PARENT);
+    if !path.is_dir() {
+        if version == Version::Two {
+            place::delegate(parent)?;
+        }
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(SandboxError::Cgroup {
+                    operation: "make",
+                    path,
+                    source: error,
+                });
+            }
+            _ => {}
+        }
+    }
+    if version == Version::Two {
+        place::delegate(&path)?;
+    }
+    Ok(path)
+}
+
+/// Make the directory and lock it; `None` when the name is taken, or a sweep took the directory away.
+fn claim(path: &Path) -> Result<Option<File>, SandboxError> {
+    let failed = |source| SandboxError::Cgroup {
+        operation: "make",
+        path: path.to_owned(),
+        source,
+    };
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        made => made.map_err(failed)?,
+    }
+    let Ok(lock) = File::open(path) else {
+        return Ok(None);
+    };
+    if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(None);
+    }
+    let same = |other: fs::Metadata| lock.metadata().is_ok_and(|own| own.ino() == other.ino());
+    Ok(fs::metadata(path).is_ok_and(same).then_some(lock))
+}
+
+fn open_new(path: &Path) -> Result<File, SandboxError> {
+    let made = match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    };
+    let opened = made.and_then(|()| File::open(path));
+    opened.map_err(|source| SandboxError::Cgroup {
+        operation: "make",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Remove the directories of callers that were killed: those that nobody locks.
+fn sweep(first: &Path, parents: &[(PathBuf, Version)]) {
+    let Ok(entries) = fs::read_dir(first) else { return };
+    for entry in entries.flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let Ok(handle) = File::open(entry.path()) else {
+            continue;
+        };
+        if rustix::fs::flock(&handle, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            for (parent, _) in parents {
+                let _ = fs::remove_dir(parent.join(entry.file_name()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Why nothing was run.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::outcome::Limit;
+
+/// Why a run did not take place, or its end is not known. What the program itself does is no error.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The caller is an ordinary user.
+    #[error("making a sandbox needs root for now")]
+    NotRoot,
+    /// The specification cannot be carried out on any host.
+    #[error("cannot run this: {reason}")]
+    Spec {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A directory of the root is not usable.
+    #[error("cannot {operation} `{}`", path.display())]
+    Root {
+        /// What was tried.
+        operation: &'static str,
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The layers could not be stacked.
+    #[error("cannot stack {layers} directories as one file system{}", detail.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
+    Overlay {
+        /// How many.
+        layers: usize,
+        /// What the kernel says beside the number.
+        detail: Option<String>,
+        /// Why.
+        source: io::Error,
+    },
+    /// A control group could not be made or set.
+    #[error("cannot {operation} the cgroup file `{}`", path.display())]
+    Cgroup {
+        /// What was tried.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// This host has no controller for a limit that must be held.
+    #[error("this host cannot enforce the {} limit: no cgroup controller for it is mounted", limit.as_str())]
+    NoController {
+        /// The limit.
+        limit: Limit,
+    },
+    /// The container's first process could not be started.
+    #[error("cannot start a process in new namespaces")]
+    Clone {
+        /// Why.
+        source: io::Error,
+    },
+    /// A step inside the container failed.
+    #[error("cannot {step} in the sandbox")]
+    Setup {
+        /// The step.
+        step: Step,
+        /// Why.
+        source: io::Error,
+    },
+    /// The container is ready, the program is not there or not executable.
+    #[error("cannot execute `{}`", program.display())]
+    Program {
+        /// As it was asked for.
+        program: OsString,
+        /// Why.
+        source: io::Error,
+    },
+    /// The supervisor's own work failed; everything in the container was killed.
+    #[error("cannot {operation} while supervising the run")]
+    Supervise {
+        /// What.
+        operation: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The container's first process was killed from outside.
+    #[error("the sandbox was killed from outside before its program ended")]
+    KilledFromOutside,
+}
+
+impl SandboxError {
+    /// What to do about it, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::NotRoot => "run it as root, for example with sudo",
+            Self::Root { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "`cooper fsck` says whether the store is whole"
+            }
+            Self::Cgroup { source, .. } if is_permission(source) => {
+                "mount the cgroup file system writable; inside a container that needs `--privileged`, or `--cgroupns=private` with it writable"
+            }
+            Self::NoController { .. } => "mount the controllers: `mount -t cgroup2 none /sys/fs/cgroup`",
+            Self::Clone { source } if is_permission(source) => {
+                "inside a container this needs `--privileged`: new namespaces are not allowed here"
+            }
+            Self::Clone { source } if source.raw_os_error() == Some(libc::ENOSPC) => {
+                "raise the number of namespaces: `sysctl user.max_user_namespaces user.max_net_namespaces`"
+            }
+            Self::Setup {
+                step: Step::CloneProgram,
+                source,
+            } if is_permission(source) => "allow user namespaces: `sysctl -w user.max_user_namespaces=10000`",
+            Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "the image has no such program; an image gets programs with `packages=`"
+            }
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+}
+
+fn is_permission(source: &io::Error) -> bool {
+    source.kind() == io::ErrorKind::PermissionDenied || source.raw_os_error() == Some(libc::EROFS)
+}
+
+macro_rules! steps {
+    ($($name:ident => $text:literal,)*) => {
+        /// A step that a process of the container does before the program runs.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Step { $(#[doc = $text] $name,)* }
+
+        impl Step {
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)*];
+        }
+
+        impl fmt::Display for Step {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(match self { $(Self::$name => $text,)* })
+            }
+        }
+    };
+}
+steps! {
+    TieToParent => "tie the sandbox's life to the caller's",
+    JoinCgroup => "join the cgroup",
+    HideCgroup => "enter a cgroup namespace",
+    PrivateMounts => "make mounts private",
+    AttachRoot => "attach the root file system",
+    PivotRoot => "enter the root file system",
+    DetachHost => "detach the host's file systems",
+    MountProc => "mount /proc",
+    MaskProc => "mask parts of /proc",
+    MountDev => "mount /dev",
+    MakeDevices => "make the nodes of /dev",
+    MountPts => "mount /dev/pts",
+    MountShm => "mount /dev/shm",
+    MountTmp => "mount /tmp",
+    MountRun => "mount /run",
+    MountScratch => "mount the scratch directory",
+    InjectFile => "put a file below /run/cooper",
+    Loopback => "bring up the loopback interface",
+    Hostname => "set the host name",
+    SetRlimits => "set resource limits",
+    CloneProgram => "make a user namespace",
+    MapIds => "map user and group ids",
+    SealProc => "make /proc read-only",
+    DropInitPrivileges => "give up privileges of the first process",
+    AwaitMap => "wait for the map of ids",
+    SetSession => "make a session",
+    SetStreams => "connect the standard streams",
+    SetIds => "set user and group ids",
+    DropCapabilities => "drop capabilities",
+    NoNewPrivileges => "forbid new privileges",
+    ChangeDirectory => "enter the working directory",
+    LoadFilter => "load the system-call filter",
+    Execute => "execute the program",
+}

@@ -1,0 +1,235 @@
+//! Pid 1 of the container: makes it, starts the program, passes signals on, reports the end.
+//!
+//! Everything here runs after a fork of a process that may have threads: nothing allocates or takes a lock.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::pipe::PipeFlags;
+use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, Signal};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use crate::error::Step;
+use crate::mounts;
+use crate::prepare::Prepared;
+use crate::program;
+use crate::status::Word;
+use crate::syscall::{self, CloneRequest, MountFlags, SignalSet};
+
+/// What the container's processes work from, and the descriptors that they hold.
+pub(crate) struct Job<'a> {
+    pub(crate) prepared: &'a Prepared<'a>,
+    /// Version-1 cgroup files to join by.
+    pub(crate) task_files: &'a [CString],
+    /// The program's standard streams, where they are not the caller's.
+    pub(crate) streams: &'a [Option<OwnedFd>; 3],
+    /// The write end of the status pipe.
+    pub(crate) status: &'a OwnedFd,
+}
+
+/// The step that failed, and the kernel's reason.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failure(pub(crate) Step, pub(crate) Errno);
+
+/// Names the step that a system call belongs to.
+pub(crate) trait During<T> {
+    fn during(self, step: Step) -> Result<T, Failure>;
+}
+
+impl<T> During<T> for Result<T, Errno> {
+    fn during(self, step: Step) -> Result<T, Failure> {
+        self.map_err(|errno| Failure(step, errno))
+    }
+}
+
+/// The word of a queued signal that is meant for the program's process group, as from a terminal.
+pub(crate) const TO_GROUP: usize = 1;
+
+/// Init is 1, so its first child is 2.
+const PROGRAM_PID: i32 = 2;
+const PROGRAM_UID_MAP: &CStr = c"/proc/2/uid_map";
+const PROGRAM_GID_MAP: &CStr = c"/proc/2/gid_map";
+const PROGRAM_OOM_SCORE: &CStr = c"/proc/2/oom_score_adj";
+/// When the host is short of memory, runs go first.
+const OOM_SCORE_ADJUSTMENT: &[u8] = b"500";
+
+/// Be pid 1 until the program has ended.
+pub(crate) fn run(job: &Job<'_>) -> ! {
+    if let Err(Failure(step, errno)) = set_up(job) {
+        Word::Failed(step, errno).send(job.status.as_fd());
+        syscall::exit_now(125);
+    }
+    watch(job.status.as_fd())
+}
+
+fn set_up(job: &Job<'_>) -> Result<(), Failure> {
+    syscall::set_blocked(SignalSet::ALL).during(Step::TieToParent)?;
+    close_others(job).during(Step::TieToParent)?;
+    tie_to_parent(job.status.as_fd()).during(Step::TieToParent)?;
+    // A name for `ps`, and no access to the caller's keys: neither is a wall.
+    let _ = rustix::thread::set_name(c"cooper-init");
+    let _ = syscall::forget_keys();
+    rustix::process::umask(Mode::empty());
+    for file in job.task_files {
+        write_file(file, b"0").during(Step::JoinCgroup)?;
+    }
+    syscall::unshare(libc::CLONE_NEWCGROUP).during(Step::HideCgroup)?;
+    mounts::make(job.prepared)?;
+    loopback_up().during(Step::Loopback)?;
+    rustix::system::sethostname(job.prepared.hostname).during(Step::Hostname)?;
+    set_rlimits(job.prepared).during(Step::SetRlimits)?;
+    start_program(job)
+}
+
+/// Close every descriptor but the standard streams and those of the job.
+fn close_others(job: &Job<'_>) -> Result<(), Errno> {
+    let stream = |index: usize| {
+        job.streams
+            .get(index)
+            .and_then(Option::as_ref)
+            .map_or(0, |fd| fd.as_raw_fd())
+    };
+    let mut kept = [
+        stream(0),
+        stream(1),
+        stream(2),
+        job.status.as_raw_fd(),
+        job.prepared.root_number(),
+    ];
+    kept.sort_unstable();
+    let mut next = 3;
+    for fd in kept {
+        if fd > next {
+            syscall::close_range(next, fd - 1, false)?;
+        }
+        next = next.max(fd + 1);
+    }
+    syscall::close_range(next, RawFd::MAX, false)
+}
+
+/// Die with the caller's thread; if it has died already, nobody reads the status pipe.
+fn tie_to_parent(status: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let mut polled = [PollFd::new(&status, PollFlags::empty())];
+    let now = rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    rustix::event::poll(&mut polled, Some(&now))?;
+    let orphaned = polled
+        .iter()
+        .any(|polled| polled.revents().contains(PollFlags::ERR));
+    if orphaned {
+        Err(Errno::PIPE)
+    } else {
+        rustix::process::setsid().map(drop)
+    }
+}
+
+fn write_file(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+    let file = rustix::fs::openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let written = rustix::io::write(&file, bytes)?;
+    if written == bytes.len() {
+        Ok(())
+    } else {
+        Err(Errno::IO)
+    }
+}
+
+fn loopback_up() -> Result<(), Errno> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
+    syscall::loopback_up(socket.as_fd())
+}
+
+fn set_rlimits(prepared: &Prepared<'_>) -> Result<(), Errno> {
+    let both = |value| Rlimit {
+        current: Some(value),
+        maximum: Some(value),
+    };
+    rustix::process::setrlimit(Resource::Nofile, both(prepared.open_files))?;
+    rustix::process::setrlimit(Resource::Core, both(0))
+}
+
+/// Clone the program into its user namespace, let it wait there until its ids are mapped, give up what init does not
+/// need any more, then let it go.
+fn start_program(job: &Job<'_>) -> Result<(), Failure> {
+    let (wait, go) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(Step::CloneProgram)?;
+    let request = CloneRequest {
+        flags: u64::from(libc::CLONE_NEWUSER.unsigned_abs()),
+        exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
+        cgroup: None,
+    };
+    let child =
+        syscall::clone_process(request, || program::run(job, wait.as_fd())).during(Step::CloneProgram)?;
+    if child.pid != PROGRAM_PID {
+        return Err(Failure(Step::CloneProgram, Errno::SRCH));
+    }
+    let ids = &job.prepared.ids;
+    write_file(PROGRAM_UID_MAP, ids.uid_map.as_bytes()).during(Step::MapIds)?;
+    write_file(PROGRAM_GID_MAP, ids.gid_map.as_bytes()).during(Step::MapIds)?;
+    write_file(PROGRAM_OOM_SCORE, OOM_SCORE_ADJUSTMENT).during(Step::MapIds)?;
+    syscall::set_mount_flags(CWD, c"/proc", MountFlags(MountFlags::READ_ONLY)).during(Step::SealProc)?;
+    give_up_privileges().during(Step::DropInitPrivileges)?;
+    rustix::io::write(&go, b"0").during(Step::CloneProgram)?;
+    let status = job.status.as_raw_fd();
+    syscall::close_range(0, status - 1, false).during(Step::DropInitPrivileges)?;
+    syscall::close_range(status + 1, RawFd::MAX, false).during(Step::DropInitPrivileges)?;
+    // Both are closed already.
+    std::mem::forget((wait, go, child));
+    Ok(())
+}
+
+/// What is left is the right to send signals to the program.
+fn give_up_privileges() -> Result<(), Errno> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    rustix::thread::set_no_new_privs(true)?;
+    let kill = CapabilitySet::KILL;
+    let sets = CapabilitySets {
+        effective: kill,
+        permitted: kill,
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, sets)
+}
+
+/// Pass signals on and reap, until the program has ended. What it leaves behind dies with this process.
+fn watch(status: BorrowedFd<'_>) -> ! {
+    loop {
+        let Ok(received) = syscall::wait_signal() else {
+            continue;
+        };
+        if received.signal != libc::SIGCHLD {
+            pass_on(received);
+            continue;
+        }
+        while let Some(ended) = syscall::reap_any() {
+            if ended.pid == PROGRAM_PID {
+                Word::Ended {
+                    code: ended.code,
+                    status: ended.status,
+                }
+                .send(status);
+                syscall::exit_now(0);
+            }
+        }
+    }
+}
+
+fn pass_on(received: syscall::Received) {
+    let (Some(signal), Some(program)) = (
+        Signal::from_named_raw(received.signal),
+        Pid::from_raw(PROGRAM_PID),
+    ) else {
+        return;
+    };
+    let group = received.word == TO_GROUP;
+    // The program may not lead its group yet, and may have ended: then there is nobody to tell.
+    if !group || rustix::process::kill_process_group(program, signal).is_err() {
+        let _ = rustix::process::kill_process(program, signal);
+    }
+}

@@ -1,0 +1,172 @@
+//! The container's file systems, made by init in its own mount namespace.
+
+use std::ffi::CStr;
+use std::os::fd::AsFd as _;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags};
+
+use crate::error::Step;
+use crate::init::{During as _, Failure};
+use crate::prepare::{MountOptions, Prepared, PreparedFile};
+use crate::spec::Profile;
+use crate::syscall::{self, MountFlags as Attributes};
+
+/// Other processes are there only for those who may trace them: init is not, nor anything that the program may not
+/// touch. (No process has the group that would be exempt.)
+const PROC_OPTIONS: &CStr = c"hidepid=2,gid=4294967294";
+const DEV_OPTIONS: &CStr = c"mode=0755,size=65536,nr_inodes=32";
+/// Group 5 is `tty`.
+const PTS_OPTIONS: &CStr = c"newinstance,ptmxmode=0666,mode=0620,gid=5,max=64";
+/// An empty directory.
+const MASK_OPTIONS: &CStr = c"mode=0555,size=4096,nr_inodes=1";
+
+/// What tells of the host's kernel and hardware, or acts on them.
+const MASKED_FILES: &[&CStr] = &[
+    c"/proc/kcore",
+    c"/proc/keys",
+    c"/proc/key-users",
+    c"/proc/timer_list",
+    c"/proc/sched_debug",
+    c"/proc/latency_stats",
+    c"/proc/sysrq-trigger",
+    c"/proc/kmsg",
+    c"/proc/kallsyms",
+    c"/proc/interrupts",
+    c"/proc/kpagecount",
+    c"/proc/kpageflags",
+    c"/proc/kpagecgroup",
+    c"/proc/vmallocinfo",
+];
+const MASKED_DIRECTORIES: &[&CStr] = &[c"/proc/acpi", c"/proc/scsi", c"/proc/asound"];
+
+/// Name, major and minor number of the devices that need no hardware.
+const DEVICES: &[(&CStr, u32, u32)] = &[
+    (c"/dev/null", 1, 3),
+    (c"/dev/zero", 1, 5),
+    (c"/dev/full", 1, 7),
+    (c"/dev/random", 1, 8),
+    (c"/dev/urandom", 1, 9),
+    (c"/dev/tty", 5, 0),
+];
+
+const DEVICE_LINKS: &[(&CStr, &CStr)] = &[
+    (c"/proc/self/fd", c"/dev/fd"),
+    (c"/proc/self/fd/0", c"/dev/stdin"),
+    (c"/proc/self/fd/1", c"/dev/stdout"),
+    (c"/proc/self/fd/2", c"/dev/stderr"),
+    (c"pts/ptmx", c"/dev/ptmx"),
+];
+
+/// Leave the host's file systems and make the container's.
+pub(crate) fn make(prepared: &Prepared<'_>) -> Result<(), Failure> {
+    enter_root(prepared)?;
+    let build = prepared.profile == Profile::Build;
+    let private = MountFlags::NOSUID | MountFlags::NODEV;
+    let proc_flags = private | MountFlags::NOEXEC;
+    rustix::mount::mount(c"proc", c"/proc", c"proc", proc_flags, PROC_OPTIONS).during(Step::MountProc)?;
+    make_dev(&prepared.mounts)?;
+    mask_proc().during(Step::MaskProc)?;
+    tmpfs(c"/tmp", private, &prepared.mounts.tmp).during(Step::MountTmp)?;
+    tmpfs(c"/run", private, &prepared.mounts.run).during(Step::MountRun)?;
+    inject(&prepared.files).during(Step::InjectFile)?;
+    if build {
+        seal_injected().during(Step::InjectFile)?;
+        make_directory(c"/run/lock", 0o1777).during(Step::MountRun)?;
+    } else {
+        seal(c"/run").during(Step::MountRun)?;
+    }
+    match &prepared.mounts.scratch {
+        Some(options) => tmpfs(c"/work", private, options).during(Step::MountScratch),
+        None => Ok(()),
+    }
+}
+
+/// Attach the prepared root over the host's, make it this namespace's root, and let go of the host's.
+fn enter_root(prepared: &Prepared<'_>) -> Result<(), Failure> {
+    let recursive = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change(c"/", recursive).during(Step::PrivateMounts)?;
+    let root = prepared.root.as_fd();
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(root, c"", CWD, c"/", flags).during(Step::AttachRoot)?;
+    rustix::process::fchdir(root).during(Step::PivotRoot)?;
+    rustix::process::pivot_root(c".", c".").during(Step::PivotRoot)?;
+    // The old root now lies over the new one at the same place.
+    rustix::mount::unmount(c".", UnmountFlags::DETACH).during(Step::DetachHost)?;
+    rustix::process::chdir(c"/").during(Step::PivotRoot)
+}
+
+fn tmpfs(target: &CStr, flags: MountFlags, options: &CStr) -> Result<(), Errno> {
+    rustix::mount::mount(c"tmpfs", target, c"tmpfs", flags, options)
+}
+
+fn make_dev(mounts: &MountOptions) -> Result<(), Failure> {
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    tmpfs(c"/dev", flags, DEV_OPTIONS).during(Step::MountDev)?;
+    for (path, major, minor) in DEVICES {
+        let device = rustix::fs::makedev(*major, *minor);
+        let mode = Mode::from_raw_mode(0o666);
+        rustix::fs::mknodat(CWD, *path, FileType::CharacterDevice, mode, device).during(Step::MakeDevices)?;
+    }
+    for (target, path) in DEVICE_LINKS {
+        rustix::fs::symlinkat(*target, CWD, *path).during(Step::MakeDevices)?;
+    }
+    make_directory(c"/dev/pts", 0o755).during(Step::MountPts)?;
+    rustix::mount::mount(c"devpts", c"/dev/pts", c"devpts", flags, PTS_OPTIONS).during(Step::MountPts)?;
+    make_directory(c"/dev/shm", 0o1777).during(Step::MountShm)?;
+    tmpfs(c"/dev/shm", flags | MountFlags::NODEV, &mounts.shm).during(Step::MountShm)
+}
+
+/// What this kernel does not have needs no mask.
+fn mask_proc() -> Result<(), Errno> {
+    for path in MASKED_FILES {
+        unless_missing(rustix::mount::mount_bind(c"/dev/null", *path))?;
+    }
+    for path in MASKED_DIRECTORIES {
+        let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        unless_missing(tmpfs(path, flags, MASK_OPTIONS))?;
+    }
+    Ok(())
+}
+
+fn unless_missing(result: Result<(), Errno>) -> Result<(), Errno> {
+    if result == Err(Errno::NOENT) {
+        Ok(())
+    } else {
+        result
+    }
+}
+
+fn make_directory(path: &CStr, mode: u32) -> Result<(), Errno> {
+    let made = rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(mode));
+    if made == Err(Errno::EXIST) { Ok(()) } else { made }
+}
+
+/// Written by root into a file system that was just made: nothing can be in the way.
+fn inject(files: &[PreparedFile<'_>]) -> Result<(), Errno> {
+    make_directory(c"/run/cooper", 0o755)?;
+    for file in files {
+        for directory in &file.directories {
+            make_directory(directory, 0o755)?;
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(CWD, file.path.as_c_str(), flags, Mode::from_raw_mode(file.mode))?;
+        let mut rest = file.bytes;
+        while !rest.is_empty() {
+            let written = rustix::io::write(&opened, rest)?;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+    }
+    Ok(())
+}
+
+/// A build step may write `/run`, but not what was put there for it.
+fn seal_injected() -> Result<(), Errno> {
+    rustix::mount::mount_bind(c"/run/cooper", c"/run/cooper")?;
+    seal(c"/run/cooper")
+}
+
+fn seal(path: &CStr) -> Result<(), Errno> {
+    syscall::set_mount_flags(CWD, path, Attributes(Attributes::READ_ONLY))
+}

@@ -1,0 +1,113 @@
+//! What became of a run.
+
+use std::time::Duration;
+
+/// What became of a run that took place.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// How the program ended.
+    pub end: End,
+    /// From start to end.
+    pub wall: Duration,
+    /// Processor time, user and system, of all its processes and of making the container.
+    pub cpu: Duration,
+    /// The most memory used at any time, where a cgroup counted it.
+    pub memory_peak_bytes: Option<u64>,
+    /// The kernel killed a process of the run for want of memory; `end` says what the program itself did.
+    pub oom_killed: bool,
+    /// Standard output, where it was captured.
+    pub stdout: Vec<u8>,
+    /// Standard error, where it was captured.
+    pub stderr: Vec<u8>,
+    /// Captured output was longer than the bounds.
+    pub truncated: bool,
+    /// What held each limit.
+    pub enforced: Vec<Enforced>,
+}
+
+/// How the program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By itself, with this status.
+    Exited(u8),
+    /// By this signal.
+    Signaled(i32),
+    /// Killed when its time was over.
+    TimeLimit,
+    /// Killed when it had used its memory.
+    MemoryLimit,
+}
+
+/// A limit and what held it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enforced {
+    /// Which limit.
+    pub limit: Limit,
+    /// What held it.
+    pub by: Enforcer,
+}
+
+/// The limits of [`crate::Limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// `memory_bytes`
+    Memory,
+    /// `pids`
+    Pids,
+    /// `cpu_millis`
+    Cpu,
+    /// `open_files`
+    OpenFiles,
+    /// `wall`
+    Wall,
+    /// `tmp_bytes`
+    Tmp,
+    /// `scratch_bytes`
+    Scratch,
+}
+
+/// What holds a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Enforcer {
+    /// A controller of cgroup version 1.
+    CgroupV1,
+    /// A controller of cgroup version 2.
+    CgroupV2,
+    /// A resource limit; for memory it bounds each process's address space, not their sum.
+    Rlimit,
+    /// The size of a file system in memory.
+    Tmpfs,
+    /// The supervisor's clock.
+    Timer,
+    /// Nothing.
+    Nothing,
+}
+
+impl Limit {
+    /// The limit's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+            Self::Cpu => "cpu",
+            Self::OpenFiles => "open files",
+            Self::Wall => "time",
+            Self::Tmp => "/tmp",
+            Self::Scratch => "scratch",
+        }
+    }
+}
+
+impl Enforcer {
+    /// The enforcer's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CgroupV1 => "cgroup v1",
+            Self::CgroupV2 => "cgroup v2",
+            Self::Rlimit => "rlimit",
+            Self::Tmpfs => "tmpfs",
+            Self::Timer => "timer",
+            Self::Nothing => "nothing",
+        }
+    }
+}

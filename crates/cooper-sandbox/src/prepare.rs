@@ -1,0 +1,297 @@
+//! Everything that needs memory, done before the fork: afterwards nothing is allocated.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::bpf::Instruction;
+use crate::error::SandboxError;
+use crate::policy;
+use crate::root;
+use crate::spec::{InjectedFile, Limits, Profile, Spec};
+use crate::syscall::CStringArray;
+
+/// Where injected files appear.
+pub(crate) const INJECTED_DIR: &str = "/run/cooper";
+const HOSTNAME_BYTES_MAX: usize = 64;
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Bytes of one page of memory.
+const PAGE: u64 = 4096;
+
+/// What the container's processes work from.
+pub(crate) struct Prepared<'a> {
+    pub(crate) profile: Profile,
+    pub(crate) root: OwnedFd,
+    pub(crate) hostname: &'a [u8],
+    pub(crate) files: Vec<PreparedFile<'a>>,
+    pub(crate) mounts: MountOptions,
+    pub(crate) ids: Ids,
+    pub(crate) program: Program,
+    pub(crate) filter: Vec<Instruction>,
+    pub(crate) open_files: u64,
+    /// For each process, where no cgroup bounds the whole.
+    pub(crate) address_space_bytes: Option<u64>,
+    /// For the run's own user, where no cgroup bounds it.
+    pub(crate) processes: Option<u64>,
+}
+
+/// A file below [`INJECTED_DIR`].
+pub(crate) struct PreparedFile<'a> {
+    /// The directories above it, outermost first, absolute.
+    pub(crate) directories: Vec<CString>,
+    pub(crate) path: CString,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) mode: u32,
+}
+
+/// The options of the file systems in memory.
+pub(crate) struct MountOptions {
+    pub(crate) tmp: CString,
+    pub(crate) shm: CString,
+    /// Bounded by the injected files in a run, by `scratch_bytes` in a build.
+    pub(crate) run: CString,
+    /// `/work`, in a run.
+    pub(crate) scratch: Option<CString>,
+}
+
+/// Who the program is: inside, and in the maps to the host.
+pub(crate) struct Ids {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) uid_map: CString,
+    pub(crate) gid_map: CString,
+}
+
+/// What is executed.
+pub(crate) struct Program {
+    /// The paths to try, in order.
+    pub(crate) candidates: Vec<CString>,
+    pub(crate) argv: CStringArray,
+    pub(crate) env: CStringArray,
+    pub(crate) cwd: CString,
+}
+
+impl Prepared<'_> {
+    /// Check the specification and prepare what it asks for.
+    pub(crate) fn new<'a>(spec: &Spec<'a>) -> Result<Prepared<'a>, SandboxError> {
+        check(spec)?;
+        let host_id = match spec.profile {
+            Profile::Run => host_id(),
+            Profile::Build => 0,
+        };
+        Ok(Prepared {
+            profile: spec.profile,
+            root: root::detached(spec.root, spec.profile)?,
+            hostname: spec.hostname.as_bytes(),
+            files: spec.files.iter().map(prepared_file).collect::<Result<_, _>>()?,
+            mounts: mount_options(spec, host_id)?,
+            ids: Ids {
+                uid: spec.user.uid,
+                gid: spec.user.gid,
+                uid_map: id_map(spec.profile, spec.user.uid, host_id)?,
+                gid_map: id_map(spec.profile, spec.user.gid, host_id)?,
+            },
+            program: program(spec)?,
+            filter: policy::filter(spec.profile)
+                .ok_or_else(|| fault("the system-call filter is too long"))?,
+            open_files: spec.limits.open_files,
+            address_space_bytes: None,
+            processes: None,
+        })
+    }
+
+    /// The number of the root's descriptor.
+    pub(crate) fn root_number(&self) -> RawFd {
+        self.root.as_raw_fd()
+    }
+}
+
+fn fault(reason: impl Into<String>) -> SandboxError {
+    SandboxError::Spec {
+        reason: reason.into(),
+    }
+}
+
+fn check(spec: &Spec<'_>) -> Result<(), SandboxError> {
+    if spec.argv.first().is_none_or(|program| program.is_empty()) {
+        return Err(fault("there is no program"));
+    }
+    if spec.profile == Profile::Run && (spec.user.uid == 0 || spec.user.gid == 0) {
+        return Err(fault("a run is never root: its user and group are not 0"));
+    }
+    if spec.user.uid >= HOST_ID_FIRST || spec.user.gid >= HOST_ID_FIRST {
+        return Err(fault("user and group ids are below 1879048192"));
+    }
+    if spec.hostname.is_empty() || spec.hostname.len() > HOSTNAME_BYTES_MAX {
+        return Err(fault("a host name has 1 to 64 bytes"));
+    }
+    if !spec.cwd.is_absolute() {
+        return Err(fault("the working directory is not an absolute path"));
+    }
+    check_limits(&spec.limits)
+}
+
+fn check_limits(limits: &Limits) -> Result<(), SandboxError> {
+    let shared = shm_bytes(limits);
+    let written = limits
+        .tmp_bytes
+        .saturating_add(shared)
+        .saturating_add(limits.scratch_bytes);
+    if written >= limits.memory_bytes {
+        return Err(fault(format!(
+            "files count as memory: the bytes of /tmp ({}), /dev/shm ({shared}) and scratch ({}) must be fewer than those of memory ({})",
+            limits.tmp_bytes, limits.scratch_bytes, limits.memory_bytes
+        )));
+    }
+    if limits.pids == 0 || limits.open_files < 8 || limits.cpu_millis < 10 {
+        return Err(fault(
+            "a program needs one process, 8 open files and 10 ms of CPU a second at least",
+        ));
+    }
+    Ok(())
+}
+
+/// `/dev/shm` is as large as `/tmp`, and 64 MiB at most.
+fn shm_bytes(limits: &Limits) -> u64 {
+    limits.tmp_bytes.min(64 << 20)
+}
+
+fn c_string(role: &str, text: &OsStr) -> Result<CString, SandboxError> {
+    CString::new(text.as_bytes()).map_err(|_| fault(format!("{role} holds a zero byte")))
+}
+
+fn program(spec: &Spec<'_>) -> Result<Program, SandboxError> {
+    let argv = spec
+        .argv
+        .iter()
+        .map(|text| c_string("an argument", text))
+        .collect::<Result<_, _>>()?;
+    let variable = |(name, value): &(OsString, OsString)| {
+        if name.is_empty() || name.as_bytes().contains(&b'=') {
+            return Err(fault(format!(
+                "`{}` is no name for a variable",
+                name.to_string_lossy()
+            )));
+        }
+        c_string("a variable", &[name.as_os_str(), value].join(OsStr::new("=")))
+    };
+    let env = spec.env.iter().map(variable).collect::<Result<_, _>>()?;
+    Ok(Program {
+        candidates: candidates(spec)?,
+        argv: CStringArray::new(argv),
+        env: CStringArray::new(env),
+        cwd: c_string("the working directory", spec.cwd.as_os_str())?,
+    })
+}
+
+/// The paths that a name without `/` may mean, as `execvp(3)` searches them.
+fn candidates(spec: &Spec<'_>) -> Result<Vec<CString>, SandboxError> {
+    let name = spec.argv.first().map(OsString::as_os_str).unwrap_or_default();
+    if name.as_bytes().contains(&b'/') {
+        return Ok(vec![c_string("the program", name)?]);
+    }
+    let path = spec.env.iter().find(|(variable, _)| variable == "PATH");
+    let path = path.map_or(OsStr::new(DEFAULT_PATH), |(_, value)| value);
+    let directories = path
+        .as_bytes()
+        .split(|byte| *byte == b':')
+        .filter(|directory| directory.starts_with(b"/"));
+    directories
+        .map(|directory| {
+            c_string(
+                "the program",
+                Path::new(OsStr::from_bytes(directory)).join(name).as_os_str(),
+            )
+        })
+        .collect()
+}
+
+fn prepared_file(file: &InjectedFile) -> Result<PreparedFile<'_>, SandboxError> {
+    let wrong = || {
+        fault(format!(
+            "`{}` is not a path below {INJECTED_DIR}",
+            file.path.display()
+        ))
+    };
+    let below = file.path.strip_prefix(INJECTED_DIR).map_err(|_| wrong())?;
+    let plain = below
+        .components()
+        .all(|component| matches!(component, Component::Normal(_)));
+    if !plain || below.file_name().is_none() {
+        return Err(wrong());
+    }
+    let mut directories: Vec<&Path> = below
+        .ancestors()
+        .skip(1)
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    directories.reverse();
+    let absolute = |path: &Path| c_string("a path", Path::new(INJECTED_DIR).join(path).as_os_str());
+    Ok(PreparedFile {
+        directories: directories.into_iter().map(absolute).collect::<Result<_, _>>()?,
+        path: absolute(below)?,
+        bytes: &file.bytes,
+        mode: file.mode & 0o777,
+    })
+}
+
+fn mount_options(spec: &Spec<'_>, host_id: u32) -> Result<MountOptions, SandboxError> {
+    let injected: u64 = spec
+        .files
+        .iter()
+        .map(|file| (file.bytes.len() as u64).div_ceil(PAGE) * PAGE)
+        .sum();
+    let build = spec.profile == Profile::Build;
+    let run_bytes = injected
+        + if build {
+            spec.limits.scratch_bytes
+        } else {
+            16 * PAGE
+        };
+    let scratch = format!(
+        "mode=0755,uid={host_id},gid={host_id},{}",
+        size(spec.limits.scratch_bytes)
+    );
+    let text = |options: String| c_string("an option", OsStr::new(&options));
+    Ok(MountOptions {
+        tmp: text(format!("mode=1777,{}", size(spec.limits.tmp_bytes)))?,
+        shm: text(format!("mode=1777,{}", size(shm_bytes(&spec.limits))))?,
+        run: text(format!("mode=0755,{}", size(run_bytes)))?,
+        scratch: if build { None } else { Some(text(scratch)?) },
+    })
+}
+
+/// Bounds on bytes and on files: one file for each page.
+fn size(bytes: u64) -> String {
+    let pages = bytes.div_ceil(PAGE).max(1);
+    format!("size={},nr_inodes={}", pages * PAGE, (pages + 64).min(1 << 20))
+}
+
+/// The first of the host ids that runs use: a range that nobody else allocates (systemd's table of ids leaves
+/// 1879048192 to 2147352575 unused).
+const HOST_ID_FIRST: u32 = 0x7000_0000;
+const HOST_IDS_PER_PROCESS: u32 = 32;
+
+/// A host id that no other live run has: by the caller's pid (22 bits) and a count.
+fn host_id() -> u32 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed) % HOST_IDS_PER_PROCESS;
+    HOST_ID_FIRST + (std::process::id() & 0x3f_ffff) * HOST_IDS_PER_PROCESS + count
+}
+
+/// The lines of `/proc/PID/uid_map`: inside, outside, length.
+fn id_map(profile: Profile, inside: u32, host_id: u32) -> Result<CString, SandboxError> {
+    let text = match profile {
+        Profile::Build => "0 0 65536\n".to_owned(),
+        Profile::Run => {
+            let above = inside + 1;
+            format!(
+                "0 0 {inside}\n{inside} {host_id} 1\n{above} {above} {}\n",
+                HOST_ID_FIRST - above
+            )
+        }
+    };
+    c_string("a map", OsStr::new(&text))
+}

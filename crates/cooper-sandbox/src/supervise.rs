@@ -1,0 +1,295 @@
+//! The caller's side of a run: start the container, pass signals on, keep time, collect output, judge the end.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::process::Signal;
+
+use crate::cgroup::{Cgroup, Hierarchies, Usage};
+use crate::error::{SandboxError, Step};
+use crate::init::{self, Job};
+use crate::outcome::{End, Enforced, Enforcer, Limit, Outcome};
+use crate::prepare::Prepared;
+use crate::signals::Forwarding;
+use crate::spec::{Profile, Spec};
+use crate::status::Word;
+use crate::streams::{Captured, Streams};
+use crate::syscall::{self, Child, CloneRequest, Ended};
+
+/// Whether a sandbox can be made by this process at all.
+///
+/// # Errors
+/// When the caller is not root.
+pub fn preflight() -> Result<(), SandboxError> {
+    if rustix::process::geteuid().is_root() {
+        Ok(())
+    } else {
+        Err(SandboxError::NotRoot)
+    }
+}
+
+/// Run a program in a fresh container and wait until everything in it has ended.
+///
+/// The calling thread must live until then: the container dies with it. Signals are passed on when
+/// [`crate::Stdio::Inherit`] says so, and reach this thread only if it is the process's only one, or the others block
+/// them.
+///
+/// # Errors
+/// When the specification is wrong, the container cannot be made, or the program cannot be executed. What the program
+/// does is in the outcome.
+pub fn run(spec: &Spec<'_>) -> Result<Outcome, SandboxError> {
+    preflight()?;
+    let started = Instant::now();
+    let mut prepared = Prepared::new(spec)?;
+    let cgroup = Cgroup::create(&Hierarchies::of_host(), &spec.limits, spec.enforcement)?;
+    let enforced = enforce_without_cgroup(spec, &mut prepared, &cgroup);
+    let ran = contain(spec, prepared, &cgroup, started);
+    let usage = cgroup.usage();
+    cgroup.remove();
+    let ran = ran?;
+    let end = judge(spec, &ran, usage)?;
+    Ok(Outcome {
+        end,
+        wall: started.elapsed(),
+        cpu: ran.init.cpu,
+        memory_peak_bytes: usage.memory_peak_bytes,
+        oom_killed: usage.oom_kills > 0,
+        stdout: ran.stdout.bytes,
+        stderr: ran.stderr.bytes,
+        truncated: ran.stdout.truncated || ran.stderr.truncated,
+        enforced,
+    })
+}
+
+/// Resource limits stand in for what the cgroup does not hold; what holds each limit.
+fn enforce_without_cgroup(spec: &Spec<'_>, prepared: &mut Prepared<'_>, cgroup: &Cgroup) -> Vec<Enforced> {
+    let mut enforced = cgroup.enforced().to_vec();
+    if !cgroup.holds(Limit::Memory) {
+        prepared.address_space_bytes = Some(spec.limits.memory_bytes);
+    }
+    // The count is by user, and a build's user is root.
+    if !cgroup.holds(Limit::Pids) && spec.profile == Profile::Run {
+        prepared.processes = Some(spec.limits.pids.into());
+    }
+    for entry in &mut enforced {
+        let stands_in = match entry.limit {
+            Limit::Memory => prepared.address_space_bytes.is_some(),
+            Limit::Pids => prepared.processes.is_some(),
+            _ => false,
+        };
+        if stands_in {
+            entry.by = Enforcer::Rlimit;
+        }
+    }
+    let wall = if spec.limits.wall.is_some() {
+        Enforcer::Timer
+    } else {
+        Enforcer::Nothing
+    };
+    let others = [
+        (Limit::OpenFiles, Enforcer::Rlimit),
+        (Limit::Wall, wall),
+        (Limit::Tmp, Enforcer::Tmpfs),
+        (Limit::Scratch, Enforcer::Tmpfs),
+    ];
+    enforced.extend(others.map(|(limit, by)| Enforced { limit, by }));
+    enforced
+}
+
+/// What is known when everything in the container has ended.
+struct Ran {
+    init: Ended,
+    words: Vec<Word>,
+    timed_out: bool,
+    stdout: Captured,
+    stderr: Captured,
+}
+
+/// Init, killed when this is dropped before its end.
+struct Running(Option<Child>);
+
+impl Running {
+    fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.as_ref().map(|child| child.pidfd.as_fd())
+    }
+
+    fn kill(&self) {
+        if let Some(pidfd) = self.pidfd() {
+            // It may have ended already.
+            let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+        }
+    }
+
+    fn reap(mut self) -> Result<Ended, SandboxError> {
+        let child = self.0.take().ok_or(SandboxError::KilledFromOutside)?;
+        syscall::reap(child.pidfd.as_fd()).map_err(failed("wait for the container's end"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+        if let Some(child) = self.0.take() {
+            let _ = syscall::reap(child.pidfd.as_fd());
+        }
+    }
+}
+
+fn failed(operation: &'static str) -> impl Fn(Errno) -> SandboxError {
+    move |errno| SandboxError::Supervise {
+        operation,
+        source: errno.into(),
+    }
+}
+
+fn contain(
+    spec: &Spec<'_>,
+    prepared: Prepared<'_>,
+    cgroup: &Cgroup,
+    started: Instant,
+) -> Result<Ran, SandboxError> {
+    let (status_reader, status) =
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
+    let mut streams = Streams::open(spec)?;
+    let forwarding = Forwarding::start(&spec.stdio).map_err(failed("watch signals"))?;
+    let task_files = cgroup.task_files();
+    let job = Job {
+        prepared: &prepared,
+        task_files: &task_files,
+        streams: &streams.inside,
+        status: &status,
+    };
+    let request = CloneRequest {
+        flags: NAMESPACES,
+        exit_signal: 0,
+        cgroup: cgroup.unified(),
+    };
+    let child = syscall::clone_process(request, || init::run(&job));
+    let running = Running(Some(
+        child.map_err(|errno| SandboxError::Clone { source: errno.into() })?,
+    ));
+    // The container has its own copies; its ends of the pipes must close with it.
+    drop((status, prepared));
+    streams.close_inside();
+    let deadline = spec.limits.wall.map(|wall| started + wall);
+    let timed_out = watch(&running, deadline, forwarding.as_ref(), &mut streams)?;
+    let init = running.reap()?;
+    let words = read_words(status_reader)?;
+    let (stdout, stderr) = streams.finish();
+    Ok(Ran {
+        init,
+        words,
+        timed_out,
+        stdout,
+        stderr,
+    })
+}
+
+#[expect(clippy::cast_sign_loss, reason = "flags are bits")]
+const NAMESPACES: u64 =
+    (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWNET)
+        as u64;
+
+/// Until init has ended; whether that was because time was over.
+fn watch(
+    running: &Running,
+    deadline: Option<Instant>,
+    forwarding: Option<&Forwarding>,
+    streams: &mut Streams,
+) -> Result<bool, SandboxError> {
+    let Some(pidfd) = running.pidfd() else {
+        return Ok(false);
+    };
+    let mut timed_out = false;
+    loop {
+        let left = deadline
+            .filter(|_| !timed_out)
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            timed_out = true;
+            running.kill();
+            continue;
+        }
+        let mut polled = vec![PollFd::new(&pidfd, PollFlags::IN)];
+        let signals = forwarding.map(Forwarding::as_fd);
+        polled.extend(
+            signals
+                .as_ref()
+                .map(|signals| PollFd::new(signals, PollFlags::IN)),
+        );
+        polled.extend(
+            streams
+                .open_pipes()
+                .map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)),
+        );
+        match rustix::event::poll(&mut polled, left.map(timespec).as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(failed("wait for the container")(errno)),
+        }
+        let ended = polled.first().is_some_and(|init| !init.revents().is_empty());
+        drop(polled);
+        if let Some(forwarding) = forwarding {
+            forwarding.pass_on(pidfd);
+        }
+        streams.drain();
+        if ended {
+            return Ok(timed_out);
+        }
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    Timespec {
+        tv_sec: seconds,
+        tv_nsec: duration.subsec_nanos().into(),
+    }
+}
+
+fn read_words(pipe: OwnedFd) -> Result<Vec<Word>, SandboxError> {
+    let mut bytes = Vec::new();
+    let read = File::from(pipe).read_to_end(&mut bytes);
+    read.map_err(|source| SandboxError::Supervise {
+        operation: "read the status",
+        source,
+    })?;
+    Ok(Word::parse_all(&bytes))
+}
+
+/// From what the container's processes said, and from what happened to them, to how the run ended.
+fn judge(spec: &Spec<'_>, ran: &Ran, usage: Usage) -> Result<End, SandboxError> {
+    for word in &ran.words {
+        if let Word::Failed(step, errno) = *word {
+            return Err(setup_error(spec, step, errno));
+        }
+    }
+    let out_of_memory = usage.oom_kills > 0;
+    let ended = ran.words.iter().find_map(|word| match word {
+        Word::Ended { code, status } => Some((*code, *status)),
+        Word::Failed(..) => None,
+    });
+    match ended {
+        Some((libc::CLD_EXITED, status)) => Ok(End::Exited(u8::try_from(status & 0xff).unwrap_or(u8::MAX))),
+        Some((_, libc::SIGKILL)) if out_of_memory => Ok(End::MemoryLimit),
+        Some((_, signal)) => Ok(End::Signaled(signal)),
+        None if ran.timed_out => Ok(End::TimeLimit),
+        None if out_of_memory => Ok(End::MemoryLimit),
+        None => Err(SandboxError::KilledFromOutside),
+    }
+}
+
+fn setup_error(spec: &Spec<'_>, step: Step, errno: Errno) -> SandboxError {
+    let source = io::Error::from(errno);
+    match step {
+        Step::Execute => SandboxError::Program {
+            program: spec.argv.first().cloned().unwrap_or_default(),
+            source,
+        },
+        step => SandboxError::Setup { step, source },
+    }
+}
