@@ -26,7 +26,7 @@ use crate::error::SandboxError;
 use crate::outcome::{Enforced, Enforcer, Limit};
 use crate::spec::{Enforcement, Limits};
 
-pub(crate) use place::{Hierarchies, Place};
+pub(crate) use place::Hierarchies;
 
 /// The group of one run.
 #[derive(Debug)]

@@ -134,17 +134,6 @@ fn check(spec: &Spec<'_>) -> Result<(), SandboxError> {
 }
 
 fn check_limits(limits: &Limits) -> Result<(), SandboxError> {
-    let shared = shm_bytes(limits);
-    let written = limits
-        .tmp_bytes
-        .saturating_add(shared)
-        .saturating_add(limits.scratch_bytes);
-    if written >= limits.memory_bytes {
-        return Err(fault(format!(
-            "files count as memory: the bytes of /tmp ({}), /dev/shm ({shared}) and scratch ({}) must be fewer than those of memory ({})",
-            limits.tmp_bytes, limits.scratch_bytes, limits.memory_bytes
-        )));
-    }
     if limits.pids == 0 || limits.open_files < 8 || limits.cpu_millis < 10 {
         return Err(fault(
             "a program needs one process, 8 open files and 10 ms of CPU a second at least",

@@ -90,7 +90,7 @@ pub struct Limits {
     pub cpu_millis: u32,
     /// From start to end; when it has passed, everything is killed.
     pub wall: Option<Duration>,
-    /// `/tmp`, and again as much for `/dev/shm`, there 64 MiB at most. With `scratch_bytes` less than `memory_bytes`.
+    /// `/tmp`, and again as much for `/dev/shm`, there 64 MiB at most.
     pub tmp_bytes: u64,
     /// `/work` in a [`Profile::Run`], `/run` in a [`Profile::Build`].
     pub scratch_bytes: u64,

@@ -1,5 +1,6 @@
 //! Version 1 and version 2 against a double of their file interface: plain directories.
 
+use super::place::Place;
 use super::*;
 
 const LIMITS: Limits = Limits {

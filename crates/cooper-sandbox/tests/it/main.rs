@@ -1,0 +1,12 @@
+//! The sandbox from outside: what runs in it, what holds it, and what it leaves behind.
+//!
+//! Needs root, `/bin/busybox` (Debian's busybox-static), and for the probes of system calls a C compiler.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends where something unexpected happens"
+)]
+
+mod bed;
+mod ends;
