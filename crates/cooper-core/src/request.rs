@@ -145,14 +145,13 @@ impl Request {
 /// split, and a piece that starts with an operator continues the requirement before it:
 /// `requests[socks]>=2.31,<3,pandas` is two.
 pub fn parse_dependencies(text: &str) -> Result<Vec<PythonRequirement>, ParseRequestError> {
-    let list = "dependencies";
     let mut requirements: Vec<String> = Vec::new();
-    for piece in split_outside(list, text)? {
+    for piece in split_outside("dependencies", text)? {
         let continues = piece.starts_with(['<', '>', '=', '!', '~']);
         match requirements.last_mut() {
-            Some(last) if continues => {
-                last.push(',');
-                last.push_str(piece);
+            Some(before) if continues => {
+                before.push(',');
+                before.push_str(piece);
             }
             _ => requirements.push(piece.to_owned()),
         }
@@ -179,7 +178,6 @@ fn split_outside<'a>(list: &'static str, text: &'a str) -> Result<Vec<&'a str>, 
     for (at, character) in text.char_indices() {
         match (quote, character) {
             (Some(open), _) if open == character => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(character),
             (None, '[' | '(') => depth += 1,
             (None, ']' | ')') => depth = depth.saturating_sub(1),
@@ -187,7 +185,7 @@ fn split_outside<'a>(list: &'static str, text: &'a str) -> Result<Vec<&'a str>, 
                 pieces.push(text[start..at].trim());
                 start = at + 1;
             }
-            (None, _) => {}
+            _ => {}
         }
     }
     if depth > 0 || quote.is_some() {

@@ -134,7 +134,7 @@ impl Bench<'_> {
         role: &'static str,
         lower: &[DiffId],
         ingredients: &impl Serialize,
-        build: impl FnOnce(&[PathBuf]) -> Result<BuiltLayer, AssembleError>,
+        make: impl FnOnce(&[PathBuf]) -> Result<BuiltLayer, AssembleError>,
     ) -> Result<BuiltLayer, AssembleError> {
         let json = |source| AssembleError::Json { role, source };
         let key = serde_json::to_vec(&(role, self.recipe, lower, ingredients)).map_err(json)?;
@@ -154,7 +154,7 @@ impl Bench<'_> {
             .rev()
             .filter_map(|layer| self.store.tree(layer))
             .collect();
-        let built = build(&trees)?;
+        let built = make(&trees)?;
         let Layer {
             diff_id,
             digest,

@@ -36,7 +36,7 @@ fn limits() -> Limits {
         pids: 1024,
         open_files: 4096,
         cpu_millis: 16_000,
-        wall: Some(Duration::from_secs(30 * 60)),
+        wall: Some(Duration::from_mins(30)),
         tmp_bytes: 512 << 20,
         scratch_bytes: 16 << 20,
     }

@@ -5,6 +5,9 @@
 //! the load can change an object's reference count, which the marshalled form shows (`marshal.c`, `w_ref`).
 //! `SOURCE_DATE_EPOCH` stays unset: with it, bytecode would check the source's hash at every import.
 
+use std::fmt::Write as _;
+use std::path::Path;
+
 use crate::dpkg::NewPackage;
 
 /// How many interpreters compile at once; part of the recipe, not of the host.
@@ -23,7 +26,7 @@ for path in sys.stdin.read().splitlines():
 
 /// A shell program that compiles `paths` (absolute, inside the image); empty where there is nothing to do.
 pub(crate) fn compile_program(paths: &[String]) -> String {
-    let plain = |path: &&String| path.ends_with(".py") && !path.contains(['\n', '\'', '\0']);
+    let plain = |path: &&String| is_source(path) && !path.contains(['\n', '\'', '\0']);
     let mut paths: Vec<&String> = paths.iter().filter(plain).collect();
     paths.sort();
     paths.dedup();
@@ -39,13 +42,20 @@ pub(crate) fn compile_program(paths: &[String]) -> String {
             .map(|path| path.as_str())
             .collect();
         let delimiter = "COOPER_END_OF_PATHS";
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "PYTHONHASHSEED=0 /usr/bin/python3 -S -s -P -c \"$cooper_compile\" <<'{delimiter}' &\n{}\n{delimiter}\n",
             own.join("\n")
-        ));
+        );
     }
     text.push_str("wait\n");
     text
+}
+
+fn is_source(path: &str) -> bool {
+    Path::new(path)
+        .extension()
+        .is_some_and(|extension| extension == "py")
 }
 
 /// The standard library's sources among the paths of the interpreter's library packages.
@@ -56,7 +66,7 @@ pub(crate) fn standard_library(packages: &[NewPackage]) -> Vec<String> {
     };
     let paths = packages.iter().filter(library).flat_map(|package| &package.paths);
     paths
-        .filter(|path| path.starts_with("/usr/lib/python3.") && path.ends_with(".py"))
+        .filter(|path| path.starts_with("/usr/lib/python3.") && is_source(path))
         .cloned()
         .collect()
 }

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 
 use cooper_core::Base;
 use cooper_core::lock::{Architecture, DebianArtefact};
@@ -401,7 +402,7 @@ fn unpack_parallel(
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let results: Vec<Result<UnpackedByName, AssembleError>> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let joined = workers.into_iter().map(|worker| worker.join());
+        let joined = workers.into_iter().map(ScopedJoinHandle::join);
         joined
             .map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()

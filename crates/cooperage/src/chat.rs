@@ -484,97 +484,99 @@ mod tests {
         assert!(marker.dependencies()[0].as_str().contains("python"), "{marker:?}");
     }
 
+    /// A line, a part of the message, a part of the hint.
+    const WRONG_LINES: &[(&str, &str, &str)] = &[
+        ("hello", "not a command", "/docker_image_create"),
+        ("", "not a command", "/docker_image_create"),
+        (
+            "/docker_image_crate name=a",
+            "no command `/docker_image_crate`",
+            "/docker_image_create",
+        ),
+        (
+            "/docker_image_update image=a",
+            "not in this version",
+            "/docker_image_create",
+        ),
+        ("/docker_image_create nam=a", "no argument `nam`", "name="),
+        (
+            "/docker_image_create name=a dependancies=b",
+            "no argument `dependancies`",
+            "dependencies=",
+        ),
+        (
+            "/docker_image_create name=a zzz=b",
+            "no argument `zzz`",
+            "name, dependencies, packages, base",
+        ),
+        (
+            "/docker_image_create name=a name=b packages=c",
+            "`name` is given twice",
+            "one name",
+        ),
+        (
+            "/docker_image_create dependencies=a",
+            "`name` is missing",
+            "name=example_name",
+        ),
+        (
+            "/docker_image_create name=a dependencies=b, c",
+            "`c` is not an argument",
+            "quotes",
+        ),
+        (
+            "/docker_image_create name=a dependencies=b, c=d",
+            "no argument `c`",
+            "name, dependencies",
+        ),
+        (
+            "/docker_image_create name=a dependencies=",
+            "is empty",
+            "at least one",
+        ),
+        (
+            "/docker_image_create name=a packages=b,,c",
+            "empty entry",
+            "between every two commas",
+        ),
+        (
+            "/docker_image_create name=a dependencies='b",
+            "not closed",
+            "close it",
+        ),
+        (
+            "/docker_image_create name=Example packages=b",
+            "upper-case",
+            "`example`",
+        ),
+        ("/docker_image_create name= packages=b", "is empty", ""),
+        (
+            "/docker_image_create name=a base=ubuntu packages=wget",
+            "is not a base",
+            "debian:trixie",
+        ),
+        (
+            "/docker_image_create name=a",
+            "nothing to put into",
+            "packages=wget",
+        ),
+        (
+            "/docker_image_create name=a packages=Wget",
+            "is not a Debian package",
+            "`wget`",
+        ),
+        (
+            "/docker_image_create name=a dependencies=https://x.test/a.whl",
+            "URL",
+            "name",
+        ),
+        ("/docker_images sort=age", "`sort=age`", "created, name, size"),
+        ("/docker_images package==", "`package==`", "NAME==VERSION"),
+    ];
+
     #[test]
     fn wrong_lines_say_what_to_type() {
-        let cases = [
-            ("hello", "not a command", "/docker_image_create"),
-            ("", "not a command", "/docker_image_create"),
-            (
-                "/docker_image_crate name=a",
-                "no command `/docker_image_crate`",
-                "/docker_image_create",
-            ),
-            (
-                "/docker_image_update image=a",
-                "not in this version",
-                "/docker_image_create",
-            ),
-            ("/docker_image_create nam=a", "no argument `nam`", "name="),
-            (
-                "/docker_image_create name=a dependancies=b",
-                "no argument `dependancies`",
-                "dependencies=",
-            ),
-            (
-                "/docker_image_create name=a zzz=b",
-                "no argument `zzz`",
-                "name, dependencies, packages, base",
-            ),
-            (
-                "/docker_image_create name=a name=b packages=c",
-                "`name` is given twice",
-                "one name",
-            ),
-            (
-                "/docker_image_create dependencies=a",
-                "`name` is missing",
-                "name=example_name",
-            ),
-            (
-                "/docker_image_create name=a dependencies=b, c",
-                "`c` is not an argument",
-                "quotes",
-            ),
-            (
-                "/docker_image_create name=a dependencies=b, c=d",
-                "no argument `c`",
-                "name, dependencies",
-            ),
-            (
-                "/docker_image_create name=a dependencies=",
-                "is empty",
-                "at least one",
-            ),
-            (
-                "/docker_image_create name=a packages=b,,c",
-                "empty entry",
-                "between every two commas",
-            ),
-            (
-                "/docker_image_create name=a dependencies='b",
-                "not closed",
-                "close it",
-            ),
-            (
-                "/docker_image_create name=Example packages=b",
-                "upper-case",
-                "`example`",
-            ),
-            ("/docker_image_create name= packages=b", "is empty", ""),
-            (
-                "/docker_image_create name=a base=ubuntu packages=wget",
-                "is not a base",
-                "debian:trixie",
-            ),
-            (
-                "/docker_image_create name=a",
-                "nothing to put into",
-                "packages=wget",
-            ),
-            (
-                "/docker_image_create name=a packages=Wget",
-                "is not a Debian package",
-                "`wget`",
-            ),
-            (
-                "/docker_image_create name=a dependencies=https://x.test/a.whl",
-                "URL",
-                "name",
-            ),
-            ("/docker_images sort=age", "`sort=age`", "created, name, size"),
-            ("/docker_images package==", "`package==`", "NAME==VERSION"),
-        ];
-        for (line, message, hint) in cases {
+        for (line, message, hint) in WRONG_LINES {
             let error = match parse(line) {
                 Ok(ChatCommand::Create(words)) => words.request(Base::Trixie).unwrap_err(),
                 Ok(ChatCommand::Images(query)) => panic!("{line} is {query:?}"),

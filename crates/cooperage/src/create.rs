@@ -378,8 +378,8 @@ fn differences(old: &Inventory, new: &Inventory) -> Vec<Change> {
         for package in new {
             versions.entry(&package.name).or_default().1 = Some(&package.version);
         }
-        let changed = versions.into_iter().filter(|(_, (before, now))| before != now);
-        changes.extend(changed.map(|(name, (before, now))| Change {
+        let differing = versions.into_iter().filter(|(_, (before, now))| before != now);
+        changes.extend(differing.map(|(name, (before, now))| Change {
             ecosystem,
             name: name.to_owned(),
             before: before.map(str::to_owned),

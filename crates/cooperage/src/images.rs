@@ -1,5 +1,7 @@
 //! The list of images, filtered and sorted; and the search for one that already has what is asked.
 
+use std::cmp::Reverse;
+
 use cooper_core::{DebianVersion, ImagePattern, Request, Timestamp};
 use cooper_image::Inventory;
 use serde::Serialize;
@@ -128,11 +130,11 @@ impl Workshop {
         }
         match query.sort {
             ImageSort::Created => {
-                summaries.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(b.image.cmp(&a.image)))
+                summaries.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(b.image.cmp(&a.image)));
             }
             ImageSort::Name => summaries.sort_by(|a, b| a.image.cmp(&b.image)),
             ImageSort::Size => {
-                summaries.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then(a.image.cmp(&b.image)))
+                summaries.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then(a.image.cmp(&b.image)));
             }
         }
         Ok(summaries)
@@ -146,7 +148,7 @@ impl Workshop {
     /// When the store or an inventory cannot be read.
     pub fn sufficient(&self, request: &Request) -> Result<Option<FullReference>, InspectError> {
         let mut kept = self.all_images()?;
-        kept.sort_by(|a, b| b.created_at.cmp(&a.created_at));
+        kept.sort_by_key(|image| Reverse(image.created_at));
         for image in kept {
             let same_base = image.record.request.base() == request.base();
             if same_base && image.record.request.name() != request.name() && self.has_all(&image, request)? {

@@ -65,7 +65,7 @@ pub enum RunError {
         image: FullReference,
         /// Why.
         #[source]
-        source: SandboxError,
+        source: Box<SandboxError>,
     },
 }
 
@@ -117,7 +117,10 @@ impl Workshop {
             files: &files,
             hostname: image.name.as_str(),
         };
-        cooper_sandbox::run(&spec).map_err(|source| RunError::Sandbox { image, source })
+        cooper_sandbox::run(&spec).map_err(|source| RunError::Sandbox {
+            image,
+            source: Box::new(source),
+        })
     }
 
     /// The layers' trees, the top one first, as the sandbox wants them.

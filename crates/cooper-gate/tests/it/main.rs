@@ -1,4 +1,5 @@
 //! The integrity gate against plans that are each wrong in one way.
+#![expect(clippy::unwrap_used, reason = "tests fail loudly")]
 
 use cooper_core::lock::Recipe;
 use cooper_core::plan::{Plan, PlannedDebian, PlannedPython, Snapshot};

@@ -98,7 +98,7 @@ fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<E
         env,
     };
     let outcome = workshop.run(&order)?;
-    Ok(exit_of(&outcome.end, &order.limits, shell))
+    Ok(exit_of(outcome.end, &order.limits, shell))
 }
 
 /// What to run, and what of the words are its arguments.
@@ -211,10 +211,10 @@ fn limits(settings: &Settings) -> Result<Limits, Failure> {
 }
 
 /// The exit status of a run, with one line where it did not end by itself.
-fn exit_of(end: &End, limits: &Limits, shell: &Shell) -> Exit {
+fn exit_of(end: End, limits: &Limits, shell: &Shell) -> Exit {
     match end {
-        End::Exited(status) => Exit(*status),
-        End::Signaled(signal) => Exit(u8::try_from(128 + *signal).unwrap_or(u8::MAX)),
+        End::Exited(status) => Exit(status),
+        End::Signaled(signal) => Exit(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
         End::TimeLimit => {
             let time = unit::duration(limits.wall.unwrap_or(Duration::ZERO));
             shell.say(
