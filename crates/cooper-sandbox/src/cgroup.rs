@@ -294,7 +294,7 @@ fn make_directories(parents: &[(PathBuf, Version)]) -> Result<(Vec<Directory>, O
         let Some(lock) = claim(&first.join(&name))? else {
             continue;
         };
-        let mut directories = Vec::new();
+        let mut directories: Vec<Directory> = Vec::new();
         for (parent, version) in &parents {
             let path = parent.join(&name);
             match open_new(&path) {
@@ -304,9 +304,9 @@ fn make_directories(parents: &[(PathBuf, Version)]) -> Result<(Vec<Directory>, O
                     handle,
                 }),
                 Err(error) => {
-                    directories
-                        .iter()
-                        .for_each(|made: &Directory| drop(made.remove()));
+                    for made in &directories {
+                        let _ = made.remove();
+                    }
                     return Err(error);
                 }
             }
@@ -390,9 +390,13 @@ fn sweep(first: &Path, parents: &[(PathBuf, Version)]) {
             continue;
         };
         if rustix::fs::flock(&handle, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            for (parent, _) in parents {
-                let _ = fs::remove_dir(parent.join(entry.file_name()));
-            }
+            // The locked directory last, as in `remove`.
+            let gone = |path: PathBuf| {
+                let removed = fs::remove_dir(path);
+                removed.map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |()| true)
+            };
+            let mut parents = parents.iter().rev();
+            let _ = parents.all(|(parent, _)| gone(parent.join(entry.file_name())));
         }
     }
 }

@@ -11,22 +11,22 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, Signal};
-use rustix::thread::{CapabilitySet, CapabilitySets};
+use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets, Uid};
 
 use crate::error::Step;
 use crate::mounts;
 use crate::prepare::Prepared;
 use crate::program;
 use crate::status::Word;
-use crate::syscall::{self, CloneRequest, MountFlags, SignalSet};
+use crate::streams::Stream;
+use crate::syscall::{self, Child, CloneRequest, MountFlags, SignalSet};
 
 /// What the container's processes work from, and the descriptors that they hold.
 pub(crate) struct Job<'a> {
     pub(crate) prepared: &'a Prepared<'a>,
     /// Version-1 cgroup files to join by.
     pub(crate) task_files: &'a [CString],
-    /// The program's standard streams, where they are not the caller's.
-    pub(crate) streams: &'a [Option<OwnedFd>; 3],
+    pub(crate) streams: &'a [Stream; 3],
     /// The write end of the status pipe.
     pub(crate) status: &'a OwnedFd,
 }
@@ -70,6 +70,7 @@ fn set_up(job: &Job<'_>) -> Result<(), Failure> {
     syscall::set_blocked(SignalSet::ALL).during(Step::TieToParent)?;
     close_others(job).during(Step::TieToParent)?;
     tie_to_parent(job.status.as_fd()).during(Step::TieToParent)?;
+    rustix::process::setsid().during(Step::TieToParent)?;
     // A name for `ps`, and no access to the caller's keys: neither is a wall.
     let _ = rustix::thread::set_name(c"cooper-init");
     let _ = syscall::forget_keys();
@@ -87,19 +88,9 @@ fn set_up(job: &Job<'_>) -> Result<(), Failure> {
 
 /// Close every descriptor but the standard streams and those of the job.
 fn close_others(job: &Job<'_>) -> Result<(), Errno> {
-    let stream = |index: usize| {
-        job.streams
-            .get(index)
-            .and_then(Option::as_ref)
-            .map_or(0, |fd| fd.as_raw_fd())
-    };
-    let mut kept = [
-        stream(0),
-        stream(1),
-        stream(2),
-        job.status.as_raw_fd(),
-        job.prepared.root_number(),
-    ];
+    let [stdin, stdout, stderr] = job.streams.each_ref().map(Stream::number);
+    let status = job.status.as_raw_fd();
+    let mut kept = [stdin, stdout, stderr, status, job.prepared.root_number()];
     kept.sort_unstable();
     let mut next = 3;
     for fd in kept {
@@ -123,11 +114,7 @@ fn tie_to_parent(status: BorrowedFd<'_>) -> Result<(), Errno> {
     let orphaned = polled
         .iter()
         .any(|polled| polled.revents().contains(PollFlags::ERR));
-    if orphaned {
-        Err(Errno::PIPE)
-    } else {
-        rustix::process::setsid().map(drop)
-    }
+    if orphaned { Err(Errno::PIPE) } else { Ok(()) }
 }
 
 fn write_file(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
@@ -146,26 +133,50 @@ fn loopback_up() -> Result<(), Errno> {
     syscall::loopback_up(socket.as_fd())
 }
 
+/// What each process may use, soft and hard, whatever the caller's own soft limits are; the cgroup bounds the whole.
+const RLIMITS: [(Resource, Option<u64>, Option<u64>); 14] = [
+    (Resource::As, None, None),
+    (Resource::Core, Some(0), Some(0)),
+    (Resource::Cpu, None, None),
+    (Resource::Data, None, None),
+    (Resource::Fsize, None, None),
+    (Resource::Locks, None, None),
+    (Resource::Memlock, Some(8 << 20), Some(8 << 20)),
+    (Resource::Msgqueue, Some(819_200), Some(819_200)),
+    (Resource::Nice, Some(0), Some(0)),
+    (Resource::Nproc, None, None),
+    (Resource::Rss, None, None),
+    (Resource::Rtprio, Some(0), Some(0)),
+    (Resource::Sigpending, Some(4096), Some(4096)),
+    (Resource::Stack, Some(8 << 20), None),
+];
+
 fn set_rlimits(prepared: &Prepared<'_>) -> Result<(), Errno> {
-    let both = |value| Rlimit {
-        current: Some(value),
-        maximum: Some(value),
+    let files = Some(prepared.open_files);
+    for (resource, current, maximum) in RLIMITS.into_iter().chain([(Resource::Nofile, files, files)]) {
+        match rustix::process::setrlimit(resource, Rlimit { current, maximum }) {
+            Err(Errno::PERM) => stay_below_hard_limit(resource, current)?,
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// A caller without `CAP_SYS_RESOURCE` cannot raise its hard limits: then the program has no more either.
+fn stay_below_hard_limit(resource: Resource, wanted: Option<u64>) -> Result<(), Errno> {
+    let maximum = rustix::process::getrlimit(resource).maximum;
+    let current = match (wanted, maximum) {
+        (Some(wanted), Some(maximum)) => Some(wanted.min(maximum)),
+        (wanted, maximum) => wanted.or(maximum),
     };
-    rustix::process::setrlimit(Resource::Nofile, both(prepared.open_files))?;
-    rustix::process::setrlimit(Resource::Core, both(0))
+    rustix::process::setrlimit(resource, Rlimit { current, maximum })
 }
 
 /// Clone the program into its user namespace, let it wait there until its ids are mapped, give up what init does not
 /// need any more, then let it go.
 fn start_program(job: &Job<'_>) -> Result<(), Failure> {
     let (wait, go) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(Step::CloneProgram)?;
-    let request = CloneRequest {
-        flags: u64::from(libc::CLONE_NEWUSER.unsigned_abs()),
-        exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
-        cgroup: None,
-    };
-    let child =
-        syscall::clone_process(request, || program::run(job, wait.as_fd())).during(Step::CloneProgram)?;
+    let child = clone_program(job, wait.as_fd()).during(Step::CloneProgram)?;
     if child.pid != PROGRAM_PID {
         return Err(Failure(Step::CloneProgram, Errno::SRCH));
     }
@@ -182,6 +193,27 @@ fn start_program(job: &Job<'_>) -> Result<(), Failure> {
     // Both are closed already.
     std::mem::forget((wait, go, child));
     Ok(())
+}
+
+/// The user namespace belongs to the run's own host id: what the kernel counts by user (inotify, message queues,
+/// pending signals) it then counts for that id, and no run can use up what root has.
+fn clone_program(job: &Job<'_>, wait: BorrowedFd<'_>) -> Result<Child, Errno> {
+    let request = CloneRequest {
+        flags: u64::from(libc::CLONE_NEWUSER.unsigned_abs()),
+        exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
+        cgroup: None,
+    };
+    rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)?;
+    set_effective_user(job.prepared.ids.owner)?;
+    let child = syscall::clone_process(request, || program::run(job, wait));
+    set_effective_user(0)?;
+    // A change of user cuts the tie.
+    tie_to_parent(job.status.as_fd())?;
+    child
+}
+
+fn set_effective_user(id: u32) -> Result<(), Errno> {
+    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::from_raw(id), Uid::ROOT)
 }
 
 /// What is left is the right to send signals to the program.

@@ -139,8 +139,10 @@ fn unless_missing(result: Result<(), Errno>) -> Result<(), Errno> {
 }
 
 fn make_directory(path: &CStr, mode: u32) -> Result<(), Errno> {
-    let made = rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(mode));
-    if made == Err(Errno::EXIST) { Ok(()) } else { made }
+    match rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(mode)) {
+        Err(Errno::EXIST) => Ok(()),
+        result => result,
+    }
 }
 
 /// Written by root into a file system that was just made: nothing can be in the way.

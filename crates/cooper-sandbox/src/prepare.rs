@@ -58,6 +58,10 @@ pub(crate) struct MountOptions {
 
 /// Who the program is: inside, and in the maps to the host.
 pub(crate) struct Ids {
+    /// A host id that no other live run has; the run's user namespace belongs to it.
+    pub(crate) owner: u32,
+    /// What the user is on the host.
+    pub(crate) host: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) uid_map: CString,
@@ -77,21 +81,25 @@ impl Prepared<'_> {
     /// Check the specification and prepare what it asks for.
     pub(crate) fn new<'a>(spec: &Spec<'a>) -> Result<Prepared<'a>, SandboxError> {
         check(spec)?;
-        let host_id = match spec.profile {
-            Profile::Run => host_id(),
-            Profile::Build => 0,
+        let owner = host_id();
+        let host = match spec.profile {
+            Profile::Run => owner,
+            Profile::Build => spec.user.uid,
         };
+        let files: Vec<PreparedFile<'_>> = spec.files.iter().map(prepared_file).collect::<Result<_, _>>()?;
         Ok(Prepared {
             profile: spec.profile,
             root: root::detached(spec.root, spec.profile)?,
             hostname: spec.hostname.as_bytes(),
-            files: spec.files.iter().map(prepared_file).collect::<Result<_, _>>()?,
-            mounts: mount_options(spec, host_id)?,
+            mounts: mount_options(spec, &files, host)?,
+            files,
             ids: Ids {
+                owner,
+                host,
                 uid: spec.user.uid,
                 gid: spec.user.gid,
-                uid_map: id_map(spec.profile, spec.user.uid, host_id)?,
-                gid_map: id_map(spec.profile, spec.user.gid, host_id)?,
+                uid_map: id_map(spec.profile, spec.user.uid, owner)?,
+                gid_map: id_map(spec.profile, spec.user.gid, owner)?,
             },
             program: program(spec)?,
             filter: policy::filter(spec.profile)
@@ -226,19 +234,23 @@ fn prepared_file(file: &InjectedFile) -> Result<PreparedFile<'_>, SandboxError> 
     })
 }
 
-fn mount_options(spec: &Spec<'_>, host_id: u32) -> Result<MountOptions, SandboxError> {
-    let injected: u64 = spec
-        .files
+fn mount_options(
+    spec: &Spec<'_>,
+    files: &[PreparedFile<'_>],
+    host_id: u32,
+) -> Result<MountOptions, SandboxError> {
+    // Each file in whole pages, and a page for each directory and file.
+    let injected: u64 = files
         .iter()
-        .map(|file| (file.bytes.len() as u64).div_ceil(PAGE) * PAGE)
+        .map(|file| ((file.bytes.len() as u64).div_ceil(PAGE) + file.directories.len() as u64 + 1) * PAGE)
         .sum();
     let build = spec.profile == Profile::Build;
-    let run_bytes = injected
-        + if build {
-            spec.limits.scratch_bytes
-        } else {
-            16 * PAGE
-        };
+    let free = if build {
+        spec.limits.scratch_bytes
+    } else {
+        16 * PAGE
+    };
+    let run_bytes = injected.saturating_add(free);
     let scratch = format!(
         "mode=0755,uid={host_id},gid={host_id},{}",
         size(spec.limits.scratch_bytes)
@@ -255,7 +267,11 @@ fn mount_options(spec: &Spec<'_>, host_id: u32) -> Result<MountOptions, SandboxE
 /// Bounds on bytes and on files: one file for each page.
 fn size(bytes: u64) -> String {
     let pages = bytes.div_ceil(PAGE).max(1);
-    format!("size={},nr_inodes={}", pages * PAGE, (pages + 64).min(1 << 20))
+    format!(
+        "size={},nr_inodes={}",
+        pages.saturating_mul(PAGE),
+        (pages + 64).min(1 << 20)
+    )
 }
 
 /// The first of the host ids that runs use: a range that nobody else allocates (systemd's table of ids leaves

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::os::fd::{AsFd as _, BorrowedFd, RawFd};
 
-use rustix::fs::Mode;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
@@ -16,6 +16,7 @@ use crate::init::{During as _, Failure, Job};
 use crate::prepare::Program;
 use crate::spec::Profile;
 use crate::status::Word;
+use crate::streams::Stream;
 use crate::syscall::{self, SignalSet};
 
 /// What maintainer scripts need: own and write any file of the tree, switch users, `setcap`, `chroot`.
@@ -71,10 +72,15 @@ fn become_program(job: &Job<'_>, wait: BorrowedFd<'_>) -> Result<Infallible, Fai
 }
 
 fn connect_streams(job: &Job<'_>) -> Result<(), Errno> {
-    let [stdin, stdout, stderr] = job.streams;
-    stdin.as_ref().map_or(Ok(()), rustix::stdio::dup2_stdin)?;
-    stdout.as_ref().map_or(Ok(()), rustix::stdio::dup2_stdout)?;
-    stderr.as_ref().map_or(Ok(()), rustix::stdio::dup2_stderr)
+    let null = rustix::fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let [stdin, stdout, stderr] = job.streams.each_ref().map(|stream| match stream {
+        Stream::Callers => None,
+        Stream::Null => Some(&null),
+        Stream::Own(descriptor) => Some(descriptor),
+    });
+    stdin.map_or(Ok(()), rustix::stdio::dup2_stdin)?;
+    stdout.map_or(Ok(()), rustix::stdio::dup2_stdout)?;
+    stderr.map_or(Ok(()), rustix::stdio::dup2_stderr)
 }
 
 fn bound_capabilities(kept: CapabilitySet) -> Result<(), Errno> {

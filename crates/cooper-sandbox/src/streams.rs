@@ -2,22 +2,46 @@
 
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::fs::{Gid, MemfdFlags, Uid};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
 use crate::error::SandboxError;
 use crate::spec::{Spec, Stdin, Stdio};
 
+/// One standard stream of the program.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// The caller's.
+    Callers,
+    /// The container's `/dev/null`; the host's is a file that a build step, being root, could change.
+    Null,
+    /// Made for this run.
+    Own(OwnedFd),
+}
+
+impl Stream {
+    /// The number of its descriptor, 0 where it has none.
+    pub(crate) fn number(&self) -> RawFd {
+        match self {
+            Self::Own(descriptor) => descriptor.as_raw_fd(),
+            Self::Callers | Self::Null => 0,
+        }
+    }
+}
+
 /// Both ends.
 pub(crate) struct Streams {
-    /// Standard input, output, error for the program, where they are not the caller's.
-    pub(crate) inside: [Option<OwnedFd>; 3],
+    /// Standard input, output, error for the program.
+    pub(crate) inside: [Stream; 3],
     stdout: Capture,
     stderr: Capture,
 }
+
+/// Four times what a pipe of the usual size holds.
+const READS_AT_ONCE_MAX: u32 = 16;
 
 /// What was collected.
 #[derive(Debug, Default)]
@@ -41,24 +65,22 @@ fn failed(operation: &'static str) -> impl Fn(Errno) -> SandboxError {
 }
 
 impl Streams {
-    pub(crate) fn open(spec: &Spec<'_>) -> Result<Self, SandboxError> {
+    /// The streams that the specification asks for; `host_id` is what the program's user is on the host.
+    pub(crate) fn open(spec: &Spec<'_>, host_id: u32) -> Result<Self, SandboxError> {
         let stdin = match &spec.stdin {
-            Stdin::Inherit => None,
-            Stdin::Null => {
-                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-                Some(rustix::fs::open(c"/dev/null", flags, Mode::empty()).map_err(failed("open /dev/null"))?)
-            }
-            Stdin::Bytes(bytes) => Some(in_memory(bytes)?),
+            Stdin::Inherit => Stream::Callers,
+            Stdin::Null => Stream::Null,
+            Stdin::Bytes(bytes) => Stream::Own(in_memory(bytes)?),
         };
         let (mut stdout, mut stderr) = (Capture::default(), Capture::default());
-        let mut inside = [stdin, None, None];
+        let mut inside = [stdin, Stream::Callers, Stream::Callers];
         if let Stdio::Capture {
             stdout_max,
             stderr_max,
         } = spec.stdio
         {
-            (stdout, inside[1]) = Capture::open(stdout_max)?;
-            (stderr, inside[2]) = Capture::open(stderr_max)?;
+            (stdout, inside[1]) = Capture::open(stdout_max, host_id)?;
+            (stderr, inside[2]) = Capture::open(stderr_max, host_id)?;
         }
         Ok(Self {
             inside,
@@ -69,7 +91,7 @@ impl Streams {
 
     /// The program has its own copies.
     pub(crate) fn close_inside(&mut self) {
-        self.inside = [None, None, None];
+        self.inside = [Stream::Callers, Stream::Callers, Stream::Callers];
     }
 
     /// The pipes that may still bring something.
@@ -79,15 +101,16 @@ impl Streams {
             .filter_map(|capture| capture.pipe.as_ref().map(OwnedFd::as_fd))
     }
 
-    /// Read what is there.
+    /// Read what is there, or a part of it: a program may write faster than this reads.
     pub(crate) fn drain(&mut self) {
-        self.stdout.drain();
-        self.stderr.drain();
+        self.stdout.drain(READS_AT_ONCE_MAX);
+        self.stderr.drain(READS_AT_ONCE_MAX);
     }
 
     /// Read the rest, after the last writer has ended.
     pub(crate) fn finish(mut self) -> (Captured, Captured) {
-        self.drain();
+        self.stdout.drain(u32::MAX);
+        self.stderr.drain(u32::MAX);
         (self.stdout.captured, self.stderr.captured)
     }
 }
@@ -106,10 +129,12 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, SandboxError> {
 }
 
 impl Capture {
-    /// A capture and the end of its pipe for the program.
-    fn open(bytes_max: u64) -> Result<(Self, Option<OwnedFd>), SandboxError> {
+    /// A capture and the end of its pipe for the program, whom it belongs to so that `/dev/stdout` can be opened.
+    fn open(bytes_max: u64, host_id: u32) -> Result<(Self, Stream), SandboxError> {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
         rustix::io::ioctl_fionbio(&reader, true).map_err(failed("make a pipe"))?;
+        let (owner, group) = (Uid::from_raw(host_id), Gid::from_raw(host_id));
+        rustix::fs::fchown(&writer, Some(owner), Some(group)).map_err(failed("make a pipe"))?;
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         Ok((
             Self {
@@ -117,13 +142,14 @@ impl Capture {
                 bytes_max,
                 captured: Captured::default(),
             },
-            Some(writer),
+            Stream::Own(writer),
         ))
     }
 
-    fn drain(&mut self) {
+    fn drain(&mut self, reads_max: u32) {
         let mut buffer = [0_u8; 16 << 10];
-        while let Some(pipe) = &self.pipe {
+        for _ in 0..reads_max {
+            let Some(pipe) = &self.pipe else { return };
             match rustix::io::read(pipe, &mut buffer) {
                 Ok(0) => self.pipe = None,
                 Ok(length) => self.keep(buffer.get(..length).unwrap_or_default()),

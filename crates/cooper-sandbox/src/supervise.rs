@@ -1,7 +1,6 @@
 //! The caller's side of a run: start the container, pass signals on, keep time, collect output, judge the end.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -155,7 +154,8 @@ fn contain(
 ) -> Result<Ran, SandboxError> {
     let (status_reader, status) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
-    let mut streams = Streams::open(spec)?;
+    rustix::io::ioctl_fionbio(&status_reader, true).map_err(failed("make a pipe"))?;
+    let mut streams = Streams::open(spec, prepared.ids.host)?;
     let forwarding = Forwarding::start(&spec.stdio).map_err(failed("watch signals"))?;
     let task_files = cgroup.task_files();
     let job = Job {
@@ -179,7 +179,7 @@ fn contain(
     let deadline = spec.limits.wall.map(|wall| started + wall);
     let timed_out = watch(&running, deadline, forwarding.as_ref(), &mut streams)?;
     let init = running.reap()?;
-    let words = read_words(status_reader)?;
+    let words = read_words(&status_reader);
     let (stdout, stderr) = streams.finish();
     Ok(Ran {
         init,
@@ -190,7 +190,6 @@ fn contain(
     })
 }
 
-#[expect(clippy::cast_sign_loss, reason = "flags are bits")]
 const NAMESPACES: u64 =
     (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWNET)
         as u64;
@@ -251,14 +250,12 @@ fn timespec(duration: Duration) -> Timespec {
     }
 }
 
-fn read_words(pipe: OwnedFd) -> Result<Vec<Word>, SandboxError> {
-    let mut bytes = Vec::new();
-    let read = File::from(pipe).read_to_end(&mut bytes);
-    read.map_err(|source| SandboxError::Supervise {
-        operation: "read the status",
-        source,
-    })?;
-    Ok(Word::parse_all(&bytes))
+/// What was said; nobody who could say more is left. (No wait for the pipe's end: a fork of the caller by another
+/// thread may hold it open.)
+fn read_words(pipe: &OwnedFd) -> Vec<Word> {
+    let mut bytes = [0; 256];
+    let length = rustix::io::read(pipe, &mut bytes).unwrap_or(0);
+    Word::parse_all(bytes.get(..length).unwrap_or_default())
 }
 
 /// From what the container's processes said, and from what happened to them, to how the run ended.

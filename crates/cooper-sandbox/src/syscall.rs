@@ -334,8 +334,8 @@ pub(crate) fn wait_signal() -> Result<Received> {
         libc::syscall(libc::SYS_rt_sigtimedwait, set, info, forever, SIGNAL_SET_BYTES)
     })?;
     let queued = info.si_code == libc::SI_QUEUE;
-    // SAFETY: with SI_QUEUE the kernel has filled the value; the union's pointer may hold any word.
     let word = if queued {
+        // SAFETY: with SI_QUEUE the kernel has filled the value; the union's pointer may hold any word.
         unsafe { info.si_value().sival_ptr as usize }
     } else {
         0
@@ -410,12 +410,13 @@ impl MountFlags {
     pub(crate) const NO_DEV: u64 = 4;
 }
 
-/// Set attributes of the mount that `path` below `directory` is the root of; an empty path means `directory`.
+/// Set attributes of the mount that `path` below `directory` is the root of, and make it private: what is mounted on
+/// it later is seen nowhere else. An empty path means `directory`.
 pub(crate) fn set_mount_flags(directory: BorrowedFd<'_>, path: &CStr, flags: MountFlags) -> Result<()> {
     let attributes = MountAttributes {
         set: flags.0,
         clear: 0,
-        propagation: 0,
+        propagation: libc::MS_PRIVATE,
         user_namespace: 0,
     };
     let size = size_of::<MountAttributes>();

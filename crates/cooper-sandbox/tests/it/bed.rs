@@ -1,12 +1,15 @@
 //! The test bed: a small root file system, probes in C, and a run with harmless settings to change.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use cooper_sandbox::{
     Enforcement, InjectedFile, Limits, Outcome, Profile, Root, SandboxError, Spec, Stdin, Stdio, User,
@@ -18,7 +21,7 @@ pub(crate) const MIB: u64 = 1 << 20;
 
 /// A root file system in a directory of its own, which is removed in the end.
 pub(crate) struct Bed {
-    directory: TempDir,
+    directory: Arc<TempDir>,
 }
 
 impl Bed {
@@ -29,7 +32,7 @@ impl Bed {
             "these tests make sandboxes: run them as root"
         );
         let bed = Self {
-            directory: tempfile::tempdir().unwrap(),
+            directory: Arc::new(tempfile::tempdir().unwrap()),
         };
         let tree = bed.tree();
         for name in ["bin", "dev", "etc", "proc", "run", "tmp", "work"] {
@@ -37,7 +40,7 @@ impl Bed {
         }
         // The root is what the program sees as `/`: a temporary directory's own mode would lock it out.
         fs::set_permissions(&tree, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::copy(BUSYBOX, tree.join("bin/busybox")).expect("busybox-static is installed");
+        fs::copy(BUSYBOX, tree.join("bin/busybox")).unwrap_or_else(|_| panic!("install busybox-static"));
         let names = Command::new(BUSYBOX).arg("--list").output().unwrap();
         for name in String::from_utf8(names.stdout).unwrap().lines() {
             if name != "busybox" {
@@ -63,10 +66,7 @@ impl Bed {
     pub(crate) fn put(&self, path: &str, text: &str, mode: u32) {
         let path = self.tree().join(path.trim_start_matches('/'));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::copy("/dev/null", &path).unwrap();
-        rustix::fs::open(&path, rustix::fs::OFlags::WRONLY, rustix::fs::Mode::empty())
-            .map(|file| rustix::io::write(&file, text.as_bytes()).unwrap())
-            .unwrap();
+        File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
@@ -78,6 +78,7 @@ impl Bed {
     /// A run of these arguments.
     pub(crate) fn command(&self, argv: &[&str]) -> Run {
         Run {
+            _bed: Arc::clone(&self.directory),
             layers: vec![self.tree()],
             argv: argv.iter().map(OsString::from).collect(),
             env: vec![("PATH".into(), "/bin".into())],
@@ -114,21 +115,85 @@ pub(crate) fn compile(source: &str, program: &Path) {
     let text = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/it")
         .join(source);
-    let compiler = Command::new("cc")
+    let output = Command::new("cc")
         .args(["-static", "-O1", "-Wall", "-Werror", "-o"])
         .arg(program)
         .arg(&text)
         .output()
-        .expect("a C compiler is installed");
+        .unwrap_or_else(|_| panic!("install a C compiler"));
     assert!(
-        compiler.status.success(),
+        output.status.success(),
         "{}",
-        String::from_utf8_lossy(&compiler.stderr)
+        String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// The example that stands for a caller in a process of its own.
+pub(crate) fn contained() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let path = tests.ancestors().nth(2).unwrap().join("examples/contained");
+    assert!(
+        path.exists(),
+        "build the examples too: cargo test without --test does"
+    );
+    path
+}
+
+/// Seconds for `sleep` that no other process of this machine sleeps.
+pub(crate) fn marker() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!(
+        "{}{:03}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
+}
+
+/// The processes of the host whose last argument is this.
+pub(crate) fn alive(marker: &str) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let marked = |id: &u32| {
+        let arguments = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        arguments
+            .strip_suffix(b"\0")
+            .is_some_and(|all| all.ends_with(format!("\0{marker}").as_bytes()))
+    };
+    ids.filter(marked).collect()
+}
+
+/// The cgroups that this caller's runs have made, in all hierarchies.
+pub(crate) fn cgroups_of(caller: u32) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let own = entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with(&format!("{caller}-"));
+            if own && directory.ends_with("cooper") {
+                found.push(entry.path());
+            } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                pending.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// Wait until it is so, ten seconds at most.
+pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(10), "waited too long");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A specification that owns its parts.
 pub(crate) struct Run {
+    _bed: Arc<TempDir>,
     pub(crate) layers: Vec<PathBuf>,
     pub(crate) argv: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,

@@ -9,4 +9,14 @@
 )]
 
 mod bed;
+mod calls;
+mod concurrent;
 mod ends;
+mod limits;
+mod lives;
+mod network;
+mod privileges;
+mod refusals;
+mod roots;
+mod streams;
+mod views;
