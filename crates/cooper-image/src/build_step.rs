@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cooper_sandbox::{End, Enforcement, InjectedFile, Limits, Profile, Root, Spec, Stdin, Stdio, User};
 
+use crate::bytecode;
 use crate::error::AssembleError;
 use crate::fast_paths;
 use crate::maintainer_scripts::last_call;
@@ -57,7 +58,9 @@ pub(crate) fn run_build_step(root: BuildRoot<'_>, program: &str) -> Result<(), A
     };
     let argv: [OsString; 2] = ["/bin/sh".into(), PROGRAM_PATH.into()];
     let program = [("step", program)];
-    let injected = program.into_iter().chain(fast_paths::INJECTED);
+    let injected = program
+        .into_iter()
+        .chain([bytecode::INJECTED, fast_paths::INJECTED]);
     let file = |(name, text): (&str, &str)| InjectedFile {
         path: Path::new(INJECTED_DIR).join(name),
         bytes: text.as_bytes().to_vec(),

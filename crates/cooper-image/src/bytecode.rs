@@ -1,39 +1,45 @@
 //! Compiling Python sources to bytecode, in parallel and with the same bytes every time.
 //!
-//! A read-only image must hold its bytecode, or every run compiles what it imports. Files are compiled in a
-//! fixed number of chunks, each by one interpreter in one order, so that neither the number of processors nor
-//! the load can change an object's reference count, which the marshalled form shows (`marshal.c`, `w_ref`).
+//! A read-only image must hold its bytecode, or every run compiles what it imports. What the interpreter holds in
+//! memory shows in the bytes: the marshalled form says which objects had more than one reference (`marshal.c`,
+//! `w_ref`), and names are shared with the modules that are loaded. So each of a fixed number of interpreters
+//! compiles its own files in one order, and loads only modules that are frozen into it or, by the cache prefix,
+//! compiled from source: never bytecode that another one is just writing.
+//!
 //! `SOURCE_DATE_EPOCH` stays unset: with it, bytecode would check the source's hash at every import.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::dpkg::NewPackage;
+use crate::maintainer_scripts::mark;
 
 /// How many interpreters compile at once; part of the recipe, not of the host.
 const CHUNKS: usize = 4;
 
-/// Compiles the files named on standard input, one per line. A file that does not compile (templates, code for
-/// another version) is left alone, as pip and Debian do.
-const PROGRAM: &str = "\
-import sys, py_compile
-for path in sys.stdin.read().splitlines():
-    try:
-        py_compile.compile(path, doraise=True, quiet=2)
-    except (py_compile.PyCompileError, OSError, ValueError, RecursionError):
-        pass
-";
+/// Where the build sandbox finds [`COMPILER`].
+const COMPILER_NAME: &str = "compile.py";
+const COMPILER: &str = include_str!("bytecode/compile.py");
+
+/// The file that [`compile_program`] runs, below `/run/cooper` in the build sandbox: name and contents.
+pub(crate) const INJECTED: (&str, &str) = (COMPILER_NAME, COMPILER);
+
+/// Ends a list of paths.
+const END: &str = "COOPER_END_OF_PATHS";
+
+/// Nothing is there, so that no module is loaded from bytecode.
+const OPTIONS: &str = "-S -s -P -B -W ignore -X pycache_prefix=/proc/cooper";
 
 /// A shell program that compiles `paths` (absolute, inside the image); empty where there is nothing to do.
 pub(crate) fn compile_program(paths: &[String]) -> String {
-    let plain = |path: &&String| is_source(path) && !path.contains(['\n', '\'', '\0']);
+    let plain = |path: &&String| is_source(path) && !path.contains(['\n', '\0']);
     let mut paths: Vec<&String> = paths.iter().filter(plain).collect();
     paths.sort();
     paths.dedup();
     if paths.is_empty() {
         return String::new();
     }
-    let mut text = format!("cooper_compile='{PROGRAM}'\nunset SOURCE_DATE_EPOCH\n");
+    let mut text = "cooper_compilers=\numask 022\nunset SOURCE_DATE_EPOCH\n".to_owned();
     for chunk in 0..CHUNKS {
         let own: Vec<&str> = paths
             .iter()
@@ -41,14 +47,15 @@ pub(crate) fn compile_program(paths: &[String]) -> String {
             .step_by(CHUNKS)
             .map(|path| path.as_str())
             .collect();
-        let delimiter = "COOPER_END_OF_PATHS";
         let _ = write!(
             text,
-            "PYTHONHASHSEED=0 /usr/bin/python3 -S -s -P -c \"$cooper_compile\" <<'{delimiter}' &\n{}\n{delimiter}\n",
+            "PYTHONHASHSEED=0 /usr/bin/python3 {OPTIONS} /run/cooper/{COMPILER_NAME} <<'{END}' &\n{}\n{END}\n\
+             cooper_compilers=\"$cooper_compilers $!\"\n",
             own.join("\n")
         );
     }
-    text.push_str("wait\n");
+    text.push_str("for compiler in $cooper_compilers; do\nwait \"$compiler\" && continue\n");
+    let _ = write!(text, "{}exit 101\ndone\n", mark("the bytecode compiler"));
     text
 }
 

@@ -113,10 +113,15 @@ impl AssembleError {
         match self {
             Self::Artefact { .. } => Some("run `cooper fsck --repair`, then create again".to_owned()),
             Self::Script { call, .. } | Self::Stopped { call, .. } => {
-                let package = call.split(' ').next().unwrap_or_default();
-                Some(format!(
-                    "try another version of {package}, or leave it out; the script ran without network"
-                ))
+                let package = call
+                    .split_once(" preinst")
+                    .or_else(|| call.split_once(" postinst"));
+                Some(match package {
+                    Some((package, _)) => format!(
+                        "try another version of {package}, or leave it out; the script ran without network"
+                    ),
+                    None => "is there room on the disk, and 2 GiB of free memory?".to_owned(),
+                })
             }
             Self::Sandbox(error) => error.hint(),
             Self::Recipe { .. } => {

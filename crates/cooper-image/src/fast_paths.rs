@@ -10,8 +10,8 @@ use crate::dpkg::NewPackage;
 const CA_CERTIFICATES_NAME: &str = "ca-certificates.pl";
 const CA_CERTIFICATES: &str = include_str!("fast_paths/ca-certificates.pl");
 
-/// Files that changed scripts call, below `/run/cooper` in the build sandbox: name and contents.
-pub(crate) const INJECTED: [(&str, &str); 1] = [(CA_CERTIFICATES_NAME, CA_CERTIFICATES)];
+/// The file that a changed script calls, below `/run/cooper` in the build sandbox: name and contents.
+pub(crate) const INJECTED: (&str, &str) = (CA_CERTIFICATES_NAME, CA_CERTIFICATES);
 
 /// The `postinst` to run in place of the shipped one, where a faster equivalent is known.
 pub(crate) fn faster_postinst(package: &NewPackage) -> Option<Vec<u8>> {

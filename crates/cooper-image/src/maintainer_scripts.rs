@@ -51,7 +51,10 @@ impl ScriptRun {
         if other.is_empty() {
             return self.text.clone();
         }
-        format!("(\n{other}) &\n{}\nwait\n", self.text)
+        format!(
+            "(\n{other}) &\ncooper_beside=$!\n{}\nwait \"$cooper_beside\"\n",
+            self.text
+        )
     }
 
     /// The program.
@@ -95,11 +98,16 @@ impl ScriptRun {
         }
     }
 
-    fn line(&mut self, mark: &str, command: &str) {
+    fn line(&mut self, what: &str, command: &str) {
         self.calls += 1;
         // Writing to a String cannot fail.
-        let _ = writeln!(self.text, "printf '\\001cooper %s\\n' '{mark}'\n{command}");
+        let _ = writeln!(self.text, "{}{command}", mark(what));
     }
+}
+
+/// A line of a shell program that tells [`last_call`] what runs next.
+pub(crate) fn mark(what: &str) -> String {
+    format!("printf '\\001cooper %s\\n' '{what}'\n")
 }
 
 /// Which call the output ends in, and the last lines that it wrote: for the error of a failed run.

@@ -96,13 +96,16 @@ impl TreeFiles {
 
     /// Make a directory, and those above it, where they are not there.
     pub(crate) fn create_dir(&self, path: &str, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
+        let plain = Mode::from_raw_mode(0o755);
         let mut ancestor = String::new();
         for component in path.split('/').filter(|component| !component.is_empty()) {
             ancestor.push('/');
             ancestor.push_str(component);
             let (parent, name) = self.parent(&ancestor)?;
-            match fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
+            match fs::mkdirat(&parent, name, plain) {
+                // Whatever the umask is.
+                Ok(()) => fs::chmodat(&parent, name, plain, AtFlags::empty())?,
+                Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -119,9 +119,12 @@ impl Host {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        // It may end before it has read everything.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        done(&child.wait_with_output().unwrap())
+        let mut stdin = child.stdin.take().unwrap();
+        std::thread::scope(|scope| {
+            // It may end before it has read everything.
+            scope.spawn(move || drop(stdin.write_all(input.as_bytes())));
+            done(&child.wait_with_output().unwrap())
+        })
     }
 
     /// Start the binary without waiting for it.
