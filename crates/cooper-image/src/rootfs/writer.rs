@@ -198,11 +198,15 @@ impl<'a> TreeWriter<'a> {
     fn make_directory(&mut self, path: &str) -> Result<Directory, RootfsError> {
         let (parent_path, name) = path.rsplit_once('/').unwrap_or(("", path));
         let parent = self.directory_at(parent_path)?;
-        let made = rustix::fs::mkdirat(&parent.descriptor, name, Mode::from_raw_mode(0o755));
-        match made {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(io_error("create the directory", path, errno)),
-        }
+        let plain = Mode::from_raw_mode(0o755);
+        let made = rustix::fs::mkdirat(&parent.descriptor, name, plain);
+        let done = match made {
+            // Whatever the umask is.
+            Ok(()) => rustix::fs::chmodat(&parent.descriptor, name, plain, AtFlags::empty()),
+            Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(errno),
+        };
+        done.map_err(|errno| io_error("create the directory", path, errno))?;
         let directory = match self.open_directory(path) {
             // The name is taken, yet cannot be entered: a link that leads nowhere.
             Err(RootfsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {

@@ -158,6 +158,8 @@ impl Host {
         settings.add_filter(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]");
         settings.add_filter(r"(time +)(\d+ ms|[\d.]+ s|\d+ min \d+ s)\b", "$1[ELAPSED]");
         settings.add_filter(r"\d+(\.\d+)? ([KMG]i)?B\b", "[SIZE]");
+        // The table of settings is as wide as the folder's path is long.
+        settings.add_filter(r"(?m)  +(yes|no|tighten|PROJECT)$", "  $1");
         settings.bind(|| insta::assert_snapshot!(name, text));
     }
 }
