@@ -63,6 +63,7 @@ pub(crate) struct Usage {
 const PARENT: &str = "cooper";
 /// The period of `cpu.cfs_quota_us` and `cpu.max`.
 const CPU_PERIOD_US: u64 = 100_000;
+const SOCKET_MEMORY_PART: u64 = 4;
 const NAMES_TRIED_MAX: u32 = 64;
 const REMOVE_TRIES_MAX: u32 = 400;
 
@@ -219,7 +220,10 @@ impl Directory {
         match (limit, self.version) {
             (Limit::Memory, Version::One) => {
                 self.write("memory.limit_in_bytes", &memory)?;
-                self.write_if_there("memory.memsw.limit_in_bytes", &memory)
+                self.write_if_there("memory.memsw.limit_in_bytes", &memory)?;
+                // Version 1 counts the buffers of network sockets only when told to, and apart from all else.
+                let sockets = (limits.memory_bytes / SOCKET_MEMORY_PART).to_string();
+                self.write_if_there("memory.kmem.tcp.limit_in_bytes", &sockets)
             }
             (Limit::Memory, Version::Two) => {
                 self.write("memory.max", &memory)?;

@@ -107,9 +107,14 @@ fn overlay(
         if let Some((upper, work)) = &writes {
             set(fs.as_fd(), "upperdir", &by_descriptor(upper))?;
             set(fs.as_fd(), "workdir", &by_descriptor(work))?;
-            for feature in ["redirect_dir", "index", "metacopy"] {
-                set(fs.as_fd(), feature, "off")?;
-            }
+        }
+        // The same view of the same directories on every host, whatever its kernel's defaults.
+        for (feature, setting) in [
+            ("redirect_dir", "nofollow"),
+            ("index", "off"),
+            ("metacopy", "off"),
+        ] {
+            set(fs.as_fd(), feature, setting)?;
         }
         rustix::mount::fsconfig_create(&fs)?;
         rustix::mount::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, flags)

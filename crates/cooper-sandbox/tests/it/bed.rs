@@ -112,13 +112,13 @@ impl Bed {
 
 /// Compile a C program that needs no library at run time.
 pub(crate) fn compile(source: &str, program: &Path) {
-    let text = Path::new(env!("CARGO_MANIFEST_DIR"))
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/it")
         .join(source);
     let output = Command::new("cc")
         .args(["-static", "-O1", "-Wall", "-Werror", "-o"])
         .arg(program)
-        .arg(&text)
+        .arg(&path)
         .output()
         .unwrap_or_else(|_| panic!("install a C compiler"));
     assert!(
@@ -153,13 +153,13 @@ pub(crate) fn marker() -> String {
 pub(crate) fn alive(marker: &str) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let marked = |id: &u32| {
+    let has_it = |id: &u32| {
         let arguments = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
         arguments
             .strip_suffix(b"\0")
             .is_some_and(|all| all.ends_with(format!("\0{marker}").as_bytes()))
     };
-    ids.filter(marked).collect()
+    ids.filter(has_it).collect()
 }
 
 /// The cgroups that this caller's runs have made, in all hierarchies.

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use cooper_sandbox::End;
 use rustix::process::{Pid, Signal};
@@ -95,6 +96,30 @@ fn everything_dies_with_the_caller_and_the_next_run_cleans_up() {
     wait_for(|| {
         assert_eq!(bed.command(&["/bin/true"]).outcome().end, End::Exited(0));
         cgroups_of(child.id()).is_empty()
+    });
+}
+
+#[test]
+fn a_caller_killed_at_any_moment_leaves_nothing() {
+    let bed = Bed::new();
+    let marker = marker();
+    let mut callers = Vec::new();
+    // A run is made in two to ten milliseconds: these end before, in the middle of, and after that.
+    for delay in (0..40).map(|step| Duration::from_micros(step * 250)) {
+        let mut child = Command::new(contained())
+            .arg(bed.tree())
+            .args(["/bin/sleep", &marker])
+            .spawn()
+            .unwrap();
+        std::thread::sleep(delay);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        callers.push(child.id());
+    }
+    wait_for(|| alive(&marker).is_empty());
+    wait_for(|| {
+        assert_eq!(bed.command(&["/bin/true"]).outcome().end, End::Exited(0));
+        callers.iter().all(|caller| cgroups_of(*caller).is_empty())
     });
 }
 

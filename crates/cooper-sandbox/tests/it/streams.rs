@@ -123,6 +123,19 @@ fn endless_output_ends_with_the_time() {
 }
 
 #[test]
+fn a_reader_that_goes_away_ends_the_program_as_usual() {
+    let bed = Bed::new();
+    let mut child = Command::new(contained())
+        .arg(bed.tree())
+        .arg("/bin/yes")
+        .stdout(Pipe::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(128 + libc::SIGPIPE));
+}
+
+#[test]
 fn inherited_streams_are_the_callers() {
     let bed = Bed::new();
     let mut child = Command::new(contained())

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
@@ -53,6 +54,45 @@ static int pipes(int *pair) {
     return 0;
 }
 
+/* Connections over loopback, filled in both directions; the bytes that were taken. */
+static long streams(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    long bytes = 0, written;
+    bind(listener, (void *)&address, length);
+    listen(listener, 8);
+    getsockname(listener, (void *)&address, &length);
+    for (;;) {
+        int pair[2] = {socket(AF_INET, SOCK_STREAM, 0), -1};
+        if (pair[0] < 0 || connect(pair[0], (void *)&address, length)) return bytes;
+        if ((pair[1] = accept(listener, 0, 0)) < 0) return bytes;
+        for (int round = 0; round < 400; round++)
+            if ((written = send(pair[round % 2], block, sizeof block, MSG_DONTWAIT)) > 0) bytes += written;
+    }
+}
+
+/* Datagrams over loopback; the bytes that wait to be received. */
+static long datagrams(void) {
+    int sockets[8192], count = 0, most = 1 << 30;
+    long bytes = 0, length;
+    for (; count < 8192; count++) {
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t size = sizeof address;
+        int one = socket(AF_INET, SOCK_DGRAM, 0);
+        if (one < 0) break;
+        setsockopt(one, SOL_SOCKET, SO_RCVBUF, &most, sizeof most);
+        setsockopt(one, SOL_SOCKET, SO_SNDBUF, &most, sizeof most);
+        bind(one, (void *)&address, size);
+        getsockname(one, (void *)&address, &size);
+        for (int round = 0; round < 64; round++) sendto(one, block, 60000, MSG_DONTWAIT, (void *)&address, size);
+        sockets[count] = one;
+    }
+    while (count-- > 0)
+        while ((length = recv(sockets[count], block, sizeof block, MSG_DONTWAIT)) > 0) bytes += length;
+    return bytes;
+}
+
 static long queues(void) {
     char name[32];
     long count = 0;
@@ -85,6 +125,10 @@ int main(int argc, char **argv) {
         count = queues();
     } else if (!strcmp(what, "sockets")) {
         count = fill(sockets) / MIB;
+    } else if (!strcmp(what, "streams")) {
+        count = streams() / MIB;
+    } else if (!strcmp(what, "datagrams")) {
+        count = datagrams() / MIB;
     } else if (!strcmp(what, "pipes")) {
         count = fill(pipes) / MIB;
     } else if (!strcmp(what, "shm")) {

@@ -1,0 +1,78 @@
+//! What a sandbox costs: `startup ROOT [TIMES]` runs `/bin/true` in the directory, contained and by `chroot` alone.
+
+#![expect(clippy::print_stdout, reason = "it is asked for figures")]
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use cooper_sandbox::{Enforcement, Limits, Profile, Root, Spec, Stdin, Stdio, User};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let root = PathBuf::from(arguments.next().ok_or("usage: startup ROOT [TIMES]")?);
+    let times = arguments.next().map_or(Ok(200), |times| times.parse())?;
+    let (mut contained, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..times {
+        contained.push(timed(|| run_contained(&root))?);
+        bare.push(timed(|| run_bare(&root))?);
+    }
+    report("contained", contained);
+    report("chroot", bare);
+    Ok(())
+}
+
+fn timed(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> Result<Duration, Box<dyn Error>> {
+    let started = Instant::now();
+    run()?;
+    Ok(started.elapsed())
+}
+
+fn run_contained(root: &Path) -> Result<(), Box<dyn Error>> {
+    let spec = Spec {
+        root: Root::ReadOnly {
+            layers: &[root.to_owned()],
+        },
+        argv: &["/bin/true".into()],
+        env: &[],
+        cwd: Path::new("/"),
+        user: User { uid: 1000, gid: 1000 },
+        profile: Profile::Run,
+        limits: Limits {
+            memory_bytes: 256 << 20,
+            pids: 64,
+            open_files: 256,
+            cpu_millis: 1000,
+            wall: Some(Duration::from_mins(1)),
+            tmp_bytes: 16 << 20,
+            scratch_bytes: 16 << 20,
+        },
+        enforcement: Enforcement::Required,
+        stdin: Stdin::Null,
+        stdio: Stdio::Capture {
+            stdout_max: 0,
+            stderr_max: 0,
+        },
+        files: &[],
+        hostname: "startup",
+    };
+    cooper_sandbox::run(&spec)?;
+    Ok(())
+}
+
+fn run_bare(root: &Path) -> Result<(), Box<dyn Error>> {
+    Command::new("chroot").arg(root).arg("/bin/true").status()?;
+    Ok(())
+}
+
+fn report(name: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default();
+    println!(
+        "{name}: least {:?}, median {:?}, 90 of 100 below {:?}",
+        at(0),
+        at(50),
+        at(90)
+    );
+}
