@@ -73,9 +73,12 @@ fn threads_get_distinct_consecutive_numbers() {
 
 #[test]
 fn processes_get_distinct_consecutive_numbers() {
+    if let Some(store) = store_of_child() {
+        return create_versions(&store);
+    }
     let fixture = Fixture::new();
     let children: Vec<Child> = (0..PROCESSES)
-        .map(|_| spawn_child("child_creates_versions", fixture.root()))
+        .map(|_| spawn_child("processes_get_distinct_consecutive_numbers", fixture.root()))
         .collect();
     for mut child in children {
         assert!(child.wait().unwrap().success());
@@ -94,21 +97,20 @@ fn processes_get_distinct_consecutive_numbers() {
     assert_eq!((report.faults, report.notes), (Vec::new(), Vec::new()));
 }
 
-/// The part of another process in the test above.
-#[test]
-#[ignore = "run by another test"]
-fn child_creates_versions() {
-    let Some(store) = store_of_child() else { return };
+fn create_versions(store: &Store) {
     for at in 0..VERSIONS_EACH {
-        create(&store, &format!("process {} version {at}", std::process::id()));
+        create(store, &format!("process {} version {at}", std::process::id()));
     }
 }
 
 #[test]
 fn killed_at_any_moment_the_store_stays_whole() {
+    if let Some(store) = store_of_child() {
+        return work_until_killed(&store);
+    }
     let fixture = Fixture::new();
     for round in 0..30_u64 {
-        let mut child = spawn_child("child_works_until_it_is_killed", fixture.root());
+        let mut child = spawn_child("killed_at_any_moment_the_store_stays_whole", fixture.root());
         wait_for_work(&fixture);
         std::thread::sleep(Duration::from_micros(round * 1_700 % 23_000));
         child.kill().unwrap();
@@ -138,11 +140,8 @@ fn wait_for_work(fixture: &Fixture) {
     panic!("the child did not begin to work");
 }
 
-/// The part of another process in the test above: everything that writes, over and over.
-#[test]
-#[ignore = "run by another test"]
-fn child_works_until_it_is_killed() {
-    let Some(store) = store_of_child() else { return };
+/// Everything that writes, over and over.
+fn work_until_killed(store: &Store) {
     let (owner, name, version) = names();
     for at in 0_u64.. {
         let content = format!("process {} round {at}", std::process::id());
@@ -153,7 +152,7 @@ fn child_works_until_it_is_killed() {
         store.put_blob(&content.as_bytes().repeat(4_000)).unwrap();
         store.cache_put("kind", "key", content.as_bytes()).unwrap();
         let _scratch = store.scratch().unwrap();
-        let mut record = record(&store, &content);
+        let mut record = record(store, &content);
         record.trees.push(diff_id);
         let tag = store.create_version(&owner, &name, &version, &record).unwrap();
         if at % 3 == 0 {
@@ -162,11 +161,12 @@ fn child_works_until_it_is_killed() {
     }
 }
 
-/// Run one ignored test of this program in another process. It finds its store in its working directory.
+/// Run the same test in another process, where it does the other process's part. It knows that by its working
+/// directory, which is its store.
 fn spawn_child(test: &str, root: &Path) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--ignored", "--exact", &format!("concurrent::{test}")])
+        .args(["--exact", &format!("concurrent::{test}")])
         .current_dir(root);
     command
         .stdin(Stdio::null())
@@ -183,12 +183,16 @@ fn store_of_child() -> Option<Store> {
 
 #[test]
 fn a_full_disk_is_an_error_and_leaves_the_store_whole() {
+    let here = std::env::current_dir().unwrap();
+    if here.join("is-small").exists() {
+        return fill_the_disk(&open(&here.join("store")));
+    }
     let fixture = Fixture::new();
     let small = fixture.directory.path().join("small");
     std::fs::create_dir(&small).unwrap();
     let program = std::env::current_exe().unwrap();
     // A small file system of its own, in a mount namespace that ends with the child.
-    let script = r#"mount -t tmpfs -o size=1m none "$1" && cd "$1" && touch is-small && exec "$2" --ignored --exact concurrent::child_fills_the_disk"#;
+    let script = r#"mount -t tmpfs -o size=1m none "$1" && cd "$1" && touch is-small && exec "$2" --exact concurrent::a_full_disk_is_an_error_and_leaves_the_store_whole"#;
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
     command.arg(&small).arg(program).stdin(Stdio::null());
@@ -208,15 +212,7 @@ fn a_full_disk_is_an_error_and_leaves_the_store_whole() {
     );
 }
 
-/// The part of another process in the test above.
-#[test]
-#[ignore = "run by another test"]
-fn child_fills_the_disk() {
-    let here = std::env::current_dir().unwrap();
-    if !here.join("is-small").exists() {
-        return;
-    }
-    let store = open(&here.join("store"));
+fn fill_the_disk(store: &Store) {
     let large = vec![7; 3 << 20];
     let is_full = |path: &Path| path.starts_with(store.root());
     let error = store.put_blob(&large).unwrap_err();
@@ -232,15 +228,15 @@ fn child_fills_the_disk() {
     let server = super::server::Server::of(&large);
     let fetch = super::fetch::blob_from(&[server.url("/")], &large);
     let error = super::fetch::intake()
-        .fetch_blob(&store, &fetch, &|_| ())
+        .fetch_blob(store, &fetch, &|_| ())
         .unwrap_err();
     assert!(
         matches!(&error, FetchError::DiskFull { path } if is_full(path)),
         "{error:?}"
     );
     // What failed has given its room back.
-    create(&store, "fits");
-    let mut record = record(&store, "large");
+    create(store, "fits");
+    let mut record = record(store, "large");
     record.details = "x".repeat(3 << 20).into();
     let (owner, name, version) = names();
     let error = store
@@ -250,6 +246,6 @@ fn child_fills_the_disk() {
         matches!(&error, RefError::DiskFull { path } if is_full(path)),
         "{error:?}"
     );
-    assert_eq!(create(&store, "fits too"), 2);
-    assert!(fsck(&store).is_clean());
+    assert_eq!(create(store, "fits too"), 2);
+    assert!(fsck(store).is_clean());
 }

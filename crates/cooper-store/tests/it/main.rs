@@ -11,7 +11,6 @@ mod bounds;
 mod concurrent;
 mod fetch;
 mod fsck;
-mod measure;
 mod names;
 mod proxy;
 mod server;
