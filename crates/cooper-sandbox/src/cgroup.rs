@@ -8,6 +8,7 @@
 //! Joining: version 2 by `CLONE_INTO_CGROUP`. In version 1, moving a process by `cgroup.procs` waits for an RCU grace
 //! period (1 to 15 ms), but a process that has one thread and writes `0` to `tasks` is moved at once.
 
+mod directories;
 mod place;
 
 use std::ffi::CString;
@@ -15,12 +16,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-use rustix::fs::FlockOperation;
 
 use crate::error::SandboxError;
 use crate::outcome::{Enforced, Enforcer, Limit};
@@ -60,11 +57,9 @@ pub(crate) struct Usage {
     pub(crate) oom_kills: u64,
 }
 
-const PARENT: &str = "cooper";
 /// The period of `cpu.cfs_quota_us` and `cpu.max`.
 const CPU_PERIOD_US: u64 = 100_000;
 const SOCKET_MEMORY_PART: u64 = 4;
-const NAMES_TRIED_MAX: u32 = 64;
 const REMOVE_TRIES_MAX: u32 = 400;
 
 impl Cgroup {
@@ -93,7 +88,7 @@ impl Cgroup {
                 Some(place) => parents.push((place.directory.clone(), place.version)),
             }
         }
-        let (directories, lock) = make_directories(&parents)?;
+        let (directories, lock) = directories::make(&parents)?;
         let mut group = Self {
             directories,
             memory: None,
@@ -280,129 +275,6 @@ fn write(path: &Path, text: &str) -> Result<(), SandboxError> {
     let file = File::options().write(true).create(true).truncate(true).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(failed)
-}
-
-/// The same new directory in every hierarchy, and a lock on the first.
-fn make_directories(parents: &[(PathBuf, Version)]) -> Result<(Vec<Directory>, Option<File>), SandboxError> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let parents: Vec<(PathBuf, Version)> = parents
-        .iter()
-        .map(|(parent, version)| Ok((common_parent(parent, *version)?, *version)))
-        .collect::<Result<_, _>>()?;
-    let Some((first, _)) = parents.first() else {
-        return Ok((Vec::new(), None));
-    };
-    sweep(first, &parents);
-    for _ in 0..NAMES_TRIED_MAX {
-        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let Some(lock) = claim(&first.join(&name))? else {
-            continue;
-        };
-        let mut directories: Vec<Directory> = Vec::new();
-        for (parent, version) in &parents {
-            let path = parent.join(&name);
-            match open_new(&path) {
-                Ok(handle) => directories.push(Directory {
-                    path,
-                    version: *version,
-                    handle,
-                }),
-                Err(error) => {
-                    for made in &directories {
-                        let _ = made.remove();
-                    }
-                    return Err(error);
-                }
-            }
-        }
-        return Ok((directories, Some(lock)));
-    }
-    let source = io::ErrorKind::AlreadyExists.into();
-    Err(SandboxError::Cgroup {
-        operation: "find a free name below",
-        path: first.clone(),
-        source,
-    })
-}
-
-/// `cooper` below a hierarchy's directory; in version 2 with the controllers given on to its children.
-fn common_parent(parent: &Path, version: Version) -> Result<PathBuf, SandboxError> {
-    let path = parent.join(PARENT);
-    if !path.is_dir() {
-        if version == Version::Two {
-            place::delegate(parent)?;
-        }
-        match fs::create_dir(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(SandboxError::Cgroup {
-                    operation: "make",
-                    path,
-                    source: error,
-                });
-            }
-            _ => {}
-        }
-    }
-    if version == Version::Two {
-        place::delegate(&path)?;
-    }
-    Ok(path)
-}
-
-/// Make the directory and lock it; `None` when the name is taken, or a sweep took the directory away.
-fn claim(path: &Path) -> Result<Option<File>, SandboxError> {
-    let failed = |source| SandboxError::Cgroup {
-        operation: "make",
-        path: path.to_owned(),
-        source,
-    };
-    match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
-        made => made.map_err(failed)?,
-    }
-    let Ok(lock) = File::open(path) else {
-        return Ok(None);
-    };
-    if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Ok(None);
-    }
-    let same = |other: fs::Metadata| lock.metadata().is_ok_and(|own| own.ino() == other.ino());
-    Ok(fs::metadata(path).is_ok_and(same).then_some(lock))
-}
-
-fn open_new(path: &Path) -> Result<File, SandboxError> {
-    let made = match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
-    };
-    let opened = made.and_then(|()| File::open(path));
-    opened.map_err(|source| SandboxError::Cgroup {
-        operation: "make",
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// Remove the directories of callers that were killed: those that nobody locks.
-fn sweep(first: &Path, parents: &[(PathBuf, Version)]) {
-    let Ok(entries) = fs::read_dir(first) else { return };
-    for entry in entries.flatten() {
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
-        }
-        let Ok(handle) = File::open(entry.path()) else {
-            continue;
-        };
-        if rustix::fs::flock(&handle, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            // The locked directory last, as in `remove`.
-            let gone = |path: PathBuf| {
-                let removed = fs::remove_dir(path);
-                removed.map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |()| true)
-            };
-            let mut parents = parents.iter().rev();
-            let _ = parents.all(|(parent, _)| gone(parent.join(entry.file_name())));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ use crate::syscall::CStringArray;
 pub(crate) const INJECTED_DIR: &str = "/run/cooper";
 const HOSTNAME_BYTES_MAX: usize = 64;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// As many as the container's processes hold while they make it.
+const OPEN_FILES_MIN: u64 = 16;
 /// Bytes of one page of memory.
 const PAGE: u64 = 4096;
 
@@ -142,9 +144,9 @@ fn check(spec: &Spec<'_>) -> Result<(), SandboxError> {
 }
 
 fn check_limits(limits: &Limits) -> Result<(), SandboxError> {
-    if limits.pids == 0 || limits.open_files < 8 || limits.cpu_millis < 10 {
+    if limits.pids == 0 || limits.open_files < OPEN_FILES_MIN || limits.cpu_millis < 10 {
         return Err(fault(
-            "a program needs one process, 8 open files and 10 ms of CPU a second at least",
+            "a program needs one process, 16 open files and 10 ms of CPU a second at least",
         ));
     }
     Ok(())

@@ -82,9 +82,10 @@ pub enum Profile {
 pub struct Limits {
     /// Memory with all files in `/tmp`, `/work` and `/dev/shm`; there is no swap.
     pub memory_bytes: u64,
-    /// Processes and threads.
+    /// Processes and threads, 1 at least.
     pub pids: u32,
-    /// Open file descriptors of each process.
+    /// Open file descriptors of each process, 16 at least; fewer where the caller's own hard limit is lower and it
+    /// may not raise it.
     pub open_files: u64,
     /// Processor time per second in milliseconds: 1000 is one CPU.
     pub cpu_millis: u32,

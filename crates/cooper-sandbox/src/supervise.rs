@@ -176,7 +176,7 @@ fn contain(
     // The container has its own copies; its ends of the pipes must close with it.
     drop((status, prepared));
     streams.close_inside();
-    let deadline = spec.limits.wall.map(|wall| started + wall);
+    let deadline = spec.limits.wall.and_then(|wall| started.checked_add(wall));
     let timed_out = watch(&running, deadline, forwarding.as_ref(), &mut streams)?;
     let init = running.reap()?;
     let words = read_words(&status_reader);

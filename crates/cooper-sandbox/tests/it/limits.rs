@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cooper_sandbox::{End, Enforcer, Limit, Root};
+use cooper_sandbox::{End, Enforcer, Limit, Limits, Root, SandboxError, Stdin};
 
 use crate::bed::{Bed, MIB, alive, marker};
 
@@ -207,6 +207,56 @@ fn open_files_are_bounded() {
         .command(&["use_up", "files"])
         .limited(|limits| limits.open_files = 50);
     assert_eq!(run.stdout(), "47\n", "beside the standard streams");
+}
+
+#[test]
+fn the_least_that_can_be_asked_for_is_enough() {
+    let bed = Bed::new();
+    let mut run = bed.command(&["/bin/cat"]).limited(|limits| {
+        limits.pids = 1;
+        limits.open_files = 16;
+        limits.tmp_bytes = 0;
+        limits.scratch_bytes = 0;
+    });
+    run.stdin = Stdin::Bytes(b"word".to_vec());
+    assert_eq!(run.stdout(), "word");
+}
+
+#[test]
+fn extreme_limits_neither_hang_nor_panic() {
+    let bed = Bed::new();
+    let attempt = |change: &dyn Fn(&mut Limits)| bed.command(&["/bin/true"]).limited(change).attempt();
+    for bytes in [0, 1, 4096, 100_000] {
+        let end = attempt(&|limits| limits.memory_bytes = bytes).map(|outcome| outcome.end);
+        assert!(
+            matches!(end, Ok(End::MemoryLimit) | Err(SandboxError::Cgroup { .. })),
+            "{bytes}: {end:?}"
+        );
+    }
+    let most = attempt(&|limits| {
+        limits.memory_bytes = u64::MAX;
+        limits.open_files = u64::MAX;
+        limits.wall = Some(Duration::MAX);
+    });
+    assert_eq!(most.unwrap().end, End::Exited(0));
+    for change in [
+        &(|limits: &mut Limits| limits.wall = Some(Duration::from_secs(u64::MAX / 4)))
+            as &dyn Fn(&mut Limits),
+        &|limits| limits.tmp_bytes = u64::MAX,
+        &|limits| limits.scratch_bytes = u64::MAX,
+        &|limits| limits.cpu_millis = u32::MAX,
+        &|limits| limits.pids = u32::MAX,
+    ] {
+        match attempt(change) {
+            Ok(outcome) => assert_eq!(outcome.end, End::Exited(0)),
+            Err(error) => assert!(
+                matches!(error, SandboxError::Cgroup { .. } | SandboxError::Setup { .. }),
+                "{error:?}"
+            ),
+        }
+    }
+    let none = attempt(&|limits| limits.wall = Some(Duration::ZERO));
+    assert_eq!(none.unwrap().end, End::TimeLimit);
 }
 
 #[test]

@@ -48,6 +48,33 @@ fn the_top_layer_wins() {
 }
 
 #[test]
+fn names_of_layers_may_hold_anything() {
+    let bed = Bed::new();
+    let odd = bed.aside("a:b,lowerdir=x\\ c\n");
+    fs::create_dir(odd.join("srv")).unwrap();
+    let mut run =
+        bed.shell("ls -d /srv; grep -c : /proc/self/mountinfo >/dev/null; grep ' / / ' /proc/self/mountinfo");
+    run.layers = vec![odd, bed.tree()];
+    let told = run.stdout();
+    assert!(
+        told.starts_with("/srv\n") && !told.contains("lowerdir=x"),
+        "{told}"
+    );
+}
+
+#[test]
+fn more_layers_than_the_kernel_stacks_are_refused() {
+    let bed = Bed::new();
+    let mut run = bed.shell("exit 0");
+    run.layers = (0..600).map(|_| bed.tree()).collect();
+    let error = run.attempt().unwrap_err();
+    assert!(
+        matches!(error, SandboxError::Overlay { layers: 600, .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn an_overlay_keeps_writes_and_deletions_and_can_be_read_again() {
     let bed = Bed::new();
     bed.put("/etc/gone", "x", 0o644);
