@@ -10,12 +10,10 @@ use std::process::ExitCode;
 use cooper_sandbox::{End, Enforcement, Limits, Profile, Root, Spec, Stdin, Stdio, User};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let mut arguments = std::env::args_os().skip(1);
-    let root = PathBuf::from(
-        arguments
-            .next()
-            .ok_or("usage: contained ROOT PROGRAM [ARGUMENT…]")?,
-    );
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    let best_effort = arguments.next_if(|argument| argument == "--best-effort");
+    let usage = "usage: contained [--best-effort] ROOT PROGRAM [ARGUMENT…]";
+    let root = PathBuf::from(arguments.next().ok_or(usage)?);
     let argv: Vec<OsString> = arguments.collect();
     let outcome = cooper_sandbox::run(&Spec {
         root: Root::ReadOnly { layers: &[root] },
@@ -33,7 +31,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             tmp_bytes: 16 << 20,
             scratch_bytes: 16 << 20,
         },
-        enforcement: Enforcement::Required,
+        enforcement: best_effort.map_or(Enforcement::Required, |_| Enforcement::BestEffort),
         stdin: Stdin::Inherit,
         stdio: Stdio::Inherit,
         files: &[],

@@ -40,11 +40,13 @@ pub(crate) enum Verdict {
     Check(usize),
 }
 
-/// A test of the lower 32 bits of one argument.
+/// A test of 32 bits of one argument.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Test {
-    /// Load an argument (0 to 5).
+    /// Load the lower half of an argument (0 to 5).
     Load(u8),
+    /// Load the upper half of an argument.
+    LoadUpper(u8),
     /// Keep these bits of what was loaded.
     Mask(u32),
     /// When equal to the value: this outcome.
@@ -149,6 +151,7 @@ impl Program {
             let at = self.code.len();
             match *test {
                 Test::Load(argument) => self.plain(LOAD_WORD, 16 + 8 * u32::from(argument)),
+                Test::LoadUpper(argument) => self.plain(LOAD_WORD, 20 + 8 * u32::from(argument)),
                 Test::Mask(bits) => self.plain(AND, bits),
                 Test::Equal(value, then) => self.jump(JUMP_EQUAL, value, target(at, then), Target::Next),
                 Test::AnyBit(bits, then) => self.jump(JUMP_ANY_BIT, bits, target(at, then), Target::Next),
@@ -209,7 +212,7 @@ pub(crate) mod interpreter {
             ARCHITECTURE_OFFSET => architecture,
             _ => {
                 let argument = arguments.get((offset as usize - 16) / 8).copied().unwrap_or(0);
-                u32::try_from(argument & 0xffff_ffff).unwrap()
+                u32::try_from((argument >> (offset % 8 * 8)) & 0xffff_ffff).unwrap()
             }
         };
         let (mut accumulator, mut at) = (0, 0);

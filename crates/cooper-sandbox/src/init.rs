@@ -136,7 +136,8 @@ fn loopback_up() -> Result<(), Errno> {
 /// What each process may use, soft and hard, whatever the caller's own soft limits are; the cgroup bounds the whole.
 const RLIMITS: [(Resource, Option<u64>, Option<u64>); 14] = [
     (Resource::As, None, None),
-    (Resource::Core, Some(0), Some(0)),
+    // No file is that small, and no handler is started: see the system-call list.
+    (Resource::Core, Some(1), Some(1)),
     (Resource::Cpu, None, None),
     (Resource::Data, None, None),
     (Resource::Fsize, None, None),

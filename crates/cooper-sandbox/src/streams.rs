@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
 use crate::error::SandboxError;
-use crate::spec::{Spec, Stdin, Stdio};
+use crate::spec::{Profile, Spec, Stdin, Stdio};
 
 /// One standard stream of the program.
 #[derive(Debug)]
@@ -72,6 +72,7 @@ impl Streams {
             Stdin::Null => Stream::Null,
             Stdin::Bytes(bytes) => Stream::Own(in_memory(bytes)?),
         };
+        give_pipes(spec, host_id)?;
         let (mut stdout, mut stderr) = (Capture::default(), Capture::default());
         let mut inside = [stdin, Stream::Callers, Stream::Callers];
         if let Stdio::Capture {
@@ -115,6 +116,33 @@ impl Streams {
     }
 }
 
+/// Inherited pipes become the property of the program's user, who could not open `/dev/stdout` otherwise. Files and
+/// terminals stay whose they are.
+fn give_pipes(spec: &Spec<'_>, host_id: u32) -> Result<(), SandboxError> {
+    if spec.profile == Profile::Build {
+        return Ok(());
+    }
+    let input = matches!(spec.stdin, Stdin::Inherit).then(rustix::stdio::stdin);
+    let outputs =
+        matches!(spec.stdio, Stdio::Inherit).then(|| [rustix::stdio::stdout(), rustix::stdio::stderr()]);
+    for stream in input.into_iter().chain(outputs.into_iter().flatten()) {
+        if is_pipe(stream) {
+            own(stream, host_id).map_err(failed("give a pipe to the program's user"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is a pipe without a name.
+fn is_pipe(stream: BorrowedFd<'_>) -> bool {
+    const PIPE_FILE_SYSTEM: u64 = 0x5049_5045;
+    rustix::fs::fstatfs(stream).is_ok_and(|system| u64::try_from(system.f_type) == Ok(PIPE_FILE_SYSTEM))
+}
+
+fn own(stream: BorrowedFd<'_>, host_id: u32) -> Result<(), Errno> {
+    rustix::fs::fchown(stream, Some(Uid::from_raw(host_id)), Some(Gid::from_raw(host_id)))
+}
+
 /// A file that has no name and holds these bytes.
 fn in_memory(bytes: &[u8]) -> Result<OwnedFd, SandboxError> {
     let file =
@@ -133,8 +161,7 @@ impl Capture {
     fn open(bytes_max: u64, host_id: u32) -> Result<(Self, Stream), SandboxError> {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
         rustix::io::ioctl_fionbio(&reader, true).map_err(failed("make a pipe"))?;
-        let (owner, group) = (Uid::from_raw(host_id), Gid::from_raw(host_id));
-        rustix::fs::fchown(&writer, Some(owner), Some(group)).map_err(failed("make a pipe"))?;
+        own(writer.as_fd(), host_id).map_err(failed("make a pipe"))?;
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         Ok((
             Self {

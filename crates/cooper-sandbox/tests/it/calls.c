@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -90,5 +91,11 @@ int main(int argc, char **argv) {
     tell("stream", socket(AF_INET, SOCK_STREAM, 0));
     tell("route", socket(16, SOCK_RAW, 0));
     CALL(sync);
+    struct rlimit core = {0, 0};
+    tell("setrlimit-core", syscall(SYS_setrlimit, RLIMIT_CORE, &core));
+    tell("prlimit-core", syscall(SYS_prlimit64, 0, RLIMIT_CORE, &core, 0));
+    syscall(SYS_prlimit64, 0, RLIMIT_CORE, 0, &core);
+    printf("core-limit %ld\n", (long)core.rlim_max);
+    tell("prlimit-files", syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &(struct rlimit){9, 9}, 0));
     return 0;
 }

@@ -1,10 +1,11 @@
 //! How much a run may use.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cooper_sandbox::{End, Enforcer, Limit, Limits, Root, SandboxError, Stdin};
 
-use crate::bed::{Bed, MIB, alive, marker};
+use crate::bed::{Bed, MIB, alive, contained, marker};
 
 /// A test bed with the program that uses things up.
 fn hungry() -> Bed {
@@ -285,6 +286,38 @@ fn a_run_cannot_use_up_what_the_hosts_root_needs() {
         );
         assert_ne!(counts[0], "0\n", "{what}");
     }
+}
+
+/// A caller on a host without control groups.
+fn without_controllers(bed: &Bed, arguments: &[&str]) -> std::process::Output {
+    let script = "umount -a -t cgroup,cgroup2 && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .arg(contained());
+    let options = arguments.iter().take_while(|text| text.starts_with("--")).count();
+    let (options, program) = arguments.split_at(options);
+    command
+        .args(options)
+        .arg(bed.tree())
+        .args(program)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn without_controllers_nothing_runs_unless_that_was_allowed() {
+    let bed = hungry();
+    let refused = without_controllers(&bed, &["/bin/echo", "ran"]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        told.contains("NoController") && refused.stdout.is_empty(),
+        "{refused:?}"
+    );
+    let processes = without_controllers(&bed, &["--best-effort", "/bin/use_up", "processes"]);
+    assert_eq!(processes.stdout, b"63\n", "{processes:?}");
+    let memory = without_controllers(&bed, &["--best-effort", "/bin/use_up", "memory", "300"]);
+    assert!(!memory.status.success() && memory.stdout.is_empty(), "{memory:?}");
 }
 
 #[test]

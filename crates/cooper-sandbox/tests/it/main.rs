@@ -1,6 +1,7 @@
 //! The sandbox from outside: what runs in it, what holds it, and what it leaves behind.
 //!
-//! Needs root, `/bin/busybox` (Debian's busybox-static), and for the probes of system calls a C compiler.
+//! Needs root, `/bin/busybox` (Debian's busybox-static), and for the probes of system calls a C compiler. Some tests
+//! look at the whole process or change it: each wants one of its own, as cargo-nextest gives it.
 
 #![expect(
     clippy::unwrap_used,

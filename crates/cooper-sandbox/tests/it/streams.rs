@@ -140,7 +140,11 @@ fn inherited_streams_are_the_callers() {
     let bed = Bed::new();
     let mut child = Command::new(contained())
         .arg(bed.tree())
-        .args(["/bin/sh", "-c", "cat; echo err >&2; exit 9"])
+        .args([
+            "/bin/sh",
+            "-c",
+            "cat /dev/stdin >/dev/stdout; echo err >/dev/stderr; exit 9",
+        ])
         .stdin(Pipe::piped())
         .stdout(Pipe::piped())
         .stderr(Pipe::piped())
