@@ -14,5 +14,6 @@ mod help;
 mod hostile;
 mod inventory;
 mod kill;
+mod live;
 mod run;
 mod settings;
