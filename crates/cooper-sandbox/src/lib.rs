@@ -17,14 +17,21 @@
 //!   the thread that called [`run`].
 //! - The **program** is cloned by init into a user namespace of its own as the very last step. That namespace owns
 //!   none of the other namespaces: even with every capability in it, the program could not mount, or configure the
-//!   network. In a [`Profile::Run`] it has none, and its user id is one that nobody else on the host has.
+//!   network. In a [`Profile::Run`] it has none, and its user id is one that nobody else on the host has. The
+//!   namespace belongs to such an id in both profiles, so that what the kernel counts by user is not taken from root.
 //!
 //! # What the walls are
 //!
 //! Namespaces (user, mount, pid, ipc, uts, net, cgroup); a root that is read-only or an overlay; a `/proc` that is
 //! read-only and shows only what the program may trace; no capabilities and no way to gain any (`no_new_privs`,
 //! `nosuid`, an empty bounding set); a system-call list ([`Profile`]) that denies what is not on it; cgroup limits
-//! on memory, processes and CPU; sizes for every place that can be written.
+//! on memory, processes and CPU; sizes for every place in memory that can be written.
+//!
+//! # What they do not hold
+//!
+//! The disk below a writable root: a build step may fill it. The caller's streams, where they are inherited: a program
+//! may set modes of a terminal, and in a [`Profile::Build`] it owns a stream's file as root does. The kernel itself:
+//! who runs programs of mutually hostile owners wants a kernel of its own for each, such as gVisor's.
 //!
 //! This crate knows nothing of images, packages or stores: it gets directories. It does not run as an ordinary user
 //! yet. All of its `unsafe` is in one file of system calls.

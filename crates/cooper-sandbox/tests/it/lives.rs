@@ -1,6 +1,6 @@
 //! Who outlives whom: the program, its children, the caller.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -71,6 +71,44 @@ fn signals_to_the_caller_reach_the_programs_handler() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn an_interrupt_at_a_terminal_reaches_the_whole_process_group() {
+    let bed = Bed::new();
+    bed.put(
+        "/bin/pair",
+        "#!/bin/sh\ntrap 'echo parent; exit 4' INT
+         (trap 'echo child; exit' INT; echo ready; while :; do sleep 0.05; done)\n",
+        0o755,
+    );
+    let command = format!("{} {} /bin/pair", contained().display(), bed.tree().display());
+    let mut terminal = Command::new("script")
+        .args([
+            "--quiet",
+            "--flush",
+            "--return",
+            "--command",
+            &command,
+            "/dev/null",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(terminal.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line.trim(), "ready");
+    let mut keyboard = terminal.stdin.take().unwrap();
+    keyboard.write_all(b"\x03").unwrap();
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    let told: Vec<&str> = rest.trim_start_matches("^C").split_whitespace().collect();
+    assert_eq!(
+        (told, terminal.wait().unwrap().code()),
+        (vec!["child", "parent"], Some(4))
+    );
 }
 
 #[test]

@@ -170,6 +170,43 @@ fn a_build_step_makes_no_devices_and_no_mounts() {
 }
 
 #[test]
+fn device_nodes_of_the_root_do_not_work() {
+    let bed = Bed::new();
+    let mode = rustix::fs::Mode::from_raw_mode(0o666);
+    let zero = rustix::fs::makedev(1, 5);
+    let path = bed.tree().join("etc/zero");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &path,
+        rustix::fs::FileType::CharacterDevice,
+        mode,
+        zero,
+    )
+    .unwrap();
+    let (tree, upper, work) = (bed.tree(), bed.aside("upper"), bed.aside("scratch"));
+    let layers = [tree.clone()];
+    let stack = Root::Writable {
+        layers: &layers,
+        upper: &upper,
+        work: &work,
+    };
+    let roots = [
+        Root::ReadOnly { layers: &layers },
+        Root::WritableDir(&tree),
+        stack,
+    ];
+    for root in roots {
+        for run in [
+            bed.shell("head -c 1 /etc/zero 2>&1; true"),
+            bed.shell("head -c 1 /etc/zero 2>&1; true").build(),
+        ] {
+            let told = run.stdout_in(root);
+            assert!(told.contains("Permission denied"), "{told}");
+        }
+    }
+}
+
+#[test]
 fn a_build_step_may_change_its_root_and_its_user() {
     let bed = Bed::new();
     bed.put(
