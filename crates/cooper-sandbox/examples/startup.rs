@@ -1,4 +1,5 @@
-//! What a sandbox costs: `startup ROOT [TIMES]` runs `/bin/true` in the directory, contained and by `chroot` alone.
+//! What a sandbox costs: `startup ROOT [TIMES [MEBIBYTES]]` runs `/bin/true` in the directory, contained and by
+//! `chroot` alone, from a process that holds so much memory.
 
 #![expect(clippy::print_stdout, reason = "it is asked for figures")]
 
@@ -11,13 +12,20 @@ use cooper_sandbox::{Enforcement, Limits, Profile, Root, Spec, Stdin, Stdio, Use
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let root = PathBuf::from(arguments.next().ok_or("usage: startup ROOT [TIMES]")?);
-    let times = arguments.next().map_or(Ok(200), |times| times.parse())?;
+    let root = PathBuf::from(
+        arguments
+            .next()
+            .ok_or("usage: startup ROOT [TIMES [MEBIBYTES]]")?,
+    );
+    let mut number = |otherwise| arguments.next().map_or(Ok(otherwise), |number| number.parse());
+    let (times, mebibytes): (usize, usize) = (number(200)?, number(0)?);
+    let held = vec![1_u8; mebibytes << 20];
     let (mut contained, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..times {
         contained.push(timed(|| run_contained(&root))?);
         bare.push(timed(|| run_bare(&root))?);
     }
+    drop(held);
     report("contained", contained);
     report("chroot", bare);
     Ok(())

@@ -111,7 +111,9 @@ impl SandboxError {
             Self::Setup {
                 step: Step::CloneProgram,
                 source,
-            } if is_permission(source) => "allow user namespaces: `sysctl -w user.max_user_namespaces=10000`",
+            } if is_permission(source) || source.raw_os_error() == Some(libc::ENOSPC) => {
+                "allow user namespaces: `sysctl -w user.max_user_namespaces=10000`"
+            }
             Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "the image has no such program; an image gets programs with `packages=`"
             }

@@ -54,8 +54,9 @@ const PROGRAM_PID: i32 = 2;
 const PROGRAM_UID_MAP: &CStr = c"/proc/2/uid_map";
 const PROGRAM_GID_MAP: &CStr = c"/proc/2/gid_map";
 const PROGRAM_OOM_SCORE: &CStr = c"/proc/2/oom_score_adj";
-/// When the host is short of memory, runs go first.
-const OOM_SCORE_ADJUSTMENT: &[u8] = b"500";
+/// When the host is short of memory, runs go first; and within a run, the program before init, whose size is that of
+/// the caller whom it is a fork of.
+const OOM_SCORE_ADJUSTMENT: &[u8] = b"1000";
 
 /// Be pid 1 until the program has ended.
 pub(crate) fn run(job: &Job<'_>) -> ! {

@@ -96,6 +96,20 @@ fn an_out_of_memory_child_is_told_beside_the_programs_own_end() {
 }
 
 #[test]
+fn the_callers_own_memory_does_not_count() {
+    let bed = hungry();
+    let held = vec![1_u8; 200 << 20];
+    let run = |mebibytes| {
+        let run = bed.command(&["use_up", "memory", mebibytes]);
+        run.limited(|limits| limits.memory_bytes = 48 * MIB).outcome()
+    };
+    let fits = run("30");
+    assert_eq!((fits.end, fits.oom_killed), (End::Exited(0), false));
+    assert_eq!(run("60").end, End::MemoryLimit);
+    drop(held);
+}
+
+#[test]
 fn files_in_memory_count_as_memory() {
     let bed = hungry();
     let cases = [
