@@ -38,6 +38,9 @@ pub fn preflight() -> Result<(), SandboxError> {
 /// [`crate::Stdio::Inherit`] says so, and reach this thread only if it is the process's only one, or the others block
 /// them.
 ///
+/// A run costs about 1.5 ms more than a bare `chroot`, and 7 ms more for each 100 MiB that the caller holds in memory,
+/// since the container's processes start as forks of it: a large server had better run from a small process.
+///
 /// # Errors
 /// When the specification is wrong, the container cannot be made, or the program cannot be executed. What the program
 /// does is in the outcome.
