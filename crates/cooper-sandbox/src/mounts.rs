@@ -38,6 +38,8 @@ const MASKED_FILES: &[&CStr] = &[
     c"/proc/kpageflags",
     c"/proc/kpagecgroup",
     c"/proc/vmallocinfo",
+    c"/proc/slabinfo",
+    c"/proc/pagetypeinfo",
 ];
 const MASKED_DIRECTORIES: &[&CStr] = &[c"/proc/acpi", c"/proc/scsi", c"/proc/asound"];
 
