@@ -2,6 +2,7 @@
 //!
 //! Whatever only prepares a turn, checks what it did, or cleans up after it is outside the measured time.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -102,6 +103,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) docker: Docker,
     pub(crate) cooper: Cooper,
     pub(crate) scratch: PathBuf,
+    /// How many stores were made.
+    stores: Cell<u32>,
 }
 
 const DOCKERFILE: &str = "\
@@ -142,6 +145,7 @@ impl<'a> Bench<'a> {
             docker,
             cooper: Cooper::new(&options.cooper, scratch),
             scratch: scratch.to_owned(),
+            stores: Cell::new(0),
         })
     }
 
@@ -170,11 +174,8 @@ impl<'a> Bench<'a> {
     }
 
     fn create_empty(&self) -> Option<CaseResult> {
-        let store = self.scratch.join("empty");
         let ours = Contender::new("cooper create", || {
-            let elapsed = self.cooper.create(&store, &KNOWN_ASKED, true)?;
-            remove(&store)?;
-            Ok(elapsed)
+            self.cooper.create(&self.new_folder(), &KNOWN_ASKED, true)
         });
         let peer = self.docker_build(
             "docker build --no-cache",
@@ -257,10 +258,18 @@ impl<'a> Bench<'a> {
         CaseResult::new("the same request again", series, &[Goal::of(0.5, 0.1)])
     }
 
+    /// A place for a store that nothing was in. Stores are removed when everything is measured: ext4 without a
+    /// journal passes over the inodes of files that were removed in the last minutes, which slows down whoever
+    /// makes many files next.
+    fn new_folder(&self) -> PathBuf {
+        let number = self.stores.get();
+        self.stores.set(number + 1);
+        self.scratch.join(format!("store-{number}"))
+    }
+
     /// A store that has the known image, with indexes as fresh as they can be.
     pub(crate) fn known_store(&self) -> Result<PathBuf, BenchError> {
-        let store = self.scratch.join("known");
-        remove(&store)?;
+        let store = self.new_folder();
         self.cooper.create(&store, &KNOWN_ASKED, true)?;
         Ok(store)
     }
@@ -268,8 +277,8 @@ impl<'a> Bench<'a> {
     /// We, asked for more than the known image has, each time in a fresh copy of the store that has it.
     fn create_in_copy<'b>(&'b self, asked: Asked<'b>) -> Contender<'b> {
         let known = self.known_store();
-        let copy = self.scratch.join("copy");
         Contender::new("cooper create", move || {
+            let copy = self.new_folder();
             let mut command = Command::new("cp");
             timed(
                 command
@@ -278,9 +287,7 @@ impl<'a> Bench<'a> {
                     .arg(&copy),
             )?;
             rustix::fs::sync();
-            let elapsed = self.cooper.create(&copy, &asked, true)?;
-            remove(&copy)?;
-            Ok(elapsed)
+            self.cooper.create(&copy, &asked, true)
         })
     }
 
@@ -309,13 +316,6 @@ impl<'a> Bench<'a> {
 pub(crate) fn prepared(preparation: &Result<PathBuf, BenchError>) -> Result<&Path, BenchError> {
     let reason = |error: &BenchError| BenchError::NotPrepared(error.chain());
     preparation.as_deref().map_err(reason)
-}
-
-fn remove(folder: &Path) -> Result<(), BenchError> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(BenchError::file(folder, error)),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

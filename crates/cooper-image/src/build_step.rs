@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cooper_sandbox::{End, Enforcement, InjectedFile, Limits, Profile, Root, Spec, Stdin, Stdio, User};
+use cooper_sandbox::{
+    End, Enforcement, InjectedFile, Limits, Network, Profile, Root, Spec, Stdin, Stdio, User,
+};
 
 use crate::bytecode;
 use crate::error::AssembleError;
@@ -74,6 +76,7 @@ pub(crate) fn run_build_step(root: BuildRoot<'_>, program: &str) -> Result<(), A
         cwd: Path::new("/"),
         user: User { uid: 0, gid: 0 },
         profile: Profile::Build,
+        network: Network::None,
         limits: limits(),
         enforcement: Enforcement::Required,
         stdin: Stdin::Null,

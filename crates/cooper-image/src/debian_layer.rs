@@ -284,12 +284,9 @@ impl Site<'_> {
             }
             for package in packages {
                 write_info(&files, package)?;
-                if let Some(script) = fast_paths::faster_postinst(package) {
-                    files.write(
-                        &format!("{ADMIN}/info/{}.postinst", package.info_name()),
-                        &script,
-                        0o755,
-                    )?;
+                for (script, text) in fast_paths::faster_scripts(package) {
+                    let path = format!("{ADMIN}/info/{}.{script}", package.info_name());
+                    files.write(&path, &text, 0o755)?;
                 }
             }
             let status = dpkg::status(&files.read_text(&format!("{ADMIN}/status"))?, packages);
@@ -309,7 +306,7 @@ impl Site<'_> {
     fn restore_scripts(&self, packages: &[NewPackage]) -> Result<(), AssembleError> {
         let changed = packages
             .iter()
-            .filter(|package| fast_paths::faster_postinst(package).is_some());
+            .filter(|package| !fast_paths::faster_scripts(package).is_empty());
         let files = self.files()?;
         for package in changed {
             write_info(&files, package).map_err(self.layer.tree_error("write the package database"))?;
@@ -345,6 +342,7 @@ impl Site<'_> {
         let failed = self.layer.tree_error("finish the tree");
         if self.layer.lower.is_empty() {
             finish::add_run_user(&files).map_err(&failed)?;
+            finish::add_names_places(&files).map_err(&failed)?;
         }
         finish::remove_build_state(&files).map_err(&failed)?;
         let described = |package: &NewPackage| {

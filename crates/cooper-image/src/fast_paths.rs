@@ -13,10 +13,15 @@ const CA_CERTIFICATES: &str = include_str!("fast_paths/ca-certificates.pl");
 /// The file that a changed script calls, below `/run/cooper` in the build sandbox: name and contents.
 pub(crate) const INJECTED: (&str, &str) = (CA_CERTIFICATES_NAME, CA_CERTIFICATES);
 
-/// The `postinst` to run in place of the shipped one, where a faster equivalent is known.
-pub(crate) fn faster_postinst(package: &NewPackage) -> Option<Vec<u8>> {
-    let shipped = std::str::from_utf8(package.members.get("postinst")?).ok()?;
-    let replacements = replacements(&package.name);
+/// The scripts to run in place of the shipped ones, where a faster equivalent is known: member and text.
+pub(crate) fn faster_scripts(package: &NewPackage) -> Vec<(&'static str, Vec<u8>)> {
+    let of = |script| Some((script, faster_script(package, script)?));
+    ["config", "postinst"].into_iter().filter_map(of).collect()
+}
+
+fn faster_script(package: &NewPackage, script: &str) -> Option<Vec<u8>> {
+    let shipped = std::str::from_utf8(package.members.get(script)?).ok()?;
+    let replacements = replacements(&package.name, script);
     let known = !replacements.is_empty()
         && replacements
             .iter()
@@ -29,13 +34,13 @@ pub(crate) fn faster_postinst(package: &NewPackage) -> Option<Vec<u8>> {
     })
 }
 
-/// The bytecode compilation that [`faster_postinst`] took out of the scripts, to be done in parallel.
+/// The bytecode compilation that [`faster_scripts`] took out of the scripts, to be done in parallel.
 pub(crate) fn compile_program(packages: &[NewPackage]) -> String {
     let interpreter = |package: &&NewPackage| interpreter_version(&package.name).is_some();
     let taken_out = packages
         .iter()
         .filter(interpreter)
-        .any(|package| faster_postinst(package).is_some());
+        .any(|package| !faster_scripts(package).is_empty());
     if taken_out {
         bytecode::compile_program(&bytecode::standard_library(packages))
     } else {
@@ -43,15 +48,12 @@ pub(crate) fn compile_program(packages: &[NewPackage]) -> String {
     }
 }
 
-/// Calls in the `postinst` of a package, and what is run in their place.
-fn replacements(package: &str) -> Vec<(String, String)> {
-    if let Some(version) = interpreter_version(package) {
-        let call = format!("/usr/bin/python{version} -E -S /usr/lib/python{version}/py_compile.py $files");
-        return vec![(call, ":".to_owned())];
-    }
-    if package == "ca-certificates" {
+/// Calls in a script of a package, and what is run in their place.
+fn replacements(package: &str, script: &str) -> Vec<(String, String)> {
+    match (package, script) {
+        ("ca-certificates", "config") => ["CERTS_DISABLED", "CERTS_TRUST"].map(is_line_without_grep).into(),
         // The trigger would run the hooks of other packages; a base has none.
-        return vec![
+        ("ca-certificates", "postinst") => vec![
             (
                 "update-ca-certificates --hooksdir \"\"\n\tfi".to_owned(),
                 format!("perl /run/cooper/{CA_CERTIFICATES_NAME}\n\tfi"),
@@ -60,9 +62,25 @@ fn replacements(package: &str) -> Vec<(String, String)> {
                 "dpkg-trigger --no-await update-ca-certificates".to_owned(),
                 ":".to_owned(),
             ),
-        ];
+        ],
+        (_, "postinst") => interpreter_version(package)
+            .map(|version| {
+                let call =
+                    format!("/usr/bin/python{version} -E -S /usr/lib/python{version}/py_compile.py $files");
+                (call, ":".to_owned())
+            })
+            .into_iter()
+            .collect(),
+        _ => Vec::new(),
     }
-    Vec::new()
+}
+
+/// Whether `$crt` is a line of a variable, asked three hundred times: by the shell itself, without three processes.
+fn is_line_without_grep(variable: &str) -> (String, String) {
+    (
+        format!("(echo \"${variable}\" | grep -F -q -x \"$crt\") > /dev/null 2>&1"),
+        format!("case \"\n${variable}\n\" in (*\"\n$crt\n\"*) true ;; (*) false ;; esac"),
+    )
 }
 
 /// `3.13` of `python3.13` and `python3.13-minimal`.
@@ -79,6 +97,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+
+    fn faster_postinst(package: &NewPackage) -> Option<Vec<u8>> {
+        let scripts = faster_scripts(package).into_iter();
+        scripts.map(|(_, text)| text).next()
+    }
 
     fn package(name: &str, postinst: &str) -> NewPackage {
         NewPackage {

@@ -11,6 +11,17 @@ const GROUP_LINE: &str = "cooper:x:1000:\n";
 /// 20,000 days after 1970: a fixed day, since the day of the build must not be in the image.
 const SHADOW_LINE: &str = "cooper:!:20000:0:99999:7:::\n";
 
+/// Add, empty where no package has them, the files that are covered with the host's own when a run may use the
+/// network.
+pub(crate) fn add_names_places(tree: &TreeFiles) -> io::Result<()> {
+    for path in ["/etc/resolv.conf", "/etc/hosts"] {
+        if tree.read(path, 1 << 20)?.is_none() {
+            tree.write(path, b"", 0o644)?;
+        }
+    }
+    Ok(())
+}
+
 /// Add the user `cooper` (1000:1000) and its working directory.
 pub(crate) fn add_run_user(tree: &TreeFiles) -> io::Result<()> {
     add_line(tree, "/etc/passwd", PASSWD_LINE, 0o644)?;

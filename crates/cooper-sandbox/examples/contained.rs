@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use cooper_sandbox::{End, Enforcement, Limits, Profile, Root, Spec, Stdin, Stdio, User};
+use cooper_sandbox::{End, Enforcement, Limits, Network, Profile, Root, Spec, Stdin, Stdio, User};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1).peekable();
@@ -22,6 +22,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         cwd: Path::new("/"),
         user: User { uid: 1000, gid: 1000 },
         profile: Profile::Run,
+        network: Network::None,
         limits: Limits {
             memory_bytes: 256 << 20,
             pids: 64,

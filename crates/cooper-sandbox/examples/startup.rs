@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cooper_sandbox::{Enforcement, Limits, Profile, Root, Spec, Stdin, Stdio, User};
+use cooper_sandbox::{Enforcement, Limits, Network, Profile, Root, Spec, Stdin, Stdio, User};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -47,6 +47,7 @@ fn run_contained(root: &Path) -> Result<(), Box<dyn Error>> {
         cwd: Path::new("/"),
         user: User { uid: 1000, gid: 1000 },
         profile: Profile::Run,
+        network: Network::None,
         limits: Limits {
             memory_bytes: 256 << 20,
             pids: 64,

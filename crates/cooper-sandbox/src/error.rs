@@ -161,7 +161,7 @@ steps! {
     MountTmp => "mount /tmp",
     MountRun => "mount /run",
     MountScratch => "mount the scratch directory",
-    InjectFile => "put a file below /run/cooper",
+    InjectFile => "put a file into the container",
     Loopback => "bring up the loopback interface",
     Hostname => "set the host name",
     SetRlimits => "set resource limits",

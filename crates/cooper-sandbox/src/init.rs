@@ -17,6 +17,7 @@ use crate::error::Step;
 use crate::mounts;
 use crate::prepare::Prepared;
 use crate::program;
+use crate::spec::Network;
 use crate::status::Word;
 use crate::streams::Stream;
 use crate::syscall::{self, Child, CloneRequest, MountFlags, SignalSet};
@@ -81,7 +82,9 @@ fn set_up(job: &Job<'_>) -> Result<(), Failure> {
     }
     syscall::unshare(libc::CLONE_NEWCGROUP).during(Step::HideCgroup)?;
     mounts::make(job.prepared)?;
-    loopback_up().during(Step::Loopback)?;
+    if job.prepared.network == Network::None {
+        loopback_up().during(Step::Loopback)?;
+    }
     rustix::system::sethostname(job.prepared.hostname).during(Step::Hostname)?;
     set_rlimits(job.prepared).during(Step::SetRlimits)?;
     start_program(job)

@@ -59,5 +59,5 @@ mod syscall;
 pub use error::{SandboxError, Step};
 pub use outcome::{End, Enforced, Enforcer, Limit, Outcome};
 pub use root::overlay_fd;
-pub use spec::{Enforcement, InjectedFile, Limits, Profile, Root, Spec, Stdin, Stdio, User};
+pub use spec::{Enforcement, InjectedFile, Limits, Network, Profile, Root, Spec, Stdin, Stdio, User};
 pub use supervise::{preflight, run};

@@ -161,6 +161,10 @@ fn inject(files: &[PreparedFile<'_>]) -> Result<(), Errno> {
             let written = rustix::io::write(&opened, rest)?;
             rest = rest.get(written..).unwrap_or_default();
         }
+        if let Some(over) = &file.over {
+            rustix::mount::mount_bind(file.path.as_c_str(), over.as_c_str())?;
+            seal(over)?;
+        }
     }
     Ok(())
 }

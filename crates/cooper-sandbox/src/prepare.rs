@@ -10,7 +10,7 @@ use crate::bpf::Instruction;
 use crate::error::SandboxError;
 use crate::policy;
 use crate::root;
-use crate::spec::{InjectedFile, Limits, Profile, Spec};
+use crate::spec::{InjectedFile, Limits, Network, Profile, Spec};
 use crate::syscall::CStringArray;
 
 /// Where injected files appear.
@@ -25,6 +25,7 @@ const PAGE: u64 = 4096;
 /// What the container's processes work from.
 pub(crate) struct Prepared<'a> {
     pub(crate) profile: Profile,
+    pub(crate) network: Network,
     pub(crate) root: OwnedFd,
     pub(crate) hostname: &'a [u8],
     pub(crate) files: Vec<PreparedFile<'a>>,
@@ -39,11 +40,13 @@ pub(crate) struct Prepared<'a> {
     pub(crate) processes: Option<u64>,
 }
 
-/// A file below [`INJECTED_DIR`].
+/// A file below [`INJECTED_DIR`], or one that covers another.
 pub(crate) struct PreparedFile<'a> {
     /// The directories above it, outermost first, absolute.
     pub(crate) directories: Vec<CString>,
     pub(crate) path: CString,
+    /// The file that it covers.
+    pub(crate) over: Option<CString>,
     pub(crate) bytes: &'a [u8],
     pub(crate) mode: u32,
 }
@@ -88,9 +91,15 @@ impl Prepared<'_> {
             Profile::Run => owner,
             Profile::Build => spec.user.uid,
         };
-        let files: Vec<PreparedFile<'_>> = spec.files.iter().map(prepared_file).collect::<Result<_, _>>()?;
+        let files: Vec<PreparedFile<'_>> = spec
+            .files
+            .iter()
+            .enumerate()
+            .map(prepared_file)
+            .collect::<Result<_, _>>()?;
         Ok(Prepared {
             profile: spec.profile,
+            network: spec.network,
             root: root::detached(spec.root, spec.profile)?,
             hostname: spec.hostname.as_bytes(),
             mounts: mount_options(spec, &files, host)?,
@@ -207,19 +216,31 @@ fn candidates(spec: &Spec<'_>) -> Result<Vec<CString>, SandboxError> {
         .collect()
 }
 
-fn prepared_file(file: &InjectedFile) -> Result<PreparedFile<'_>, SandboxError> {
+fn prepared_file((index, file): (usize, &InjectedFile)) -> Result<PreparedFile<'_>, SandboxError> {
     let wrong = || {
         fault(format!(
-            "`{}` is not a path below {INJECTED_DIR}",
+            "`{}` is not a plain path below {INJECTED_DIR} or below /",
             file.path.display()
         ))
     };
-    let below = file.path.strip_prefix(INJECTED_DIR).map_err(|_| wrong())?;
+    let covers = !file.path.starts_with(INJECTED_DIR);
+    let root = if covers { "/" } else { INJECTED_DIR };
+    let below = file.path.strip_prefix(root).map_err(|_| wrong())?;
     let plain = below
         .components()
         .all(|component| matches!(component, Component::Normal(_)));
     if !plain || below.file_name().is_none() {
         return Err(wrong());
+    }
+    if covers {
+        let place = Path::new(INJECTED_DIR).join(format!(".over-{index}"));
+        return Ok(PreparedFile {
+            directories: Vec::new(),
+            path: c_string("a path", place.as_os_str())?,
+            over: Some(c_string("a path", file.path.as_os_str())?),
+            bytes: &file.bytes,
+            mode: file.mode & 0o777,
+        });
     }
     let mut directories: Vec<&Path> = below
         .ancestors()
@@ -231,6 +252,7 @@ fn prepared_file(file: &InjectedFile) -> Result<PreparedFile<'_>, SandboxError> 
     Ok(PreparedFile {
         directories: directories.into_iter().map(absolute).collect::<Result<_, _>>()?,
         path: absolute(below)?,
+        over: None,
         bytes: &file.bytes,
         mode: file.mode & 0o777,
     })

@@ -19,6 +19,8 @@ pub struct Spec<'a> {
     pub user: User,
     /// How much it may do.
     pub profile: Profile,
+    /// Whom it can reach.
+    pub network: Network,
     /// How much it may use.
     pub limits: Limits,
     /// Whether a limit that this host cannot enforce stops the run.
@@ -27,7 +29,7 @@ pub struct Spec<'a> {
     pub stdin: Stdin,
     /// Standard output and error.
     pub stdio: Stdio,
-    /// Files put below `/run/cooper`, owned by root.
+    /// Files put below `/run/cooper` or in place of the root's, owned by root.
     pub files: &'a [InjectedFile],
     /// The host name that it sees, 1 to 64 bytes.
     pub hostname: &'a str,
@@ -75,6 +77,17 @@ pub enum Profile {
     /// private. What fails here although a script is root: making device nodes, mounting, setting the clock or the
     /// host name, `chown` to ids above 65535, tracing.
     Build,
+}
+
+/// Whom the program can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Network {
+    /// Nobody: a network namespace with a loopback interface of its own.
+    #[default]
+    None,
+    /// Whoever the host reaches, in the host's own network namespace: also what listens only on the host's loopback
+    /// or on its abstract Unix sockets.
+    Host,
 }
 
 /// How much a run may use.
@@ -136,7 +149,7 @@ pub enum Stdio {
 /// A file that appears in the container.
 #[derive(Debug, Clone)]
 pub struct InjectedFile {
-    /// Below `/run/cooper`.
+    /// Below `/run/cooper`; elsewhere it covers the file of that path, which the root must have.
     pub path: PathBuf,
     /// Its content.
     pub bytes: Vec<u8>,

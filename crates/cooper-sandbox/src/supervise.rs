@@ -15,7 +15,7 @@ use crate::init::{self, Job};
 use crate::outcome::{End, Enforced, Enforcer, Limit, Outcome};
 use crate::prepare::Prepared;
 use crate::signals::Forwarding;
-use crate::spec::{Profile, Spec};
+use crate::spec::{Network, Profile, Spec};
 use crate::status::Word;
 use crate::streams::{Captured, Streams};
 use crate::syscall::{self, Child, CloneRequest, Ended};
@@ -168,7 +168,7 @@ fn contain(
         status: &status,
     };
     let request = CloneRequest {
-        flags: NAMESPACES,
+        flags: namespaces(spec.network),
         exit_signal: 0,
         cgroup: cgroup.unified(),
     };
@@ -193,9 +193,14 @@ fn contain(
     })
 }
 
-const NAMESPACES: u64 =
-    (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWNET)
-        as u64;
+fn namespaces(network: Network) -> u64 {
+    let always = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    let own_network = match network {
+        Network::None => libc::CLONE_NEWNET,
+        Network::Host => 0,
+    };
+    u64::from((always | own_network).unsigned_abs())
+}
 
 /// Until init has ended; whether that was because time was over.
 fn watch(

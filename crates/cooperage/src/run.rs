@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use cooper_core::{DiffId, ImageReference};
 use cooper_sandbox::{
-    Enforcement, InjectedFile, Limits, Outcome, Profile, Root, SandboxError, Spec, Stdin, Stdio, User,
+    Enforcement, InjectedFile, Limits, Network, Outcome, Profile, Root, SandboxError, Spec, Stdin, Stdio,
+    User,
 };
 
 use crate::record::FullReference;
@@ -20,6 +21,8 @@ pub struct RunOrder {
     pub program: Program,
     /// Arguments for it.
     pub args: Vec<OsString>,
+    /// Whom it can reach.
+    pub network: Network,
     /// Bounds on what it may use.
     pub limits: Limits,
     /// Variables beside the image's own.
@@ -92,6 +95,18 @@ const WORK_DIR: &str = "/work";
 /// The user of a run: `cooper` in the image's passwd.
 const RUN_USER: User = User { uid: 1000, gid: 1000 };
 
+/// What names mean on the host, for a run in its network.
+const HOST_NAMES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
+fn of_host(path: &str) -> Option<InjectedFile> {
+    let bytes = std::fs::read(path).ok()?;
+    Some(InjectedFile {
+        path: path.into(),
+        bytes,
+        mode: 0o444,
+    })
+}
+
 impl Workshop {
     /// Run to the end, standard streams passed through.
     ///
@@ -101,7 +116,10 @@ impl Workshop {
         let kept = self.lookup(&order.image)?;
         let image = kept.reference;
         let layers = self.layer_paths(&image, &kept.record.layers)?;
-        let (argv, files) = command_line(order);
+        let (argv, mut files) = command_line(order);
+        if order.network == Network::Host {
+            files.extend(HOST_NAMES.into_iter().filter_map(of_host));
+        }
         let env = environment(&order.env);
         let spec = Spec {
             root: Root::ReadOnly { layers: &layers },
@@ -110,6 +128,7 @@ impl Workshop {
             cwd: Path::new(WORK_DIR),
             user: RUN_USER,
             profile: Profile::Run,
+            network: order.network,
             limits: order.limits.clone(),
             enforcement: Enforcement::Required,
             stdin: Stdin::Inherit,

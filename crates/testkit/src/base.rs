@@ -60,6 +60,7 @@ const APPLETS: &[&str] = &[
     "more",
     "mount",
     "mv",
+    "nc",
     "nproc",
     "od",
     "paste",

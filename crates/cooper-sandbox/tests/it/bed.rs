@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use cooper_sandbox::{
-    Enforcement, InjectedFile, Limits, Outcome, Profile, Root, SandboxError, Spec, Stdin, Stdio, User,
+    Enforcement, InjectedFile, Limits, Network, Outcome, Profile, Root, SandboxError, Spec, Stdin, Stdio,
+    User,
 };
 use tempfile::TempDir;
 
@@ -85,6 +86,7 @@ impl Bed {
             cwd: PathBuf::from("/"),
             user: User { uid: 1000, gid: 1000 },
             profile: Profile::Run,
+            network: Network::None,
             limits: Limits {
                 memory_bytes: 128 * MIB,
                 pids: 64,
@@ -200,6 +202,7 @@ pub(crate) struct Run {
     pub(crate) cwd: PathBuf,
     pub(crate) user: User,
     pub(crate) profile: Profile,
+    pub(crate) network: Network,
     pub(crate) limits: Limits,
     pub(crate) stdin: Stdin,
     pub(crate) stdio: Stdio,
@@ -235,6 +238,7 @@ impl Run {
             cwd: &self.cwd,
             user: self.user,
             profile: self.profile,
+            network: self.network,
             limits: self.limits.clone(),
             enforcement: Enforcement::Required,
             stdin: self.stdin.clone(),

@@ -1,10 +1,11 @@
 //! A run has a loopback interface of its own and nothing else.
 
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-use cooper_sandbox::End;
+use cooper_sandbox::{End, InjectedFile, Network};
 
 use crate::bed::Bed;
 
@@ -52,4 +53,29 @@ fn abstract_sockets_of_the_host_are_not_reached() {
         .output()
         .unwrap();
     assert_eq!(own.stdout, b"connected\n", "the host itself reaches it");
+}
+
+#[test]
+fn the_hosts_network_is_there_when_asked_for() {
+    let bed = Bed::new();
+    bed.put("/etc/resolv.conf", "", 0o644);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut run = bed.shell(&format!(
+        "cat /etc/resolv.conf; nc -w 2 127.0.0.1 {port} </dev/null; (echo x >/etc/resolv.conf) 2>/dev/null || echo sealed"
+    ));
+    run.network = Network::Host;
+    run.files = vec![InjectedFile {
+        path: "/etc/resolv.conf".into(),
+        bytes: b"nameserver 192.0.2.1\n".to_vec(),
+        mode: 0o444,
+    }];
+    let answer = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"hello\n").unwrap();
+    });
+    assert_eq!(run.stdout(), "nameserver 192.0.2.1\nhello\nsealed\n");
+    answer.join().unwrap();
+    let covered = std::fs::read_to_string(bed.tree().join("etc/resolv.conf")).unwrap();
+    assert_eq!(covered, "", "the tree itself is as it was");
 }

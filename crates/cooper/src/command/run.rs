@@ -13,7 +13,7 @@ use crate::command::inspect::parse_reference;
 use crate::failure::{Code, Exit, Failure};
 use crate::render::unit;
 use crate::settings::key::{self, Key};
-use crate::settings::{ByteCount, Count, MilliCpus, Settings, Timeout};
+use crate::settings::{ByteCount, Count, MilliCpus, NetworkAccess, Settings, Timeout};
 use crate::shell::{Need, Shell, check_host, open_workshop};
 
 const EXAMPLES: &str = "\
@@ -60,6 +60,9 @@ pub(crate) struct RunArgs {
     /// Processors that it may use
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     cpus: Option<String>,
+    /// Whom it can reach: none, or host (as the host itself, also what listens only on the host's loopback)
+    #[arg(long, value_name = "NETWORK")]
+    network: Option<String>,
     /// Space in /tmp
     #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
     tmp: Option<String>,
@@ -94,6 +97,7 @@ fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<E
         image,
         program,
         args: rest.to_vec(),
+        network: settings.value::<NetworkAccess>(&key::RUN_NETWORK)?.into(),
         limits,
         env,
     };
@@ -179,12 +183,13 @@ fn variable(pair: &OsStr) -> Result<(OsString, OsString), Failure> {
 }
 
 fn set_flags(settings: &mut Settings, args: &RunArgs) -> Result<(), Failure> {
-    let flags: [(&'static Key, &'static str, &Option<String>); 7] = [
+    let flags: [(&'static Key, &'static str, &Option<String>); 8] = [
         (&key::RUN_TIMEOUT, "--timeout", &args.timeout),
         (&key::RUN_MEMORY, "--memory", &args.memory),
         (&key::RUN_PIDS, "--pids", &args.pids),
         (&key::RUN_FILES, "--files", &args.files),
         (&key::RUN_CPUS, "--cpus", &args.cpus),
+        (&key::RUN_NETWORK, "--network", &args.network),
         (&key::RUN_TMP, "--tmp", &args.tmp),
         (&key::RUN_SCRATCH, "--scratch", &args.scratch),
     ];

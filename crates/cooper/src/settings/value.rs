@@ -48,6 +48,32 @@ impl SettingType for bool {
     }
 }
 
+/// Whom a run can reach. The wider is the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(crate) enum NetworkAccess {
+    None,
+    Host,
+}
+
+impl SettingType for NetworkAccess {
+    fn parse(texts: &[String]) -> Result<Self, String> {
+        match only(texts)? {
+            "none" => Ok(Self::None),
+            "host" => Ok(Self::Host),
+            _ => Err("expected `none` or `host`".to_owned()),
+        }
+    }
+}
+
+impl From<NetworkAccess> for cooperage::Network {
+    fn from(access: NetworkAccess) -> Self {
+        match access {
+            NetworkAccess::None => Self::None,
+            NetworkAccess::Host => Self::Host,
+        }
+    }
+}
+
 impl SettingType for PathBuf {
     fn parse(texts: &[String]) -> Result<Self, String> {
         let text = only(texts)?;

@@ -109,6 +109,33 @@ fn a_run_is_contained() {
 }
 
 #[test]
+fn the_network_is_there_only_when_asked_for() {
+    let world = world();
+    let address = world.server.url("simple/");
+    let (host, port) = address
+        .trim_start_matches("http://")
+        .trim_end_matches("/simple/")
+        .split_once(':')
+        .unwrap();
+    let reach = format!("nc -w 2 {host} {port} </dev/null");
+    let run = |network: &str| {
+        world.cooper(&[
+            "run",
+            "--network",
+            network,
+            "example_name",
+            "--",
+            "sh",
+            "-c",
+            &reach,
+        ])
+    };
+    assert_ne!(run("none").status, 0);
+    run("host").good();
+    run("bridge").with(125);
+}
+
+#[test]
 fn limits_end_a_run_and_say_so() {
     let world = world();
     let started = Instant::now();
