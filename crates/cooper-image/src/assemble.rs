@@ -83,22 +83,23 @@ pub fn assemble(cleared: &Cleared, store: &Store, progress: &Progress) -> Result
         }
         .build(bench)
     })?;
+    // Both stand on the base alone.
     let lower = [base.layer.diff_id];
-    let os = (!content.packages.is_empty())
-        .then(|| {
-            bench.layer("os", &lower, &content.packages, |lower| {
-                DebianLayer {
-                    role: "os",
-                    base: content.base.name,
-                    artefacts: &content.packages,
-                    lower,
-                }
-                .build(bench)
+    let (os, python) = std::thread::scope(|scope| {
+        let os = (!content.packages.is_empty()).then(|| {
+            scope.spawn(|| {
+                bench.layer("os", &lower, &content.packages, |lower| {
+                    DebianLayer {
+                        role: "os",
+                        base: content.base.name,
+                        artefacts: &content.packages,
+                        lower,
+                    }
+                    .build(bench)
+                })
             })
-        })
-        .transpose()?;
-    let python = (!content.python.is_empty())
-        .then(|| {
+        });
+        let python = (!content.python.is_empty()).then(|| {
             bench.layer("python", &lower, &content.python, |lower| {
                 PythonLayer {
                     base: content.base.name,
@@ -107,8 +108,15 @@ pub fn assemble(cleared: &Cleared, store: &Store, progress: &Progress) -> Result
                 }
                 .build(bench)
             })
-        })
-        .transpose()?;
+        });
+        let os = os.map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        (os, python)
+    });
+    let (os, python) = (os.transpose()?, python.transpose()?);
     write_image(
         content,
         [Some(base), os, python].into_iter().flatten().collect(),

@@ -45,7 +45,9 @@ const RULES: &[Rule] = &[
     (libc::SYS_socketpair,       libc::SYS_socketpair,        SOCKET),
     (libc::SYS_setsockopt,       libc::SYS_getsockopt,        ALLOW),
     (libc::SYS_clone,            libc::SYS_clone,             CLONE),
-    (libc::SYS_fork,             libc::SYS_times,             ALLOW), // execve, wait4, kill, System V IPC, files
+    (libc::SYS_fork,             libc::SYS_flock,             ALLOW), // execve, wait4, kill, System V IPC, fcntl
+    // fsync, fdatasync: see RUN_RULES and BUILD_RULES
+    (libc::SYS_truncate,         libc::SYS_times,             ALLOW), // directories, links, owners and modes
     // ptrace
     (libc::SYS_getuid,           libc::SYS_getuid,            ALLOW),
     // syslog
@@ -113,8 +115,22 @@ const RULES: &[Rule] = &[
     (REMOVEXATTRAT + 1,          c_long::MAX,                 ABSENT),
 ];
 
-/// What a build step may do beside: the kernel asks for `CAP_SYS_CHROOT` too.
-const BUILD_RULES: &[Rule] = &[(libc::SYS_chroot, libc::SYS_chroot, ALLOW)];
+/// What holds for a run beside.
+const RUN_RULES: &[Rule] = &[(libc::SYS_fsync, libc::SYS_fdatasync, ALLOW)];
+
+/// What holds for a build step beside. Its tree is worth nothing until it is whole, and is then synced as a whole.
+/// For `chroot` the kernel asks for `CAP_SYS_CHROOT` too.
+const BUILD_RULES: &[Rule] = &[
+    (libc::SYS_fsync, libc::SYS_fdatasync, IGNORE),
+    (libc::SYS_chroot, libc::SYS_chroot, ALLOW),
+];
+
+const fn rules_of(profile: Profile) -> &'static [Rule] {
+    match profile {
+        Profile::Run => RUN_RULES,
+        Profile::Build => BUILD_RULES,
+    }
+}
 
 const CACHESTAT: c_long = 451;
 const FUTEX_REQUEUE: c_long = 456;
@@ -230,12 +246,7 @@ pub(crate) fn filter(profile: Profile) -> Option<Vec<Instruction>> {
 }
 
 fn segments(profile: Profile) -> Vec<Segment> {
-    let extra = if profile == Profile::Build {
-        BUILD_RULES
-    } else {
-        &[]
-    };
-    let mut rules: Vec<&Rule> = RULES.iter().chain(extra).collect();
+    let mut rules: Vec<&Rule> = RULES.iter().chain(rules_of(profile)).collect();
     rules.sort_by_key(|(first, ..)| *first);
     let mut segments: Vec<Segment> = Vec::with_capacity(rules.len() * 2);
     let mut next = 0;
@@ -282,12 +293,12 @@ mod tests {
 
     #[test]
     fn every_number_gets_what_the_rules_say() {
-        for (profile, extra) in [(Profile::Run, [].as_slice()), (Profile::Build, BUILD_RULES)] {
+        for profile in [Profile::Run, Profile::Build] {
             let program = filter(profile).unwrap();
             for number in 0..1024_u32 {
                 let rule = RULES
                     .iter()
-                    .chain(extra)
+                    .chain(rules_of(profile))
                     .find(|(first, last, _)| (*first..=*last).contains(&c_long::from(number)));
                 let expected = match rule.map_or(DENY, |(.., verdict)| *verdict) {
                     Verdict::Allow => ALLOWED,
