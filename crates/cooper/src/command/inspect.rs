@@ -26,7 +26,7 @@ rebuilds the image from it, with the same digest.";
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct InspectArgs {
-    /// [ORGANISATION/]NAME[:TAG]; without a tag its newest version
+    #[arg(help = "[ORGANISATION/]NAME[:TAG]; without a tag its newest version")]
     image: String,
     /// Print the image's lock
     #[arg(long)]

@@ -35,7 +35,7 @@ the memory limit, 125 when nothing could be run.";
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct RunArgs {
-    /// [ORGANISATION/]NAME[:TAG]; without a tag its newest version
+    #[arg(help = "[ORGANISATION/]NAME[:TAG]; without a tag its newest version")]
     image: String,
     /// A script and its arguments; `-`: the script is standard input; `-c CODE`: code; `-- COMMAND`: a program of the image
     #[arg(

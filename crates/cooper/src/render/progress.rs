@@ -19,7 +19,14 @@ pub(crate) struct ProgressDisplay {
 
 struct Bars {
     lines: MultiProgress,
-    stages: Mutex<BTreeMap<Stage, ProgressBar>>,
+    stages: Mutex<BTreeMap<Stage, Line>>,
+}
+
+/// A stage at work.
+struct Line {
+    bar: ProgressBar,
+    /// How many layers are in this stage: it ends with the last one.
+    workers: u32,
 }
 
 impl ProgressDisplay {
@@ -56,8 +63,8 @@ impl ProgressDisplay {
     pub(crate) fn finish(&self) {
         if let Some(bars) = &self.bars {
             let mut stages = bars.stages.lock().unwrap_or_else(PoisonError::into_inner);
-            for (_, bar) in std::mem::take(&mut *stages) {
-                bar.finish_and_clear();
+            for (_, line) in std::mem::take(&mut *stages) {
+                line.bar.finish_and_clear();
             }
             let _ = bars.lines.clear();
         }
@@ -94,29 +101,35 @@ impl Bars {
     fn started(&self, stage: Stage, items: u64, bytes: u64) {
         let length = if counts_bytes(stage) { bytes } else { items };
         let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bar) = stages.get(&stage) {
-            bar.inc_length(length);
+        if let Some(line) = stages.get_mut(&stage) {
+            line.bar.inc_length(length);
+            line.workers += 1;
             return;
         }
         let bar = match stages.range(..stage).next_back() {
-            Some((_, earlier)) => self.lines.insert_after(earlier, new_bar(stage, length)),
+            Some((_, earlier)) => self.lines.insert_after(&earlier.bar, new_bar(stage, length)),
             None => self.lines.insert(0, new_bar(stage, length)),
         };
         bar.enable_steady_tick(Duration::from_millis(100));
-        stages.insert(stage, bar);
+        stages.insert(stage, Line { bar, workers: 1 });
     }
 
     fn with(&self, stage: Stage, change: impl FnOnce(&ProgressBar)) {
         let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bar) = stages.get(&stage) {
-            change(bar);
+        if let Some(line) = stages.get(&stage) {
+            change(&line.bar);
         }
     }
 
     fn finished(&self, stage: Stage) {
         let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bar) = stages.remove(&stage) {
-            bar.finish_and_clear();
+        let Some(line) = stages.get_mut(&stage) else {
+            return;
+        };
+        line.workers -= 1;
+        if line.workers == 0 {
+            line.bar.finish_and_clear();
+            stages.remove(&stage);
         }
     }
 }
@@ -217,7 +230,7 @@ mod tests {
         ] {
             bars.show(event, true);
         }
-        let bar = bars.stages.lock().unwrap()[&Stage::Download].clone();
+        let bar = bars.stages.lock().unwrap()[&Stage::Download].bar.clone();
         assert_eq!(
             (bar.length(), bar.position(), bar.message().as_str()),
             (Some(150), 120, "wget [2J")
