@@ -4,6 +4,7 @@
 //! checks their signatures, solves, and explains. It knows no images and runs nothing; what it gives is
 //! judged by `cooper-gate` before any artefact is fetched.
 
+pub mod address;
 pub mod context;
 pub mod debian;
 pub mod python;

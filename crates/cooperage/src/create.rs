@@ -7,6 +7,7 @@ use cooper_core::{Finding, ImageName, Lock, LockDigest, Plan, Progress, Request}
 use cooper_gate::{Cleared, Evidence, Refusal};
 use cooper_image::{AssembleError, Image, Inventory};
 use cooper_resolve::ResolveError;
+use cooper_resolve::address::with_credentials;
 use cooper_store::{FetchBlob, FetchError, LockError, RefError, RefRecord, WriteBlobError};
 use serde::Serialize;
 use url::Url;
@@ -274,7 +275,10 @@ impl Workshop {
                     .and_then(Iterator::last)
                     .unwrap_or("wheel")
                     .to_owned();
-                Some((vec![url.clone()], label))
+                Some((
+                    vec![with_credentials(url, &self.config.sources.python_index)],
+                    label,
+                ))
             }
         }
     }

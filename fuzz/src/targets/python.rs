@@ -46,7 +46,7 @@ pub(super) const KEPT_PAGE: Target = Target {
     examples: || {
         let digest = cooper_core::Digest::of(b"");
         let text = format!(
-            "cooper-python-page 1\n{digest}\t1970-01-01T00:00:00Z\ttrue\ttrue\n\
+            "cooper-python-page 2\n{digest}\t1970-01-01T00:00:00Z\ttrue\ttrue\n\
              1.0\twheel\ttool-1.0-py3-none-any.whl\thttp://127.0.0.1/files/\t12\t{}\t\t!why\n1.1\tsource\t\nend\n",
             digest.hex()
         );

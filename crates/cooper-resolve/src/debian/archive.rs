@@ -13,8 +13,9 @@ use url::Url;
 use super::error::DebianError;
 use super::index::{PackageIndex, build};
 use super::release::{Form, ListedFile, PACKAGES, Release};
-use super::snapshot::{SuiteSnapshot, below, public};
+use super::snapshot::{SuiteSnapshot, below};
 use super::unpack::{UnpackError, check, unpack};
+use crate::address::public;
 use crate::context::Context;
 
 const KIND: &str = "debian-packages";

@@ -15,6 +15,7 @@ use super::error::DebianError;
 use super::memo::{keep, recall};
 use super::openpgp::{GoodSignature, Keyring, verify};
 use super::release::{self, Release};
+use crate::address::public;
 use crate::context::Context;
 
 /// The longest `InRelease` that is accepted; Debian 13's has 140 kB.
@@ -243,15 +244,6 @@ fn release_key(context: &Context, suite: Suite) -> String {
 fn digest_of_keys(files: &[Vec<u8>]) -> Digest {
     let digests: Vec<String> = files.iter().map(|file| Digest::of(file).hex()).collect();
     Digest::of(digests.join(" ").as_bytes())
-}
-
-/// An address as it may be shown and kept: without user name and password.
-pub(super) fn public(url: &Url) -> Url {
-    let mut shown = url.clone();
-    // Fails only for addresses that cannot hold them.
-    let _ = shown.set_username("");
-    let _ = shown.set_password(None);
-    shown
 }
 
 /// The address of a path below a mirror's root.

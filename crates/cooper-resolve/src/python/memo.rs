@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::PythonSolution;
+use crate::address::public;
 use crate::context::{Context, Freshness};
 
 /// The cache's kind.
@@ -52,7 +53,7 @@ impl<'a> Memo<'a> {
         texts.sort_unstable();
         let key = format!(
             "{RULES}\n{}\n{base}\n{}",
-            context.sources.python_index,
+            public(&context.sources.python_index),
             texts.join("\n")
         );
         Self {

@@ -19,6 +19,7 @@ use super::page::{self, Page, SideMetadata, Wheel};
 use super::tail::{self, Part, TailError, Wanted};
 use super::target::Target;
 use super::wishes::Wishes;
+use crate::address::{public, with_credentials};
 use crate::context::{Context, Freshness};
 
 /// How large a raw page may be. The largest of the public index's are below 20 MB.
@@ -108,7 +109,7 @@ impl Net {
         version: &DistributionVersion,
         wheel: &Wheel,
     ) -> Result<Arc<WheelFacts>, PythonError> {
-        let key = wheel_key(wheel);
+        let key = self.wheel_key(wheel);
         let cell = locked(&self.wheels).entry(key.clone()).or_default().clone();
         let mut slot = locked(&cell);
         if let Some(facts) = &*slot {
@@ -143,7 +144,7 @@ impl Net {
     }
 
     fn page_key(&self, name: &PythonName, target: &Target) -> String {
-        format!("{}\n{}\n{name}", self.index, target.base)
+        format!("{}\n{}\n{name}", public(&self.index), target.base)
     }
 
     fn fetch_page(&self, name: &PythonName) -> Result<Page, PythonError> {
@@ -172,7 +173,7 @@ impl Net {
         let files = page::read_files(&fetched.bytes, fetched.content_type.as_deref(), &fetched.url);
         let files = files.map_err(|reason| PythonError::Page {
             name: name.clone(),
-            url: fetched.url.clone(),
+            url: public(&fetched.url),
             reason,
         })?;
         let digest = BlobDigest::of(&fetched.bytes);
@@ -259,7 +260,7 @@ impl Net {
 
     /// The file beside the wheel (PEP 658); nothing if it is not there after all.
     fn fetch_side_metadata(&self, wheel: &Wheel, expected: &Digest) -> Result<Option<RawFacts>, FetchError> {
-        let mut url = wheel.url.clone();
+        let mut url = with_credentials(&wheel.url, &self.index);
         url.set_path(&format!("{}.metadata", wheel.url.path()));
         let wanted = FetchBytes {
             urls: vec![url],
@@ -278,6 +279,20 @@ impl Net {
             Err("has a metadata file whose hash is not the one that the index gives".to_owned())
         };
         Ok(Some(RawFacts { size: None, content }))
+    }
+
+    /// A wheel's metadata is known by the index that speaks for it, by the hash of the metadata where the index has
+    /// one beside the wheel, and by the wheel's hash, else by where it is. What one index says of a wheel is nothing
+    /// to another: the hashes are its own claims until the wheel itself is here.
+    fn wheel_key(&self, wheel: &Wheel) -> String {
+        let wheel_name = wheel
+            .sha256
+            .map_or_else(|| wheel.url.to_string(), |digest| digest.hex());
+        let beside = match &wheel.metadata {
+            SideMetadata::Sha256(digest) => digest.hex(),
+            _ => "in the wheel".to_owned(),
+        };
+        format!("{}\n{beside}\n{wheel_name}", public(&self.index))
     }
 
     /// A wheel's size where the index does not say it.
@@ -303,9 +318,11 @@ impl Net {
             (Wanted::Last(length), None) => Range::Last(length),
             (Wanted::From { start, length }, _) => Range::From { start, len: length },
         };
-        let reply = self
-            .intake
-            .fetch_range(&wheel.url, range, WHOLE_WHEEL_BYTES_MAX)?;
+        let reply = self.intake.fetch_range(
+            &with_credentials(&wheel.url, &self.index),
+            range,
+            WHOLE_WHEEL_BYTES_MAX,
+        )?;
         let end = reply.start + reply.bytes.len() as u64;
         let total = if reply.whole {
             end
@@ -323,20 +340,13 @@ impl Net {
 /// Where the page of a project is.
 fn project_url(index: &Url, name: &PythonName) -> Result<Url, PythonError> {
     let mut url = index.clone();
-    let wrong = || PythonError::IndexUrl { url: index.clone() };
+    let wrong = || PythonError::IndexUrl { url: public(index) };
     url.path_segments_mut()
         .map_err(|()| wrong())?
         .pop_if_empty()
         .push(name.as_str())
         .push("");
     Ok(url)
-}
-
-/// A wheel is known by its hash, else by where it is.
-fn wheel_key(wheel: &Wheel) -> String {
-    wheel
-        .sha256
-        .map_or_else(|| wheel.url.to_string(), |digest| digest.hex())
 }
 
 /// What the cache keeps of one wheel.

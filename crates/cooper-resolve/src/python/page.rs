@@ -15,9 +15,10 @@ use url::Url;
 use super::html;
 use super::policy::{self, Exclusion};
 use super::target::Target;
+use crate::address::public;
 
 /// The first line of a reduced page. Change it whenever the form or the policy that makes it changes.
-const FORM: &str = "cooper-python-page 1";
+const FORM: &str = "cooper-python-page 2";
 /// The last line, without which a page is cut off.
 const END: &str = "end\n";
 /// How many files one project may have.
@@ -246,9 +247,10 @@ pub(super) fn side_metadata(sha256: Option<&str>) -> SideMetadata {
         .map_or(SideMetadata::None, SideMetadata::Sha256)
 }
 
-/// A file's address, which may be relative to the page; only HTTP. The fragment, a hash, is left out.
+/// A file's address, which may be relative to the page; only HTTP. The fragment, a hash, is left out, and so are
+/// user name and password: it is kept.
 pub(super) fn file_url(page: &Url, text: &str) -> Option<Url> {
-    let mut url = page.join(text).ok()?;
+    let mut url = public(&page.join(text).ok()?);
     url.set_fragment(None);
     (matches!(url.scheme(), "http" | "https") && url.as_str().len() <= TEXT_MAX).then_some(url)
 }

@@ -707,3 +707,20 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn one_index_does_not_speak_for_another() {
+    // Both claim the same hash for the wheel.
+    let stars = || {
+        Wheel::new("stars", "1.0")
+            .hashes(Hashes::Wrong)
+            .with_metadata_file()
+    };
+    let other = PythonIndex::new()
+        .wheel(stars().requires("moons"))
+        .wheel(Wheel::new("moons", "1.0"));
+    let mut world = World::new(&other);
+    assert_eq!(shown(&world.resolve(&["stars"])), "moons 1.0, stars 1.0");
+    world.server = Server::start(PythonIndex::new().wheel(stars()).routes());
+    assert_eq!(shown(&world.resolve(&["stars"])), "stars 1.0");
+}

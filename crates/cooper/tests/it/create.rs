@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::context::{World, done};
+use crate::context::{World, archive, done, index};
 
 #[test]
 fn three_doors_are_one_request() {
@@ -302,4 +302,40 @@ fn both_bases_are_made() {
         .with(1)
         .json();
     assert_eq!(wrong["error"]["code"], json!("fetch-failed"), "{wrong}");
+}
+
+#[test]
+fn passwords_of_an_index_are_used_and_not_kept() {
+    let mut world = World::of(&archive(), &index().relative_urls());
+    let address = world
+        .server
+        .url("simple/")
+        .replace("http://", "http://alice:s3cret@");
+    world.host.set("COOPER_PYTHON_INDEX", &address);
+    world.create_example();
+    let of_the_index = |path: &str| path.starts_with("/simple/") || path.ends_with(".whl");
+    let requests = world.server.requests();
+    let asked: Vec<_> = requests
+        .iter()
+        .filter(|asked| of_the_index(&asked.path))
+        .collect();
+    assert!(
+        asked.iter().any(|asked| asked.path.ends_with(".whl")),
+        "{asked:?}"
+    );
+    for asked in asked {
+        assert_eq!(
+            asked.header("authorization"),
+            Some("Basic YWxpY2U6czNjcmV0"),
+            "{asked:?}"
+        );
+    }
+    let lock = world.cooper(&["inspect", "example_name", "--lock"]).good();
+    assert!(!lock.stdout.contains("s3cret"), "{lock}");
+    let kept = std::process::Command::new("grep")
+        .args(["-r", "-l", "s3cret"])
+        .arg(world.host.path("store"))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&kept.stdout), "");
 }
