@@ -212,6 +212,10 @@ impl Lock {
     /// `fits` tells whether a wheel's file name fits the base (the resolver knows tags, this crate does not).
     pub fn to_plan(&self, fits: impl Fn(&str, Base) -> bool) -> Result<Plan, LockPlanError> {
         let content = &self.content;
+        let (base, asked) = (content.base.name, self.origin.request.base());
+        if base != asked {
+            return Err(LockPlanError::OtherBase { base, asked });
+        }
         Ok(Plan {
             request: self.origin.request.clone(),
             recipe: content.recipe,
@@ -237,7 +241,7 @@ impl Lock {
                 suite: *suite,
                 path: path.clone(),
             }),
-            _ => Err(LockPlanError {
+            _ => Err(LockPlanError::NoOrigin {
                 artefact: artefact.name.to_string(),
             }),
         };
@@ -261,7 +265,7 @@ impl Lock {
                 yanked: None,
                 exactly_pinned: pinned(&artefact.name),
             }),
-            _ => Err(LockPlanError {
+            _ => Err(LockPlanError::NoOrigin {
                 artefact: artefact.name.to_string(),
             }),
         };
@@ -269,10 +273,21 @@ impl Lock {
     }
 }
 
-/// A lock that does not say where one of its artefacts came from.
+/// A lock that does not hold together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the lock does not say where `{artefact}` came from")]
-pub struct LockPlanError {
-    /// The package.
-    pub artefact: String,
+pub enum LockPlanError {
+    /// It does not say where one of its artefacts came from.
+    #[error("the lock does not say where `{artefact}` came from")]
+    NoOrigin {
+        /// The package.
+        artefact: String,
+    },
+    /// What it locks is on another base than what was asked for.
+    #[error("the lock has packages of {base}, but its request is for {asked}")]
+    OtherBase {
+        /// Of the content.
+        base: Base,
+        /// Of the request.
+        asked: Base,
+    },
 }

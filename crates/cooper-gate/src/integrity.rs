@@ -81,6 +81,16 @@ fn judge_debian(planned: &PlannedDebian, plan: &Plan) -> Vec<Finding> {
             &format!("it is made for `{}`", planned.architecture),
         ));
     }
+    if !plan.request.base().suites().contains(&planned.suite) {
+        findings.push(wrong_platform(
+            subject.clone(),
+            &format!(
+                "it is of {}, which {} does not have",
+                planned.suite,
+                plan.request.base()
+            ),
+        ));
+    }
     let of_suite =
         |snapshot: &Snapshot| matches!(snapshot, Snapshot::Debian { suite, .. } if *suite == planned.suite);
     if !plan.snapshots.iter().any(of_suite) {

@@ -162,8 +162,10 @@ fn inject(files: &[PreparedFile<'_>]) -> Result<(), Errno> {
             rest = rest.get(written..).unwrap_or_default();
         }
         if let Some(over) = &file.over {
-            rustix::mount::mount_bind(file.path.as_c_str(), over.as_c_str())?;
-            seal(over)?;
+            match rustix::mount::mount_bind(file.path.as_c_str(), over.as_c_str()) {
+                Err(Errno::NOENT) => {}
+                covered => covered.and_then(|()| seal(over))?,
+            }
         }
     }
     Ok(())

@@ -149,7 +149,7 @@ pub enum Stdio {
 /// A file that appears in the container.
 #[derive(Debug, Clone)]
 pub struct InjectedFile {
-    /// Below `/run/cooper`; elsewhere it covers the file of that path, which the root must have.
+    /// Below `/run/cooper`; elsewhere it covers the file of that path, where the root has one.
     pub path: PathBuf,
     /// Its content.
     pub bytes: Vec<u8>,

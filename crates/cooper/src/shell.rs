@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::args::{Color, Globals};
 use crate::failure::{Code, Exit, Failure};
 use crate::render::progress::ProgressDisplay;
+use crate::render::table::printable_lines;
 use crate::settings::{Environment, Settings, key, no_sources};
 
 /// The surroundings of a command.
@@ -97,6 +98,7 @@ impl Shell {
             "warning" => "\x1b[1;33m",
             _ => "\x1b[1m",
         };
+        let text = printable_lines(text);
         let line = if self.colours() {
             format!("{paint}{label}:\x1b[0m {text}\n")
         } else {

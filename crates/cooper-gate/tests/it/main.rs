@@ -120,6 +120,17 @@ fn each_fault_has_its_code() {
         refused(FindingCode::WrongPlatform)
     );
     assert_eq!(
+        codes(|plan| {
+            plan.base[0].suite = "bookworm".parse().unwrap();
+            let mut other = plan.snapshots[0].clone();
+            if let Snapshot::Debian { suite, .. } = &mut other {
+                *suite = plan.base[0].suite;
+            }
+            plan.snapshots.push(other);
+        }),
+        refused(FindingCode::WrongPlatform)
+    );
+    assert_eq!(
         codes(|plan| plan.python[0].fits_platform = false),
         refused(FindingCode::WrongPlatform)
     );
@@ -132,7 +143,7 @@ fn each_fault_has_its_code() {
         refused(FindingCode::Duplicate)
     );
     assert_eq!(
-        codes(|plan| plan.packages[0].suite = "bookworm".parse().unwrap()),
+        codes(|plan| plan.packages[0].suite = "trixie-security".parse().unwrap()),
         refused(FindingCode::Unsigned)
     );
     let unsigned = codes(|plan| change_debian_snapshot(plan, |_, _, keys| keys.clear()));

@@ -217,11 +217,15 @@ fn is_fresh(context: &Context, (kept, stored_at): &(SignedRelease, Timestamp)) -
     young && valid && !freshness.refresh
 }
 
+const DAY_SECONDS: i64 = 24 * 60 * 60;
+
 /// Note the newest date that was ever seen.
 fn record_newest(context: &Context, suite: Suite, signed: SignedRelease) -> SuiteSnapshot {
     let (key, date) = (release_key(context, suite), signed.release.date);
     let before = recall::<Timestamp>(context.store, NEWEST, &key).map(|(newest, _)| newest);
-    if before.is_none_or(|before| before < date) {
+    // A date that has not come yet would shut out every index until then.
+    let has_come = date.as_second() - context.clock.now().as_second() < DAY_SECONDS;
+    if has_come && before.is_none_or(|before| before < date) {
         keep(context.store, NEWEST, &key, &date);
     }
     let newest_seen = before.map_or(date, |before| before.max(date));

@@ -290,7 +290,7 @@ impl Net {
             .map_or_else(|| wheel.url.to_string(), |digest| digest.hex());
         let beside = match &wheel.metadata {
             SideMetadata::Sha256(digest) => digest.hex(),
-            _ => "in the wheel".to_owned(),
+            SideMetadata::None => "in the wheel".to_owned(),
         };
         format!("{}\n{beside}\n{wheel_name}", public(&self.index))
     }

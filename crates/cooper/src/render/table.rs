@@ -61,6 +61,11 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
+/// The same for a text of several lines.
+pub(crate) fn printable_lines(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -313,16 +313,18 @@ fn passwords_of_an_index_are_used_and_not_kept() {
         .replace("http://", "http://alice:s3cret@");
     world.host.set("COOPER_PYTHON_INDEX", &address);
     world.create_example();
-    let of_the_index = |path: &str| path.starts_with("/simple/") || path.ends_with(".whl");
+    let is_wheel = |path: &str| {
+        std::path::Path::new(path)
+            .extension()
+            .is_some_and(|kind| kind == "whl")
+    };
+    let of_the_index = |path: &str| path.starts_with("/simple/") || is_wheel(path);
     let requests = world.server.requests();
     let asked: Vec<_> = requests
         .iter()
         .filter(|asked| of_the_index(&asked.path))
         .collect();
-    assert!(
-        asked.iter().any(|asked| asked.path.ends_with(".whl")),
-        "{asked:?}"
-    );
+    assert!(asked.iter().any(|asked| is_wheel(&asked.path)), "{asked:?}");
     for asked in asked {
         assert_eq!(
             asked.header("authorization"),
@@ -338,4 +340,26 @@ fn passwords_of_an_index_are_used_and_not_kept() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&kept.stdout), "");
+}
+
+#[test]
+fn a_lock_of_two_bases_is_refused() {
+    let world = World::new();
+    world.create_example();
+    let lock = world.cooper(&["inspect", "example_name", "--lock"]).good().json();
+    let mut other = lock.clone();
+    other["content"]["base"]["name"] = json!("debian:bookworm");
+    let told = world
+        .host
+        .cooper_with_input(&["create", "copy", "--locked", "-", "--json"], &other.to_string())
+        .with(1)
+        .json();
+    assert_eq!(told["error"]["code"], json!("invalid-lock"), "{told}");
+    other["origin"]["request"]["base"] = json!("debian:bookworm");
+    let told = world
+        .host
+        .cooper_with_input(&["create", "copy", "--locked", "-", "--json"], &other.to_string())
+        .with(3)
+        .json();
+    assert!(told.to_string().contains("INTEGRITY-PLATFORM"), "{told}");
 }

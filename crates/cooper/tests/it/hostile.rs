@@ -82,4 +82,12 @@ fn texts_of_packages_do_not_drive_the_terminal() {
         let shown = world.cooper(args).good();
         assert!(!shown.stdout.contains(['\u{1b}', '\u{7}']), "{shown}");
     }
+    let failing = DebPackage::new("failing", "1.0").script(
+        "postinst",
+        "#!/bin/sh\nprintf '\\033]0;title\\007\\033[2J\\nsecond line\\n' >&2\nexit 1\n",
+    );
+    let world = World::of(&archive().package(failing), &index());
+    let failed = world.cooper(&["create", "a", "--packages", "failing"]).with(1);
+    assert!(!failed.stderr.contains(['\u{1b}', '\u{7}']), "{failed}");
+    assert!(failed.stderr.contains("\nsecond line\n"), "{failed}");
 }
