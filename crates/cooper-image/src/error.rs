@@ -107,9 +107,23 @@ pub enum AssembleError {
 }
 
 impl AssembleError {
+    /// Whether the reason is that the disk, or a quota on it, has no room.
+    pub fn is_disk_full(&self) -> bool {
+        let chain = std::iter::successors(Some(self as &(dyn std::error::Error + 'static)), |error| {
+            error.source()
+        });
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        chain
+            .filter_map(|error| error.downcast_ref::<io::Error>())
+            .any(|error| full.contains(&error.kind()))
+    }
+
     /// What to do.
     pub fn hint(&self) -> Option<String> {
         let at_fault = || Some("the package itself is at fault: ask for another version".to_owned());
+        if self.is_disk_full() {
+            return Some("free some space on the store's disk and run again".to_owned());
+        }
         match self {
             Self::Artefact { .. } => Some("run `cooper fsck --repair`, then create again".to_owned()),
             Self::Script { call, .. } | Self::Stopped { call, .. } => {

@@ -19,6 +19,9 @@ const HOSTNAME_BYTES_MAX: usize = 64;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// As many as the container's processes hold while they make it.
 const OPEN_FILES_MIN: u64 = 16;
+const CPU_MILLIS_MIN: u32 = 10;
+/// Less kills the program before it is there.
+const MEMORY_BYTES_MIN: u64 = 4 << 20;
 /// Bytes of one page of memory.
 const PAGE: u64 = 4096;
 
@@ -153,10 +156,14 @@ fn check(spec: &Spec<'_>) -> Result<(), SandboxError> {
 }
 
 fn check_limits(limits: &Limits) -> Result<(), SandboxError> {
-    if limits.pids == 0 || limits.open_files < OPEN_FILES_MIN || limits.cpu_millis < 10 {
-        return Err(fault(
-            "a program needs one process, 16 open files and 10 ms of CPU a second at least",
-        ));
+    let too_little = [
+        (limits.pids == 0, "one process"),
+        (limits.open_files < OPEN_FILES_MIN, "16 open files"),
+        (limits.cpu_millis < CPU_MILLIS_MIN, "10 ms of CPU a second"),
+        (limits.memory_bytes < MEMORY_BYTES_MIN, "4 MiB of memory"),
+    ];
+    if let Some((_, least)) = too_little.iter().find(|(too_little, _)| *too_little) {
+        return Err(fault(format!("a program needs {least} at least")));
     }
     Ok(())
 }

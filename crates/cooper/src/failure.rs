@@ -140,11 +140,29 @@ impl Failure {
         json!({ "error": error })
     }
 
-    /// The lines for people: `error: …`, `caused by: …`, `hint: …`.
-    pub(crate) fn lines(&self) -> Vec<(&'static str, &str)> {
-        let mut lines = vec![("error", self.0.message.as_str())];
-        lines.extend(self.0.causes.iter().map(|cause| ("caused by", cause.as_str())));
-        lines.extend(self.0.hint.as_deref().map(|hint| ("hint", hint)));
+    /// The lines for people: `error: …`, `caused by: …`, `hint: …`. Of a run it is one line, among those that the
+    /// script may have written.
+    pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
+        let Told {
+            message,
+            causes,
+            hint,
+            ..
+        } = &*self.0;
+        if self.0.exit == Exit::RUN_FAILED {
+            let mut line = std::iter::once(message)
+                .chain(causes)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(": ");
+            if let Some(hint) = hint {
+                line = format!("{line} (hint: {hint})");
+            }
+            return vec![("error", line.lines().map(str::trim).collect::<Vec<_>>().join(" "))];
+        }
+        let mut lines = vec![("error", message.clone())];
+        lines.extend(causes.iter().map(|cause| ("caused by", cause.clone())));
+        lines.extend(hint.iter().map(|hint| ("hint", hint.clone())));
         lines
     }
 }
@@ -223,9 +241,14 @@ mod tests {
         assert_eq!(
             failure.lines(),
             [("error", "outer"), ("caused by", "inner"), ("hint", "do that")]
+                .map(|(label, text)| (label, text.to_owned()))
         );
         assert_eq!(failure.json()["error"]["message"], "outer: inner");
         assert_eq!(failure.json()["error"]["hint"], "do that");
+        assert_eq!(
+            failure.exit(Exit::RUN_FAILED).lines(),
+            [("error", "outer: inner (hint: do that)".to_owned())]
+        );
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Shell {
             let _ = write_json(&mut out, &failure.json()).and_then(|()| out.flush());
         } else {
             for (label, text) in failure.lines() {
-                self.say(label, text);
+                self.say(label, &text);
             }
         }
         failure.exit_status()

@@ -191,6 +191,7 @@ fn write_code(error: &WriteBlobError) -> &'static str {
 
 fn assemble_code(error: &AssembleError) -> &'static str {
     match error {
+        full if full.is_disk_full() => DISK_FULL,
         AssembleError::Sandbox(_) => SANDBOX,
         AssembleError::Deb { .. } | AssembleError::Wheel { .. } => "unusable-artefact",
         AssembleError::Script { .. } | AssembleError::Stopped { .. } => "maintainer-script",

@@ -54,7 +54,7 @@ pub enum RunError {
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// A layer is not unpacked in the store.
-    #[error("layer {layer} of `{image}` is not in the store")]
+    #[error("the unpacked files of layer {layer} of `{image}` are not in the store")]
     MissingLayer {
         /// The image.
         image: FullReference,

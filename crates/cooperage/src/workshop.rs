@@ -165,9 +165,16 @@ impl Workshop {
             .store
             .images()?
             .into_iter()
-            .map(|(_, name, _)| name.to_string())
-            .filter(|other| {
+            .filter(|(_, other, _)| {
+                let other = other.as_str();
                 other.contains(name.as_str()) || strsim::jaro_winkler(other, name.as_str()) > 0.85
+            })
+            .map(|(organisation, other, _)| {
+                if organisation == self.config.organisation {
+                    other.to_string()
+                } else {
+                    format!("{organisation}/{other}")
+                }
             })
             .collect();
         names.sort();

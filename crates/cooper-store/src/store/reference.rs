@@ -306,8 +306,13 @@ impl Store {
         version: &ImageVersion,
     ) -> Result<VersionTag, RefError> {
         let tags = self.tags(organisation, name)?;
+        // The journal knows a number too whose file was lost.
+        let journal = self.read_journal()?;
+        let of_image = |entry: &&Entry| entry.organisation == *organisation && entry.name == *name;
+        let noted = journal.entries.iter().filter(of_image).map(|entry| &entry.tag);
         let largest = tags
             .keys()
+            .chain(noted)
             .filter(|tag| tag.version == *version)
             .map(|tag| tag.serial.get())
             .max();

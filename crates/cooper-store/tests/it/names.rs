@@ -44,6 +44,20 @@ fn numbers_count_up_for_each_version() {
 }
 
 #[test]
+fn a_number_whose_file_was_lost_is_not_given_again() {
+    let fixture = Fixture::new();
+    create(&fixture.store, "1.0.0", "a");
+    create(&fixture.store, "1.0.0", "b");
+    let lost = fixture
+        .root()
+        .join("refs")
+        .join(owner().as_str())
+        .join(name().as_str());
+    std::fs::remove_file(lost.join("1.0.0.2.json")).unwrap();
+    assert_eq!(create(&fixture.store, "1.0.0", "c"), "1.0.0.3");
+}
+
+#[test]
 fn a_name_comes_back_as_it_was_made() {
     let fixture = Fixture::new();
     create(&fixture.store, "1.0.0", "a");
