@@ -318,14 +318,14 @@ impl<'a> Board<'a> {
                     open.push(by);
                 }
                 Group::Needs(on) => {
-                    let text = versions.iter().find_map(|version| match &version.gone {
-                        Some(Reason::Needs { text, .. }) => Some(text.clone()),
+                    let texts = versions.iter().filter_map(|version| match &version.gone {
+                        Some(Reason::Needs { text, .. }) => Some(text.as_str()),
                         _ => None,
                     });
                     lines.push(format!(
                         "{name} {} {}",
                         shown_needing(&versions),
-                        text.unwrap_or_default()
+                        newest_to_oldest(texts)
                     ));
                     open.push(on);
                 }
@@ -519,6 +519,15 @@ fn shown_needing(versions: &[&Version]) -> String {
         shown(versions),
         if versions.len() == 1 { "needs" } else { "need" }
     )
+}
+
+/// What versions need, the newest first, in a few words.
+fn newest_to_oldest<'t>(mut texts: impl Iterator<Item = &'t str>) -> String {
+    let newest = texts.next().unwrap_or_default();
+    match texts.filter(|text| *text != newest).last() {
+        Some(oldest) => format!("{newest} (the newest) to {oldest} (the oldest)"),
+        None => newest.to_owned(),
+    }
 }
 
 /// Versions, newest first, in a few words.

@@ -328,7 +328,7 @@ fn conflicts_are_told_in_the_terms_of_the_request() {
         &["stars>=0.50", "web"],
         &format!(
             "the requirements do not fit together:\n  the request needs web\n  \
-             web 2 and 1 need stars>=0.40,<0.50\n  the request needs stars>=0.50 {hint}"
+             web 2 and 1 need stars>=0.40,<0.50 (the newest) to stars>=0.30,<0.40 (the oldest)\n  the request needs stars>=0.50 {hint}"
         ),
     );
     check(
