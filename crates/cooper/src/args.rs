@@ -182,7 +182,9 @@ fn not_parsed(argv: &[OsString], error: clap::Error) -> Result<Parsed, Failure> 
         .trim_end();
     let tip = paragraphs
         .find_map(|paragraph| paragraph.trim_start().strip_prefix("tip: "))
-        .map(str::trim_end);
+        .map(str::trim_end)
+        // No value here begins with two dashes.
+        .filter(|tip| !tip.contains("as a value"));
     let hint = tip.map_or_else(|| see_help(command.as_deref()), str::to_owned);
     Err(Failure::new(Code::Usage, message).hint(hint).exit(exit))
 }

@@ -213,11 +213,11 @@ impl DebianError {
 }
 
 fn mirror_hint(suite: Suite) -> String {
-    let setting = match suite.kind {
-        SuiteKind::Release | SuiteKind::Updates => "debian.mirrors",
-        SuiteKind::Security => "debian.security_mirrors",
+    let (setting, variable) = match suite.kind {
+        SuiteKind::Release | SuiteKind::Updates => ("debian.mirrors", "COOPER_DEBIAN_MIRROR"),
+        SuiteKind::Security => ("debian.security_mirrors", "COOPER_DEBIAN_SECURITY_MIRROR"),
     };
-    format!("set `{setting}` in cooper.toml, or COOPER_DEBIAN_MIRROR, to a mirror that has {suite}")
+    format!("set `{setting}` in cooper.toml, or {variable}, to a mirror that has {suite}")
 }
 
 /// `` `a`, `b` or `c` ``
