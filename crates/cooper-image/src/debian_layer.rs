@@ -82,7 +82,7 @@ impl DebianLayer<'_> {
     fn open_debs(&self, bench: Bench<'_>) -> Result<Vec<(String, Deb)>, AssembleError> {
         let open = |artefact: &DebianArtefact| {
             let package = format!("{} {}", artefact.name, artefact.version);
-            let file = bench.store.open_blob(&artefact.sha256);
+            let file = bench.store.open_checked_blob(&artefact.sha256);
             let file = file.map_err(|source| AssembleError::Artefact {
                 package: package.clone(),
                 source,
@@ -95,7 +95,23 @@ impl DebianLayer<'_> {
             })?;
             Ok((package, deb))
         };
-        self.artefacts.iter().map(open).collect()
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let shares: Vec<Vec<(usize, (String, Deb))>> = std::thread::scope(|scope| {
+            let share = |first| {
+                let own = self.artefacts.iter().enumerate().skip(first).step_by(threads);
+                own.map(|(at, artefact)| Ok((at, open(artefact)?)))
+                    .collect::<Result<Vec<_>, AssembleError>>()
+            };
+            let workers: Vec<_> = (0..threads)
+                .map(|first| scope.spawn(move || share(first)))
+                .collect();
+            let joined = workers.into_iter().map(ScopedJoinHandle::join);
+            let shares = joined.map(|share| share.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            shares.collect::<Result<_, AssembleError>>()
+        })?;
+        let mut opened: Vec<_> = shares.into_iter().flatten().collect();
+        opened.sort_by_key(|(at, _)| *at);
+        Ok(opened.into_iter().map(|(_, deb)| deb).collect())
     }
 
     fn tree_error(&self, operation: &'static str) -> impl Fn(io::Error) -> AssembleError {

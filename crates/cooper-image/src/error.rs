@@ -2,6 +2,7 @@
 
 use std::io;
 
+use cooper_core::BlobDigest;
 use cooper_sandbox::SandboxError;
 use cooper_store::{LockError, ReadBlobError, StageError, WriteBlobError};
 
@@ -107,6 +108,17 @@ pub enum AssembleError {
 }
 
 impl AssembleError {
+    /// The artefact whose bytes in the store are not those of its digest.
+    pub fn corrupted_artefact(&self) -> Option<BlobDigest> {
+        match self {
+            Self::Artefact {
+                source: ReadBlobError::Corrupted { digest, .. },
+                ..
+            } => Some(*digest),
+            _ => None,
+        }
+    }
+
     /// Whether the reason is that the disk, or a quota on it, has no room.
     pub fn is_disk_full(&self) -> bool {
         let chain = std::iter::successors(Some(self as &(dyn std::error::Error + 'static)), |error| {

@@ -91,9 +91,7 @@ pub(crate) fn remove_build_state(tree: &TreeFiles) -> io::Result<()> {
         tree.clear_dir(path)?;
     }
     for path in REMOVED.into_iter().chain(BACKUPS) {
-        if tree.read(path, u64::MAX - 1)?.is_some() {
-            tree.remove(path)?;
-        }
+        tree.remove(path)?;
     }
     fix_shadow_days(tree)
 }

@@ -85,7 +85,7 @@ impl PythonLayer<'_> {
         let install = |artefact: &PythonArtefact| {
             let package = format!("{} {}", artefact.name, artefact.version);
             bench.progress.detail(Stage::Unpack, package.clone());
-            let file = bench.store.open_blob(&artefact.sha256);
+            let file = bench.store.open_checked_blob(&artefact.sha256);
             let file = file.map_err(|source| AssembleError::Artefact {
                 package: package.clone(),
                 source,

@@ -58,6 +58,7 @@ mod index;
 mod journal;
 mod lock;
 mod open;
+mod quarantine;
 mod reference;
 mod session;
 mod tree;

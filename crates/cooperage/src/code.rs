@@ -107,7 +107,7 @@ impl CreateError {
         match self {
             Self::Resolve(ResolveError::Debian(error)) => debian_code(error),
             Self::Resolve(ResolveError::Python(error)) => python_code(error),
-            Self::Lock(_) | Self::LockFormat { .. } => INVALID_LOCK,
+            Self::Lock(_) | Self::LockFormat { .. } | Self::OtherSize { .. } => INVALID_LOCK,
             Self::Refused(_) => REFUSED,
             Self::Fetch(error) => fetch_code(error),
             Self::Assemble(error) => assemble_code(error),

@@ -1,9 +1,9 @@
 //! From a request, or from a lock, to a version tag.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cooper_core::lock::{ArtefactOrigin, LockPlanError};
-use cooper_core::{Finding, ImageName, Lock, LockDigest, Plan, Progress, Request};
+use cooper_core::{Event, Finding, ImageName, Lock, LockDigest, Plan, Progress, Request};
 use cooper_gate::{Cleared, Evidence, Refusal};
 use cooper_image::{AssembleError, Image, Inventory};
 use cooper_resolve::ResolveError;
@@ -94,6 +94,16 @@ pub enum CreateError {
         /// The file.
         artefact: String,
     },
+    /// The lock names a size that is not the artefact's.
+    #[error("the lock says that {artefact} has {size} bytes; it has {present}")]
+    OtherSize {
+        /// Its digest.
+        artefact: String,
+        /// In the store, where its digest is right.
+        present: u64,
+        /// In the lock.
+        size: u64,
+    },
     /// The lock or the record could not be written as JSON.
     #[error("cannot write JSON")]
     Json(#[source] serde_json::Error),
@@ -114,7 +124,7 @@ impl CreateError {
             Self::Fetch(error) => error.hint(),
             Self::Assemble(error) => error.hint(),
             Self::Inspect(error) => error.hint(),
-            Self::Lock(_) | Self::LockFormat { .. } => {
+            Self::Lock(_) | Self::LockFormat { .. } | Self::OtherSize { .. } => {
                 Some("make a lock with `cooper inspect IMAGE --lock`".to_owned())
             }
             Self::NoMirror { .. } => {
@@ -183,8 +193,7 @@ impl Workshop {
         if let Some(same) = self.same_and_whole(name, digest)? {
             return self.already(same, &cleared);
         }
-        self.fetch(cleared.lock(), progress)?;
-        let image = cooper_image::assemble(&cleared, &self.store, progress)?;
+        let image = self.assemble(&cleared, progress)?;
         let _one_at_a_time = self
             .store
             .lock(&format!("image-{}-{name}", self.config.organisation))?;
@@ -192,6 +201,27 @@ impl Workshop {
             return self.already(same, &cleared);
         }
         self.publish(&cleared, &image)
+    }
+
+    /// Fetch what is missing, and assemble. An artefact that is damaged in the store is fetched again.
+    fn assemble(&self, cleared: &Cleared, progress: &Progress) -> Result<Image, CreateError> {
+        let mut replaced = BTreeSet::new();
+        loop {
+            self.fetch(cleared.lock(), progress)?;
+            let error = match cooper_image::assemble(cleared, &self.store, progress) {
+                Ok(image) => return Ok(image),
+                Err(error) => error,
+            };
+            match error.corrupted_artefact() {
+                Some(digest) if !self.config.intake.offline && replaced.insert(digest) => {
+                    progress.send(Event::Warning {
+                        text: format!("{error}: it is damaged in the store and is fetched again"),
+                    });
+                    self.store.set_aside_blob(&digest)?;
+                }
+                _ => return Err(error.into()),
+            }
+        }
     }
 
     /// The version of this name that has this lock and all its blobs and trees.
@@ -243,8 +273,19 @@ impl Workshop {
     fn fetch(&self, lock: &Lock, progress: &Progress) -> Result<(), CreateError> {
         let mut wanted = Vec::new();
         for (digest, size) in lock.content.artefacts() {
-            if self.store.contains(&digest) {
-                continue;
+            match self.store.blob_size(&digest) {
+                Some(present) if present == size => continue,
+                Some(present) => {
+                    if self.store.open_checked_blob(&digest).is_ok() {
+                        return Err(CreateError::OtherSize {
+                            artefact: digest.to_string(),
+                            present,
+                            size,
+                        });
+                    }
+                    self.store.set_aside_blob(&digest)?;
+                }
+                None => {}
             }
             let origin = lock.origin.artefacts.get(&digest);
             let (urls, label) = self.addresses(origin).ok_or_else(|| CreateError::NoMirror {
@@ -289,7 +330,21 @@ impl Workshop {
         let request = lock.origin.request.clone();
         let name = request.name().clone();
         let organisation = &self.config.organisation;
-        let before = self.store.newest(organisation, &name)?;
+        // An earlier version that cannot be read is no reason to fail.
+        let before = self
+            .store
+            .newest(organisation, &name)
+            .ok()
+            .flatten()
+            .and_then(|(tag, _)| {
+                let before = FullReference {
+                    organisation: organisation.clone(),
+                    name: name.clone(),
+                    tag,
+                };
+                let old = self.inventory(&self.lookup(&before.clone().into()).ok()?).ok()?;
+                Some((before, differences(&old, &image.inventory)))
+            });
         let lock_file = self
             .store
             .put_blob(&serde_json::to_vec(lock).map_err(CreateError::Json)?)?;
@@ -317,18 +372,6 @@ impl Workshop {
         let tag = self
             .store
             .create_version(organisation, &name, &self.config.version, &reference)?;
-        let changes = match before {
-            Some((tag, _)) => {
-                let before = FullReference {
-                    organisation: organisation.clone(),
-                    name: name.clone(),
-                    tag,
-                };
-                let old = self.inventory(&self.lookup(&before.clone().into())?)?;
-                Some((before, differences(&old, &image.inventory)))
-            }
-            None => None,
-        };
         Ok(Created {
             image: FullReference {
                 organisation: organisation.clone(),
@@ -339,7 +382,7 @@ impl Workshop {
             created: true,
             size_bytes: image.size_bytes,
             packages: image.inventory.clone(),
-            changes,
+            changes: before,
             findings: cleared.notes().to_vec(),
             notes: Vec::new(),
         })

@@ -100,13 +100,15 @@ pub struct ImageSummary {
 }
 
 impl Workshop {
-    /// The images that the query selects.
+    /// The images that the query selects, and what of the store could not be read.
     ///
     /// # Errors
-    /// When the store or an inventory cannot be read.
-    pub fn images(&self, query: &ImageQuery) -> Result<Vec<ImageSummary>, InspectError> {
+    /// When the names cannot be listed.
+    pub fn images(&self, query: &ImageQuery) -> Result<(Vec<ImageSummary>, Vec<InspectError>), InspectError> {
         let mut summaries = Vec::new();
-        for kept in self.all_images()? {
+        let (all, unreadable) = self.all_images()?;
+        let mut unreadable: Vec<InspectError> = unreadable.into_iter().map(InspectError::from).collect();
+        for kept in all {
             let name = kept.reference.to_string();
             if query
                 .pattern
@@ -116,10 +118,12 @@ impl Workshop {
                 continue;
             }
             let needed = query.with_packages || query.package.is_some();
-            let inventory = if needed {
-                Some(self.inventory(&kept)?)
-            } else {
-                None
+            let inventory = match needed.then(|| self.inventory(&kept)).transpose() {
+                Ok(inventory) => inventory,
+                Err(error) => {
+                    unreadable.push(error);
+                    continue;
+                }
             };
             if let (Some(package), Some(inventory)) = (&query.package, &inventory)
                 && !package.matches(inventory)
@@ -137,21 +141,24 @@ impl Workshop {
                 summaries.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then(a.image.cmp(&b.image)));
             }
         }
-        Ok(summaries)
+        Ok((summaries, unreadable))
     }
 
     /// The newest image of the own organisation that already has all that is asked: the same base, every Debian
     /// package, and Python distributions that satisfy every requirement (extras excepted: an image that was not
     /// asked for them cannot be known to have them all).
     ///
+    /// An image that cannot be read is passed over.
+    ///
     /// # Errors
-    /// When the store or an inventory cannot be read.
+    /// When the names cannot be listed.
     pub fn sufficient(&self, request: &Request) -> Result<Option<FullReference>, InspectError> {
-        let mut kept = self.all_images()?;
+        let (mut kept, _) = self.all_images()?;
         kept.sort_by_key(|image| Reverse(image.created_at));
         for image in kept {
             let same_base = image.record.request.base() == request.base();
-            if same_base && image.record.request.name() != request.name() && self.has_all(&image, request)? {
+            let another = image.record.request.name() != request.name();
+            if same_base && another && self.has_all(&image, request).unwrap_or(false) {
                 return Ok(Some(image.reference));
             }
         }

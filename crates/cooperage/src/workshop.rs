@@ -183,21 +183,29 @@ impl Workshop {
         Ok(names.into_iter().map(|name| format!("`{name}`")).collect())
     }
 
-    /// Every version tag of every organisation, by name and ascending version.
-    pub(crate) fn all_images(&self) -> Result<Vec<KeptImage>, LookupError> {
-        let failed = |source| LookupError::Store {
-            name: "refs".to_owned(),
-            source,
-        };
-        let mut kept = Vec::new();
-        for (organisation, name, tag) in self.store.images().map_err(failed)? {
-            let record = self.store.version(&organisation, &name, &tag).map_err(failed)?;
-            if let Some(record) = record {
-                kept.push(kept_image(&organisation, &name, tag, record)?);
+    /// Every version tag of every organisation, by name and ascending version, and why some could not be read: one
+    /// damaged record must not hide the others.
+    pub(crate) fn all_images(&self) -> Result<(Vec<KeptImage>, Vec<LookupError>), LookupError> {
+        let failed = |name: String| move |source| LookupError::Store { name, source };
+        let (mut kept, mut unreadable) = (Vec::new(), Vec::new());
+        for (organisation, name, tag) in self.store.images().map_err(failed("refs".to_owned()))? {
+            let shown = format!("{organisation}/{name}:{tag}");
+            match self
+                .store
+                .version(&organisation, &name, &tag)
+                .map_err(failed(shown))
+            {
+                // Removed since it was listed.
+                Ok(None) => {}
+                Ok(Some(record)) => match kept_image(&organisation, &name, tag, record) {
+                    Ok(image) => kept.push(image),
+                    Err(error) => unreadable.push(error),
+                },
+                Err(error) => unreadable.push(error),
             }
         }
         kept.sort_by(|a, b| a.reference.cmp(&b.reference));
-        Ok(kept)
+        Ok((kept, unreadable))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Blobs: immutable files named by the digest of their bytes.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read as _, Seek as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -79,6 +79,23 @@ pub enum WriteBlobError {
 }
 takes_file_error!(WriteBlobError);
 
+const READ_BYTES: usize = 256 << 10;
+
+/// The digest and the number of the bytes that are left in a file.
+pub(super) fn hash(file: &mut File) -> io::Result<(Digest, u64)> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; READ_BYTES];
+    let mut bytes = 0;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((Digest::from_bytes(hasher.finalize().into()), bytes));
+        }
+        hasher.update(&buffer[..read]);
+        bytes += read as u64;
+    }
+}
+
 impl Store {
     /// Whether the store has this blob. Does not read it.
     pub fn contains(&self, digest: &BlobDigest) -> bool {
@@ -107,6 +124,25 @@ impl Store {
                 source,
             },
         })
+    }
+
+    /// Open a blob for reading after its whole content was checked against its digest.
+    pub fn open_checked_blob(&self, digest: &BlobDigest) -> Result<File, ReadBlobError> {
+        let mut file = self.open_blob(digest)?;
+        let failed = |source| ReadBlobError::Io {
+            operation: "read",
+            path: self.blob_path(digest),
+            source,
+        };
+        let (actual, _) = hash(&mut file).map_err(failed)?;
+        if actual != *digest.digest() {
+            return Err(ReadBlobError::Corrupted {
+                digest: *digest,
+                actual,
+            });
+        }
+        file.rewind().map_err(failed)?;
+        Ok(file)
     }
 
     /// Read a blob of at most `bytes_max` bytes and check its digest.

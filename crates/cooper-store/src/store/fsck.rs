@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cooper_core::{BlobDigest, DiffId, Progress};
+use cooper_core::{BlobDigest, DiffId, ImageName, Organisation, Progress, VersionTag};
 
 use super::file::takes_file_error;
 use super::open::ROOT_ENTRIES;
@@ -24,7 +24,8 @@ pub type TreeCheck<'a> = dyn Fn(&Path, &DiffId) -> Result<(), String> + Sync + '
 /// What fsck does beyond looking.
 #[derive(Clone, Copy, Default)]
 pub struct FsckOptions<'a> {
-    /// Take corrupted blobs out of the way, so that they are fetched again, and rewrite `index.json`.
+    /// Take corrupted blobs and damaged trees out of the way, so that they are fetched or made again, remove names
+    /// whose records cannot be read, and rewrite `index.json`.
     pub repair: bool,
     /// How a tree is checked: this crate knows that it should be there, not what should be in it.
     pub tree_check: Option<&'a TreeCheck<'a>>,
@@ -72,6 +73,9 @@ impl Store {
     pub fn fsck(&self, options: &FsckOptions<'_>, progress: &Progress) -> Result<FsckReport, FsckError> {
         let mut check = Check::new(self, *options, progress);
         check.names()?;
+        if options.repair {
+            check.retire_unreadable()?;
+        }
         check.root()?;
         check.contents()?;
         check.leftovers()?;
@@ -90,6 +94,7 @@ struct Check<'a> {
     bytes_checked: u64,
     trees_checked: u64,
     refs_checked: u64,
+    unreadable: Vec<(Organisation, ImageName, VersionTag)>,
     faults: Vec<Fault>,
     notes: Vec<Note>,
 }
@@ -106,6 +111,7 @@ impl<'a> Check<'a> {
             bytes_checked: 0,
             trees_checked: 0,
             refs_checked: 0,
+            unreadable: Vec::new(),
             faults: Vec::new(),
             notes: Vec::new(),
         }

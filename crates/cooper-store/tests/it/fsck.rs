@@ -162,8 +162,19 @@ fn trees_are_checked_by_the_caller() {
         diff_id: record.trees[0],
         reason,
         needed_by: needed_by(),
+        moved: false,
     };
     assert_eq!(fsck().faults, [expected]);
+    let options = FsckOptions {
+        repair: true,
+        ..options
+    };
+    let repaired = fixture.store.fsck(&options, &Progress::silent()).unwrap();
+    assert!(matches!(
+        &repaired.faults[..],
+        [Fault::DamagedTree { moved: true, .. }]
+    ));
+    assert!(fixture.store.tree(&record.trees[0]).is_none(), "out of the way");
 }
 
 #[test]

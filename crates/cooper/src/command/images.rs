@@ -84,8 +84,11 @@ pub(crate) fn images(args: &ImagesArgs, shell: &Shell) -> Result<Exit, Failure> 
 pub(crate) fn list(query: &ImageQuery, shell: &Shell) -> Result<Exit, Failure> {
     let settings = shell.settings()?;
     let workshop = open_workshop(&settings, Need::Store)?;
-    let images = workshop.images(query)?;
-    if images.is_empty() {
+    let (images, unreadable) = workshop.images(query)?;
+    for error in &unreadable {
+        shell.say("warning", &format!("{error}; `cooper fsck` tells more"));
+    }
+    if images.is_empty() && unreadable.is_empty() {
         let narrowed = query.pattern.is_some() || query.package.is_some();
         let text = if narrowed {
             "no image matches"

@@ -166,6 +166,77 @@ fn damage_is_found_named_and_made_good() {
     }
 }
 
+#[test]
+fn damaged_artefacts_are_never_built_and_fetched_again() {
+    let world = World::new();
+    let created = world.create_example();
+    let lock = world.cooper(&["inspect", "example_name", "--lock"]).good().json();
+    for list in [&lock["content"]["base"]["packages"], &lock["content"]["python"]] {
+        let digest = list[0]["sha256"].as_str().unwrap();
+        let blob = digest.trim_start_matches("sha256:");
+        damage(&world.host.path("store/blobs/sha256").join(blob));
+        for folder in ["cache/layer", "trees/sha256"] {
+            std::fs::remove_dir_all(world.host.path("store").join(folder)).unwrap();
+        }
+        std::fs::create_dir(world.host.path("store/trees/sha256")).unwrap();
+        let offline = world.cooper(&[
+            "create",
+            "example_name",
+            "-d",
+            "mechanize",
+            "-p",
+            "wget",
+            "--offline",
+        ]);
+        assert!(offline.with(1).stderr.contains("cooper fsck --repair"));
+        let again = world.create_example();
+        assert_eq!(again["digest"], created["digest"]);
+        world.cooper(&["fsck"]).good();
+    }
+}
+
+#[test]
+fn a_damaged_tree_is_made_again() {
+    let world = World::new();
+    let created = world.create_example();
+    let document = world.cooper(&["inspect", "example_name", "--json"]).good().json();
+    let tree = document["config"]["rootfs"]["diff_ids"][0]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let tree = world
+        .host
+        .path("store/trees/sha256")
+        .join(tree.trim_start_matches("sha256:"));
+    damage(&tree.join("etc/passwd"));
+    let text = world.cooper(&["fsck", "--repair"]).with(1);
+    assert!(text.stdout.contains("taken out of the way"), "{text}");
+    assert_eq!(world.create_example()["digest"], created["digest"]);
+    world.cooper(&["fsck"]).good();
+    world.cooper(&["run", "example_name", "--", "true"]).good();
+}
+
+#[test]
+fn a_damaged_record_hides_nothing_else() {
+    let world = World::new();
+    world.create_example();
+    world.cooper(&["create", "other", "--packages", "jq"]).good();
+    std::fs::File::create(world.host.path("store/refs/local/other/1.0.0.1.json")).unwrap();
+    let listed = world.cooper(&["images"]).good();
+    assert!(listed.stdout.contains("local/example_name:1.0.0.1"), "{listed}");
+    assert!(listed.stderr.contains("local/other:1.0.0.1"), "{listed}");
+    world
+        .cooper(&["create", "third", "--packages", "libxslt1.1"])
+        .good();
+    world.cooper(&["fsck", "--repair"]).with(1);
+    world.cooper(&["fsck"]).good();
+    let made = world
+        .cooper(&["create", "other", "--packages", "jq", "--json"])
+        .good()
+        .json();
+    assert_eq!(made["image"], json!("local/other:1.0.0.2"));
+}
+
 fn damage(file: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt as _;
     let mut bytes = std::fs::read(file).unwrap();

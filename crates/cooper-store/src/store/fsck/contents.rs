@@ -2,24 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use cooper_core::progress::Stage;
 use cooper_core::{BlobDigest, DiffId, Digest};
-use sha2::{Digest as _, Sha256};
 
 use super::{Check, Fault, FsckError};
 use crate::store::FileError;
-use crate::store::file::{Of as _, make_dir};
+use crate::store::blob;
 use crate::store::reference::file_names;
-use crate::store::session::QUARANTINE;
 
 /// How many threads work.
 const THREADS: usize = 2;
-const READ_BYTES: usize = 256 << 10;
 
 /// What hashing one blob gave.
 enum Hashed {
@@ -48,7 +45,7 @@ impl Check<'_> {
         self.progress
             .started(Stage::Check, (blobs.len() + trees.len()) as u64, bytes);
         self.blobs(&blobs)?;
-        self.trees(&trees);
+        self.trees(&trees)?;
         self.progress.finished(Stage::Check);
         self.missing();
         Ok(())
@@ -94,7 +91,8 @@ impl Check<'_> {
                 if actual != *digest.digest() {
                     let moved = self.options.repair;
                     if moved {
-                        self.quarantine(digest)?;
+                        self.store
+                            .quarantine(&self.store.blob_path(digest), &digest.hex())?;
                     }
                     self.faults.push(Fault::CorruptedBlob {
                         digest: *digest,
@@ -116,14 +114,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn quarantine(&self, digest: &BlobDigest) -> Result<(), FileError> {
-        let quarantine = self.store.tmp_dir().join(QUARANTINE);
-        make_dir(&quarantine)?;
-        let path = self.store.blob_path(digest);
-        std::fs::rename(&path, quarantine.join(digest.hex())).of("move out of the way", &path)
-    }
-
-    fn trees(&mut self, diff_ids: &[DiffId]) {
+    fn trees(&mut self, diff_ids: &[DiffId]) -> Result<(), FsckError> {
         let checked = in_threads(diff_ids, |diff_id| {
             let checked = self.check_tree(diff_id);
             self.progress.advanced(Stage::Check, 1, 0);
@@ -139,13 +130,20 @@ impl Check<'_> {
                     .flatten()
                     .cloned()
                     .collect();
+                let moved = self.options.repair;
+                if moved {
+                    let name = format!("tree-{}", diff_id.hex());
+                    self.store.quarantine(&self.store.tree_path(diff_id), &name)?;
+                }
                 self.faults.push(Fault::DamagedTree {
                     diff_id: *diff_id,
                     reason,
                     needed_by,
+                    moved,
                 });
             }
         }
+        Ok(())
     }
 
     fn check_tree(&self, diff_id: &DiffId) -> Result<(), String> {
@@ -175,10 +173,11 @@ impl Check<'_> {
                 needed_by: needed_by.iter().cloned().collect(),
             })
             .collect();
+        let moved: BTreeSet<DiffId> = self.faults.iter().filter_map(Fault::moved_tree).collect();
         let gone = self
             .trees_needed
             .iter()
-            .filter(|(diff_id, _)| !exists(&self.store.tree_path(diff_id)));
+            .filter(|(diff_id, _)| !exists(&self.store.tree_path(diff_id)) && !moved.contains(*diff_id));
         let trees = gone.map(|(diff_id, needed_by)| Fault::MissingTree {
             diff_id: *diff_id,
             needed_by: needed_by.iter().cloned().collect(),
@@ -222,18 +221,7 @@ fn hash(path: &Path) -> io::Result<(Digest, u64)> {
             "it is not a plain file",
         ));
     }
-    let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; READ_BYTES];
-    let mut bytes = 0;
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok((Digest::from_bytes(hasher.finalize().into()), bytes));
-        }
-        hasher.update(&buffer[..read]);
-        bytes += read as u64;
-    }
+    blob::hash(&mut File::open(path)?)
 }
 
 /// Apply `work` to every item in [`THREADS`] threads; the results in the items' order.

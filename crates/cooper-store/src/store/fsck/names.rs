@@ -39,6 +39,16 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Remove the names whose records cannot be read: nobody can tell any more what they meant.
+    pub(super) fn retire_unreadable(&mut self) -> Result<(), FsckError> {
+        for (organisation, name, tag) in std::mem::take(&mut self.unreadable) {
+            self.store
+                .remove_version(&organisation, &name, &tag)
+                .map_err(|source| FsckError::Names { source })?;
+        }
+        Ok(())
+    }
+
     fn need(&mut self, entry: &Listed) {
         let image = entry.to_string();
         match &entry.record {
@@ -60,7 +70,10 @@ impl Check<'_> {
                     image,
                     path: entry.path.clone(),
                     reason,
+                    removed: self.options.repair,
                 });
+                self.unreadable
+                    .push((entry.organisation.clone(), entry.name.clone(), entry.tag.clone()));
             }
         }
     }

@@ -78,6 +78,8 @@ pub enum Fault {
         reason: String,
         /// The names that need it.
         needed_by: Vec<String>,
+        /// Whether repair moved it out of the way.
+        moved: bool,
     },
     /// A name's record cannot be read.
     #[error("the record of {image} cannot be read: {reason}")]
@@ -88,6 +90,8 @@ pub enum Fault {
         path: PathBuf,
         /// Why.
         reason: String,
+        /// Whether repair removed the name. Its number is not given again.
+        removed: bool,
     },
     /// The journal tells of a name of which nothing remains, so its number could be given again.
     #[error("{image} was made and is gone without a trace")]
@@ -110,6 +114,16 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The tree that repair took out of the way.
+    pub(super) fn moved_tree(&self) -> Option<DiffId> {
+        match self {
+            Self::DamagedTree {
+                diff_id, moved: true, ..
+            } => Some(*diff_id),
+            _ => None,
+        }
+    }
+
     /// The blob that repair took out of the way.
     pub(super) fn moved_blob(&self) -> Option<BlobDigest> {
         match self {
