@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A path below a root, without leading or trailing `/`; the empty path is the root itself.
 ///
-/// It holds no `.` or `..` component, no empty component, no control character and is UTF-8.
+/// It holds no `.` or `..` component, no empty component, no control character, no line separator, and is UTF-8.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct TreePath(String);
 
@@ -23,7 +23,7 @@ pub enum PathFault {
     /// It has `//`, or a `.` that is not at its beginning.
     #[error("it has an empty component or a `.`")]
     NotPlain,
-    /// It has a NUL, a newline or another control character.
+    /// It has a NUL, a newline or another control character, or a line or paragraph separator of Unicode.
     #[error("it has a control character")]
     ControlCharacter,
     /// It is not UTF-8.
@@ -116,7 +116,7 @@ fn fault_of(text: &str) -> Option<PathFault> {
     if text.starts_with('/') {
         return Some(PathFault::Absolute);
     }
-    if text.bytes().any(|byte| byte.is_ascii_control()) {
+    if text.chars().any(controls) {
         return Some(PathFault::ControlCharacter);
     }
     let plain = plain_part(text);
@@ -131,11 +131,16 @@ fn fault_of(text: &str) -> Option<PathFault> {
     })
 }
 
+/// Whether a character controls a terminal, or ends a line for some reader of a list of paths.
+fn controls(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
+}
+
 /// A name from an untrusted archive as it may be shown: at most 200 characters, none that controls a terminal.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes.get(..800).unwrap_or(bytes)).into_owned();
     let shown = |character: char| {
-        if character.is_control() {
+        if controls(character) {
             '\u{fffd}'
         } else {
             character
@@ -183,7 +188,7 @@ mod tests {
     #[test]
     fn every_fault_is_named() {
         let long = "x".repeat(256);
-        let faults: [(&[u8], PathFault); 14] = [
+        let faults: [(&[u8], PathFault); 18] = [
             (b"", PathFault::Empty),
             (b"/etc/passwd", PathFault::Absolute),
             (b"..", PathFault::Parent),
@@ -196,6 +201,10 @@ mod tests {
             (b".//a", PathFault::NotPlain),
             (b"a\nb", PathFault::ControlCharacter),
             (b"a\0b", PathFault::ControlCharacter),
+            (b"a\x7fb", PathFault::ControlCharacter),
+            ("a\u{85}b".as_bytes(), PathFault::ControlCharacter),
+            ("a\u{2028}b".as_bytes(), PathFault::ControlCharacter),
+            ("a\u{2029}b".as_bytes(), PathFault::ControlCharacter),
             (b"a\xff", PathFault::NotUtf8),
             (long.as_bytes(), PathFault::TooLong),
         ];
