@@ -8,6 +8,7 @@
 
 mod install;
 pub mod metadata;
+mod place;
 pub mod record;
 pub mod zip;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cooper_core::{Digest, PythonVersion};
 
+use super::place::bytecode_source;
 use super::record::{self, Check, RecordFault};
 use super::zip::ZipEntry;
 use super::{CoreMetadata, Wheel, WheelError, metadata};
@@ -75,10 +76,17 @@ impl Wheel {
             pth_files: Vec::new(),
             native: !self.pure,
         };
-        for (entry, path) in files() {
-            if !installer.is_replaced(path) {
-                installer.entry(entry, path)?;
-            }
+        let mut targets = Vec::new();
+        for (entry, path) in files().filter(|(_, path)| !installer.is_replaced(path)) {
+            targets.push((entry, installer.target(entry, path)?));
+        }
+        let paths: BTreeSet<&str> = targets.iter().map(|(_, target)| target.path.as_str()).collect();
+        // Bytecode is made anew, over that of the wheel, which `RECORD` must not promise then.
+        let is_remade = |target: &Target| {
+            bytecode_source(&target.path).is_some_and(|source| paths.contains(source.as_str()))
+        };
+        for (entry, target) in targets.iter().filter(|(_, target)| !is_remade(target)) {
+            installer.entry(entry, target)?;
         }
         installer.generate()?;
         Ok(installer.finish())
@@ -126,11 +134,10 @@ impl Installer<'_> {
         name.is_some_and(|name| own.contains(&name))
     }
 
-    fn entry(&mut self, entry: &ZipEntry, path: &TreePath) -> Result<(), WheelError> {
-        let target = self.target(entry, path)?;
+    fn entry(&mut self, entry: &ZipEntry, target: &Target) -> Result<(), WheelError> {
         self.native |= has_suffix(&target.path, "so") || target.path.as_str().contains(".so.");
         if entry.size > WHOLE_BYTES_MAX {
-            return self.large_file(entry, &target);
+            return self.large_file(entry, target);
         }
         let mut check = self.wheel.check(entry)?;
         let mut bytes = self.wheel.zip.read(entry, WHOLE_BYTES_MAX)?;

@@ -182,6 +182,44 @@ fn the_new_record_lists_what_is_there() {
 }
 
 #[test]
+fn shipped_bytecode_of_shipped_sources_is_left_out() {
+    if !is_root() {
+        return;
+    }
+    let site = Site::new();
+    let kept = [
+        "made/__pycache__/gone.cpython-313.pyc",
+        "made/pure.pyc",
+        "made/__pycache__/note.txt",
+    ];
+    let dropped = [
+        "__pycache__/top.cpython-313.pyc",
+        "made/__pycache__/pure.cpython-313.pyc",
+        "made/__pycache__/pure.cpython-39.opt-2.pyc",
+        "made_thing-1.0.data/purelib/made/__pycache__/other.pypy311-pp73.pyc",
+    ];
+    let sources = [
+        "top.py",
+        "made/pure.py",
+        "made_thing-1.0.data/platlib/made/other.py",
+    ];
+    let names = kept.iter().chain(&dropped).chain(&sources);
+    let files: Vec<Entry> = names.map(|name| file(name, name.as_bytes())).collect();
+    let installed = site.install(wheel(&files)).unwrap();
+    let record = site.read(&format!("{SITE}/made_thing-1.0.dist-info/RECORD"));
+    for name in kept {
+        assert_eq!(site.read(&format!("{SITE}/{name}")), name);
+        assert!(record.contains(&format!("{name},sha256=")), "{name}: {record}");
+    }
+    for name in dropped {
+        let name = name.trim_start_matches("made_thing-1.0.data/purelib/");
+        assert!(!site.path(&format!("{SITE}/{name}")).exists(), "{name}");
+        assert!(!record.contains(name), "{name}: {record}");
+        assert!(!installed.files.contains(&format!("/{SITE}/{name}")), "{name}");
+    }
+}
+
+#[test]
 fn hostile_entries_are_refused() {
     if !is_root() {
         return;
