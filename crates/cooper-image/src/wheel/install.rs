@@ -164,6 +164,8 @@ impl Installer<'_> {
                 };
                 let (key, rest) = below.split_once('/').ok_or_else(no_place)?;
                 match key {
+                    // Debian's `/usr/local/man` is a link, and nothing is written through links.
+                    "data" if rest.starts_with("man/") => ("usr/local/share", rest, false),
                     "purelib" | "platlib" => (self.site.as_str(), rest, false),
                     "headers" => (self.include.as_str(), rest, false),
                     "scripts" => ("usr/local/bin", rest, true),

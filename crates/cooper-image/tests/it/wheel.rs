@@ -234,6 +234,24 @@ fn shipped_bytecode_of_shipped_sources_is_left_out() {
 }
 
 #[test]
+fn manual_pages_go_where_debian_s_link_leads() {
+    if !is_root() {
+        return;
+    }
+    let site = Site::new();
+    fs::create_dir_all(site.path("usr/local/share/man")).unwrap();
+    symlink("share/man", site.path("usr/local/man")).unwrap();
+    let page = file("made_thing-1.0.data/data/man/man1/made.1", b".TH MADE 1\n");
+    site.install(wheel(&[page])).unwrap();
+    assert_eq!(site.read("usr/local/share/man/man1/made.1"), ".TH MADE 1\n");
+    let record = site.read(&format!("{SITE}/made_thing-1.0.dist-info/RECORD"));
+    assert!(
+        record.contains("../../../share/man/man1/made.1,sha256="),
+        "{record}"
+    );
+}
+
+#[test]
 fn hostile_entries_are_refused() {
     if !is_root() {
         return;
