@@ -4,7 +4,8 @@ use std::fmt;
 
 /// A path below a root, without leading or trailing `/`; the empty path is the root itself.
 ///
-/// It holds no `.` or `..` component, no empty component, no control character, no line separator, and is UTF-8.
+/// It holds no `.` or `..` component, no empty component, no control character, no line separator, no name of a
+/// whiteout, and is UTF-8.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct TreePath(String);
 
@@ -26,6 +27,9 @@ pub enum PathFault {
     /// It has a NUL, a newline or another control character, or a line or paragraph separator of Unicode.
     #[error("it has a control character")]
     ControlCharacter,
+    /// A component begins with `.wh.`: in an image's layer that name deletes the file whose name follows.
+    #[error("it has a name that begins with `.wh.`, which no image can hold")]
+    Whiteout,
     /// It is not UTF-8.
     #[error("it is not UTF-8")]
     NotUtf8,
@@ -126,6 +130,7 @@ fn fault_of(text: &str) -> Option<PathFault> {
     plain.split('/').find_map(|component| match component {
         ".." => Some(PathFault::Parent),
         "" | "." => Some(PathFault::NotPlain),
+        whiteout if whiteout.starts_with(".wh.") => Some(PathFault::Whiteout),
         long if long.len() > COMPONENT_BYTES_MAX => Some(PathFault::TooLong),
         _ => None,
     })
@@ -173,6 +178,7 @@ mod tests {
             ("./usr/bin/", "usr/bin"),
             ("usr/a b", "usr/a b"),
             ("./x", "x"),
+            ("a.wh.b/.whb", "a.wh.b/.whb"),
         ] {
             assert_eq!(
                 TreePath::parse(text.as_bytes(), 100).unwrap().as_str(),
@@ -188,7 +194,7 @@ mod tests {
     #[test]
     fn every_fault_is_named() {
         let long = "x".repeat(256);
-        let faults: [(&[u8], PathFault); 18] = [
+        let faults: [(&[u8], PathFault); 20] = [
             (b"", PathFault::Empty),
             (b"/etc/passwd", PathFault::Absolute),
             (b"..", PathFault::Parent),
@@ -199,6 +205,8 @@ mod tests {
             (b"a/./b", PathFault::NotPlain),
             (b"a//", PathFault::NotPlain),
             (b".//a", PathFault::NotPlain),
+            (b".wh.a", PathFault::Whiteout),
+            (b"a/.wh..wh..opq/", PathFault::Whiteout),
             (b"a\nb", PathFault::ControlCharacter),
             (b"a\0b", PathFault::ControlCharacter),
             (b"a\x7fb", PathFault::ControlCharacter),

@@ -268,6 +268,7 @@ fn hostile_entries_are_refused() {
         ("another system", vec![plain("C:/evil.py")]),
         ("another system", vec![plain("./evil.py")]),
         ("empty component", vec![plain("a//b")]),
+        ("no image can hold", vec![plain("made/.wh.evil")]),
         ("control character", vec![plain("a\nb.py")]),
         ("control character", vec![plain("a\0b.py")]),
         ("there twice", vec![plain("a.py"), plain("a.py")]),
