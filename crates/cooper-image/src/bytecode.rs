@@ -79,7 +79,15 @@ pub(crate) fn standard_library(packages: &[NewPackage]) -> Vec<String> {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "the files of a test need not be atomic; what is skipped is said"
+)]
 mod tests {
+    use std::fs;
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -88,5 +96,67 @@ mod tests {
         let program = compile_program(&["/b.py".to_owned(), "/a.py".to_owned()]);
         assert_eq!(program.matches("/usr/bin/python3").count(), CHUNKS);
         assert!(program.find("\n/a.py\n") < program.find("\n/b.py\n"));
+    }
+
+    /// Run the program over sources below a new directory; the bytecode that is there afterwards.
+    fn compiled(sources: &[(&str, &str)]) -> Option<Vec<String>> {
+        if !Path::new("/usr/bin/python3").exists() {
+            eprintln!("SKIPPED: this test needs /usr/bin/python3");
+            return None;
+        }
+        let site = tempfile::tempdir().unwrap();
+        let at = |name: &str| site.path().join(name);
+        for (name, text) in sources {
+            fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+            fs::write(at(name), text).unwrap();
+        }
+        fs::write(at(COMPILER_NAME), COMPILER).unwrap();
+        let paths = sources.iter().map(|(name, _)| at(name).display().to_string());
+        let program = compile_program(&paths.collect::<Vec<_>>());
+        let program = program.replace("/run/cooper", &site.path().display().to_string());
+        let done = Command::new("/bin/sh")
+            .args(["-c", &program])
+            .env_clear()
+            .output();
+        let done = done.unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let Ok(names) = fs::read_dir(at("__pycache__")) else {
+            return Some(Vec::new());
+        };
+        let name = |path: String| path.split_once(".cpython-").map(|(name, _)| name.to_owned());
+        let names = names.filter_map(|entry| name(entry.unwrap().file_name().into_string().unwrap()));
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        Some(names)
+    }
+
+    #[test]
+    fn only_a_line_feed_ends_a_path() {
+        let ends = [
+            '\u{b}', '\u{c}', '\r', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}',
+        ];
+        for end in ends {
+            let name = format!("é{end}é");
+            if let Some(names) = compiled(&[(&format!("{name}.py"), "x = 1\n")]) {
+                assert_eq!(names, std::slice::from_ref(&name), "{name:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_compile_is_left_alone() {
+        let deep = format!("{}1\n", "-".repeat(100_000));
+        let long = format!("{}.py", "l".repeat(250));
+        let sources = [
+            ("good.py", "x = 1\n"),
+            ("template.py", "{{ name }} = = 1\n"),
+            ("deep.py", deep.as_str()),
+            (long.as_str(), "x = 1\n"),
+            ("sub/taken.py", "x = 1\n"),
+            ("sub/__pycache__", "not a directory"),
+        ];
+        if let Some(names) = compiled(&sources) {
+            assert_eq!(names, ["good"]);
+        }
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! The base unpacks everything before its first script, as every bootstrap does: before that there is no shell.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -24,7 +24,7 @@ use cooper_core::progress::Stage;
 use crate::assemble::{Bench, BuiltLayer};
 use crate::build_step::{BuildRoot, run_build_step};
 use crate::copyright::stated_licence;
-use crate::deb::{Deb, Diversions, Precedence, UnpackSettings, Unpacked};
+use crate::deb::{Deb, Diversions, UnpackSettings, Unpacked};
 use crate::dpkg::{self, Interests, NewPackage};
 use crate::error::AssembleError;
 use crate::fast_paths;
@@ -32,7 +32,8 @@ use crate::finish;
 use crate::inventory::InventoryPackage;
 use crate::layer::LayerKind;
 use crate::maintainer_scripts::ScriptRun;
-use crate::order::{OrderedPackage, configuration_order, relation_names};
+use crate::order::{OrderedPackage, configuration_order};
+use crate::replacements::Replacements;
 use crate::rootfs::{Links, Rootfs, UnpackLimits};
 use crate::tree_files::TreeFiles;
 
@@ -426,35 +427,6 @@ fn unpack_parallel(
         all.extend(result?);
     }
     Ok(all)
-}
-
-/// Which package's files may take the place of which other's (`Replaces`, Debian Policy 7.6.1).
-struct Replacements(BTreeMap<String, BTreeSet<String>>);
-
-impl Replacements {
-    fn new(status: &str, packages: &[NewPackage]) -> Self {
-        let installed = status.split("\n\n").filter(|stanza| !stanza.trim().is_empty());
-        let stanzas = installed.chain(packages.iter().map(|package| package.control.as_str()));
-        let replaced = stanzas.filter_map(|stanza| {
-            let names = relation_names(&dpkg::stanza_field(stanza, "Replaces")?);
-            Some((
-                dpkg::stanza_field(stanza, "Package")?,
-                names.into_iter().flatten().collect(),
-            ))
-        });
-        Self(replaced.collect())
-    }
-
-    fn precedence(&self, ours: &str, theirs: &str) -> Precedence {
-        let replaces = |one: &str, other: &str| self.0.get(one).is_some_and(|names| names.contains(other));
-        if replaces(ours, theirs) {
-            Precedence::Ours
-        } else if replaces(theirs, ours) {
-            Precedence::Theirs
-        } else {
-            Precedence::Conflict
-        }
-    }
 }
 
 /// A file that another package of the same layer replaced leaves the list of the one that had it.

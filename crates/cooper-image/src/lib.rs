@@ -16,6 +16,7 @@ mod maintainer_scripts;
 mod oci;
 mod order;
 mod python_layer;
+mod replacements;
 pub mod rootfs;
 mod tree_files;
 pub mod wheel;

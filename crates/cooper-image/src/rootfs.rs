@@ -231,6 +231,18 @@ impl Rootfs {
         Ok(Some(bytes))
     }
 
+    /// Whether anything has this name, a link that leads nowhere included; not where a parent is a link and links
+    /// are refused.
+    pub fn has_name(&self, path: &TreePath) -> Result<bool, RootfsError> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match self.open_below(path.as_str(), flags) {
+            Ok(_) => Ok(true),
+            Err(RootfsError::ThroughLink { .. } | RootfsError::NotADirectory { .. }) => Ok(false),
+            Err(RootfsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Give every directory that was made here its final owner, mode and time, and every file that several
     /// archives share the newest of their times. Directories that no archive described get root, 0755 and
     /// `default_mtime`.

@@ -8,6 +8,7 @@
 
 mod install;
 pub mod metadata;
+mod place;
 pub mod record;
 pub mod zip;
 
@@ -92,11 +93,25 @@ pub enum WheelError {
         /// The path.
         path: String,
     },
-    /// A file that would go into another distribution's `.dist-info`.
+    /// A file that would go into another distribution's `.dist-info` or `.egg-info`.
     #[error("`{path}` would go into the metadata of another distribution")]
     ForeignDistInfo {
         /// The path.
         path: String,
+    },
+    /// A module that the interpreter imports by itself.
+    #[error("`{path}` would run at every start of the interpreter")]
+    StartupModule {
+        /// The absolute path in the image.
+        path: String,
+    },
+    /// A program of the base would be hidden.
+    #[error("`{path}` would take the place of `{program}`")]
+    BaseProgram {
+        /// The absolute path in the image.
+        path: String,
+        /// The base's program.
+        program: String,
     },
     /// Two entries go to one place.
     #[error("two files of the wheel go to `{path}`")]

@@ -4,7 +4,8 @@ use std::fmt;
 
 /// A path below a root, without leading or trailing `/`; the empty path is the root itself.
 ///
-/// It holds no `.` or `..` component, no empty component, no control character and is UTF-8.
+/// It holds no `.` or `..` component, no empty component, no control character, no line separator, no name of a
+/// whiteout, and is UTF-8.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct TreePath(String);
 
@@ -23,9 +24,12 @@ pub enum PathFault {
     /// It has `//`, or a `.` that is not at its beginning.
     #[error("it has an empty component or a `.`")]
     NotPlain,
-    /// It has a NUL, a newline or another control character.
+    /// It has a NUL, a newline or another control character, or a line or paragraph separator of Unicode.
     #[error("it has a control character")]
     ControlCharacter,
+    /// A component begins with `.wh.`: in an image's layer that name deletes the file whose name follows.
+    #[error("it has a name that begins with `.wh.`, which no image can hold")]
+    Whiteout,
     /// It is not UTF-8.
     #[error("it is not UTF-8")]
     NotUtf8,
@@ -116,7 +120,7 @@ fn fault_of(text: &str) -> Option<PathFault> {
     if text.starts_with('/') {
         return Some(PathFault::Absolute);
     }
-    if text.bytes().any(|byte| byte.is_ascii_control()) {
+    if text.chars().any(controls) {
         return Some(PathFault::ControlCharacter);
     }
     let plain = plain_part(text);
@@ -126,16 +130,22 @@ fn fault_of(text: &str) -> Option<PathFault> {
     plain.split('/').find_map(|component| match component {
         ".." => Some(PathFault::Parent),
         "" | "." => Some(PathFault::NotPlain),
+        whiteout if whiteout.starts_with(".wh.") => Some(PathFault::Whiteout),
         long if long.len() > COMPONENT_BYTES_MAX => Some(PathFault::TooLong),
         _ => None,
     })
+}
+
+/// Whether a character controls a terminal, or ends a line for some reader of a list of paths.
+fn controls(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
 }
 
 /// A name from an untrusted archive as it may be shown: at most 200 characters, none that controls a terminal.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes.get(..800).unwrap_or(bytes)).into_owned();
     let shown = |character: char| {
-        if character.is_control() {
+        if controls(character) {
             '\u{fffd}'
         } else {
             character
@@ -168,6 +178,7 @@ mod tests {
             ("./usr/bin/", "usr/bin"),
             ("usr/a b", "usr/a b"),
             ("./x", "x"),
+            ("a.wh.b/.whb", "a.wh.b/.whb"),
         ] {
             assert_eq!(
                 TreePath::parse(text.as_bytes(), 100).unwrap().as_str(),
@@ -183,7 +194,7 @@ mod tests {
     #[test]
     fn every_fault_is_named() {
         let long = "x".repeat(256);
-        let faults: [(&[u8], PathFault); 14] = [
+        let faults: [(&[u8], PathFault); 20] = [
             (b"", PathFault::Empty),
             (b"/etc/passwd", PathFault::Absolute),
             (b"..", PathFault::Parent),
@@ -194,8 +205,14 @@ mod tests {
             (b"a/./b", PathFault::NotPlain),
             (b"a//", PathFault::NotPlain),
             (b".//a", PathFault::NotPlain),
+            (b".wh.a", PathFault::Whiteout),
+            (b"a/.wh..wh..opq/", PathFault::Whiteout),
             (b"a\nb", PathFault::ControlCharacter),
             (b"a\0b", PathFault::ControlCharacter),
+            (b"a\x7fb", PathFault::ControlCharacter),
+            ("a\u{85}b".as_bytes(), PathFault::ControlCharacter),
+            ("a\u{2028}b".as_bytes(), PathFault::ControlCharacter),
+            ("a\u{2029}b".as_bytes(), PathFault::ControlCharacter),
             (b"a\xff", PathFault::NotUtf8),
             (long.as_bytes(), PathFault::TooLong),
         ];

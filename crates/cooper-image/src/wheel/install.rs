@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cooper_core::{Digest, PythonVersion};
 
+use super::place::{BASE_PROGRAMS, bytecode_source, check_library, program_name};
 use super::record::{self, Check, RecordFault};
 use super::zip::ZipEntry;
 use super::{CoreMetadata, Wheel, WheelError, metadata};
@@ -75,10 +76,17 @@ impl Wheel {
             pth_files: Vec::new(),
             native: !self.pure,
         };
-        for (entry, path) in files() {
-            if !installer.is_replaced(path) {
-                installer.entry(entry, path)?;
-            }
+        let mut targets = Vec::new();
+        for (entry, path) in files().filter(|(_, path)| !installer.is_replaced(path)) {
+            targets.push((entry, installer.target(entry, path)?));
+        }
+        let paths: BTreeSet<&str> = targets.iter().map(|(_, target)| target.path.as_str()).collect();
+        // Bytecode is made anew, over that of the wheel, which `RECORD` must not promise then.
+        let is_remade = |target: &Target| {
+            bytecode_source(&target.path).is_some_and(|source| paths.contains(source.as_str()))
+        };
+        for (entry, target) in targets.iter().filter(|(_, target)| !is_remade(target)) {
+            installer.entry(entry, target)?;
         }
         installer.generate()?;
         Ok(installer.finish())
@@ -126,11 +134,10 @@ impl Installer<'_> {
         name.is_some_and(|name| own.contains(&name))
     }
 
-    fn entry(&mut self, entry: &ZipEntry, path: &TreePath) -> Result<(), WheelError> {
-        let target = self.target(entry, path)?;
+    fn entry(&mut self, entry: &ZipEntry, target: &Target) -> Result<(), WheelError> {
         self.native |= has_suffix(&target.path, "so") || target.path.as_str().contains(".so.");
         if entry.size > WHOLE_BYTES_MAX {
-            return self.large_file(entry, &target);
+            return self.large_file(entry, target);
         }
         let mut check = self.wheel.check(entry)?;
         let mut bytes = self.wheel.zip.read(entry, WHOLE_BYTES_MAX)?;
@@ -157,6 +164,8 @@ impl Installer<'_> {
                 };
                 let (key, rest) = below.split_once('/').ok_or_else(no_place)?;
                 match key {
+                    // Debian's `/usr/local/man` is a link, and nothing is written through links.
+                    "data" if rest.starts_with("man/") => ("usr/local/share", rest, false),
                     "purelib" | "platlib" => (self.site.as_str(), rest, false),
                     "headers" => (self.include.as_str(), rest, false),
                     "scripts" => ("usr/local/bin", rest, true),
@@ -166,7 +175,7 @@ impl Installer<'_> {
             }
         };
         let target = TreePath::parse(format!("{root}/{rest}").as_bytes(), usize::MAX)?;
-        self.check_dist_info(&target)?;
+        self.check_place(&target)?;
         let mode = if entry.executable || is_script {
             0o755
         } else {
@@ -179,21 +188,32 @@ impl Installer<'_> {
         })
     }
 
-    /// Nothing may go into the metadata of another distribution, whatever way it takes there.
-    fn check_dist_info(&self, target: &TreePath) -> Result<(), WheelError> {
-        let below = target
-            .as_str()
-            .strip_prefix(&self.site)
-            .and_then(|rest| rest.strip_prefix('/'));
-        let top = below
-            .and_then(|below| below.split('/').next())
-            .unwrap_or_default();
-        if top.ends_with(".dist-info") && top != self.wheel.dist_info {
-            return Err(WheelError::ForeignDistInfo {
-                path: target.absolute(),
-            });
+    /// Whatever way a file takes there, it may not take the place of another's.
+    fn check_place(&self, target: &TreePath) -> Result<(), WheelError> {
+        if let Some(below) = self.below_site(target) {
+            let Wheel {
+                metadata, dist_info, ..
+            } = self.wheel;
+            check_library(below, target, &metadata.name, dist_info)?;
+        }
+        let Some(name) = program_name(target) else {
+            return Ok(());
+        };
+        for folder in BASE_PROGRAMS {
+            let program = TreePath::parse(format!("{folder}/{name}").as_bytes(), usize::MAX)?;
+            if self.writer.rootfs().has_name(&program)? {
+                return Err(WheelError::BaseProgram {
+                    path: target.absolute(),
+                    program: program.absolute(),
+                });
+            }
         }
         Ok(())
+    }
+
+    /// A path relative to the library, where it is in it.
+    fn below_site<'p>(&self, path: &'p TreePath) -> Option<&'p str> {
+        path.as_str().strip_prefix(&self.site)?.strip_prefix('/')
     }
 
     fn note_pth(&mut self, path: &TreePath, bytes: &[u8]) {
@@ -306,18 +326,16 @@ impl Installer<'_> {
 
     fn generate_one(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<(), WheelError> {
         let path = TreePath::parse(path.as_bytes(), usize::MAX)?;
+        self.check_place(&path)?;
         self.write(&path, mode, self.newest_mtime, bytes, Digest::of(bytes))
     }
 
     /// A path as `RECORD` has it: relative to the library.
     fn relative(&self, path: &TreePath) -> String {
-        let text = path.as_str();
-        if let Some(below) = text
-            .strip_prefix(&self.site)
-            .and_then(|rest| rest.strip_prefix('/'))
-        {
+        if let Some(below) = self.below_site(path) {
             return below.to_owned();
         }
+        let text = path.as_str();
         let below = text.strip_prefix(PREFIX).unwrap_or(text).trim_start_matches('/');
         format!("../../../{below}")
     }

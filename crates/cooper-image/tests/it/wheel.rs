@@ -30,6 +30,17 @@ impl Site {
         Self { outside, rootfs }
     }
 
+    /// Programs as a base has them: its `/bin` is a link, some programs are too.
+    fn add_programs(&self) {
+        for folder in ["usr/bin", "usr/sbin"] {
+            fs::create_dir_all(self.path(folder)).unwrap();
+        }
+        fs::write(self.path("usr/bin/python3"), "").unwrap();
+        fs::write(self.path("usr/sbin/adduser"), "").unwrap();
+        symlink("/etc/alternatives/awk", self.path("usr/bin/awk")).unwrap();
+        symlink("usr/bin", self.path("bin")).unwrap();
+    }
+
     fn path(&self, below: &str) -> PathBuf {
         self.outside.path().join("root").join(below)
     }
@@ -72,6 +83,8 @@ fn good_files() -> Vec<Entry> {
             ..file("made/native.so", b"\x7fELF")
         },
         file("made.pth", b"import made\n"),
+        file("Made_Thing-1.0-py3.13.egg-info/PKG-INFO", b""),
+        file("made/sitecustomize.py", b""),
         file("made_thing-1.0.data/purelib/pure.py", b"1"),
         file("made_thing-1.0.data/scripts/run", b"#!python\nprint(1)\n"),
         file("made_thing-1.0.data/headers/made.h", b"int x;"),
@@ -90,6 +103,7 @@ fn a_wheel_is_installed_where_debian_looks() {
         return;
     }
     let site = Site::new();
+    site.add_programs();
     let installed = site.install(wheel(&good_files())).unwrap();
     site.rootfs.settle(installed.newest_mtime).unwrap();
     assert_eq!(
@@ -182,6 +196,62 @@ fn the_new_record_lists_what_is_there() {
 }
 
 #[test]
+fn shipped_bytecode_of_shipped_sources_is_left_out() {
+    if !is_root() {
+        return;
+    }
+    let site = Site::new();
+    let kept = [
+        "made/__pycache__/gone.cpython-313.pyc",
+        "made/pure.pyc",
+        "made/__pycache__/note.txt",
+    ];
+    let dropped = [
+        "__pycache__/top.cpython-313.pyc",
+        "made/__pycache__/pure.cpython-313.pyc",
+        "made/__pycache__/pure.cpython-39.opt-2.pyc",
+        "made_thing-1.0.data/purelib/made/__pycache__/other.pypy311-pp73.pyc",
+    ];
+    let sources = [
+        "top.py",
+        "made/pure.py",
+        "made_thing-1.0.data/platlib/made/other.py",
+    ];
+    let names = kept.iter().chain(&dropped).chain(&sources);
+    let files: Vec<Entry> = names.map(|name| file(name, name.as_bytes())).collect();
+    let installed = site.install(wheel(&files)).unwrap();
+    let record = site.read(&format!("{SITE}/made_thing-1.0.dist-info/RECORD"));
+    for name in kept {
+        assert_eq!(site.read(&format!("{SITE}/{name}")), name);
+        assert!(record.contains(&format!("{name},sha256=")), "{name}: {record}");
+    }
+    for name in dropped {
+        let name = name.trim_start_matches("made_thing-1.0.data/purelib/");
+        assert!(!site.path(&format!("{SITE}/{name}")).exists(), "{name}");
+        assert!(!record.contains(name), "{name}: {record}");
+        assert!(!installed.files.contains(&format!("/{SITE}/{name}")), "{name}");
+    }
+}
+
+#[test]
+fn manual_pages_go_where_debian_s_link_leads() {
+    if !is_root() {
+        return;
+    }
+    let site = Site::new();
+    fs::create_dir_all(site.path("usr/local/share/man")).unwrap();
+    symlink("share/man", site.path("usr/local/man")).unwrap();
+    let page = file("made_thing-1.0.data/data/man/man1/made.1", b".TH MADE 1\n");
+    site.install(wheel(&[page])).unwrap();
+    assert_eq!(site.read("usr/local/share/man/man1/made.1"), ".TH MADE 1\n");
+    let record = site.read(&format!("{SITE}/made_thing-1.0.dist-info/RECORD"));
+    assert!(
+        record.contains("../../../share/man/man1/made.1,sha256="),
+        "{record}"
+    );
+}
+
+#[test]
 fn hostile_entries_are_refused() {
     if !is_root() {
         return;
@@ -198,6 +268,7 @@ fn hostile_entries_are_refused() {
         ("another system", vec![plain("C:/evil.py")]),
         ("another system", vec![plain("./evil.py")]),
         ("empty component", vec![plain("a//b")]),
+        ("no image can hold", vec![plain("made/.wh.evil")]),
         ("control character", vec![plain("a\nb.py")]),
         ("control character", vec![plain("a\0b.py")]),
         ("there twice", vec![plain("a.py"), plain("a.py")]),
@@ -331,6 +402,43 @@ fn hostile_entries_are_refused() {
                 "made_thing-1.0.data/data/lib/python3.13/dist-packages/other-1.dist-info/RECORD",
             )],
         ),
+        ("another distribution", vec![plain("Other-1.DIST-INFO/METADATA")]),
+        ("another distribution", vec![plain("other.egg-info")]),
+        (
+            "another distribution",
+            vec![plain("other-1.0-py3.13.egg-info/PKG-INFO")],
+        ),
+        (
+            "another distribution",
+            vec![plain("made_thing-1.0.data/platlib/Other.Egg-Info/PKG-INFO")],
+        ),
+        ("at every start", vec![plain("sitecustomize.py")]),
+        ("at every start", vec![plain("usercustomize/__init__.py")]),
+        (
+            "at every start",
+            vec![plain(
+                "made_thing-1.0.data/purelib/sitecustomize.cpython-313-x86_64-linux-gnu.so",
+            )],
+        ),
+        (
+            "place of `/usr/bin/python3`",
+            vec![plain("made_thing-1.0.data/scripts/python3")],
+        ),
+        (
+            "place of `/usr/sbin/adduser`",
+            vec![plain("made_thing-1.0.data/data/bin/adduser")],
+        ),
+        (
+            "place of `/usr/bin/python3`",
+            vec![plain("made_thing-1.0.data/data/sbin/python3")],
+        ),
+        (
+            "place of `/usr/bin/awk`",
+            vec![file(
+                "made_thing-1.0.dist-info/entry_points.txt",
+                b"[console_scripts]\nawk = a:b\n",
+            )],
+        ),
         ("no place", vec![plain("made_thing-1.0.data/lib/a.py")]),
         ("no place", vec![plain("made_thing-1.0.data/a.py")]),
         (
@@ -343,6 +451,7 @@ fn hostile_entries_are_refused() {
     ];
     for (reason, files) in cases {
         let site = Site::new();
+        site.add_programs();
         let shown = String::from_utf8_lossy(&files[0].name).into_owned();
         let error = site.install(wheel(&files)).unwrap_err();
         assert!(
