@@ -60,6 +60,7 @@ mod lock;
 mod open;
 mod quarantine;
 mod reference;
+mod remove;
 mod session;
 mod tree;
 

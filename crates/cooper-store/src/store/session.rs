@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::file::{Of as _, takes_file_error};
+use super::remove::remove_tree;
 use super::{FileError, Store};
 
 /// The reserved name below `tmp/` that no sweep touches.
@@ -104,7 +105,7 @@ impl Drop for Session {
             return;
         }
         // Best effort: what remains is swept by the next one who opens the store.
-        let _ = std::fs::remove_dir_all(&self.path);
+        let _ = remove_tree(&self.path);
     }
 }
 
@@ -175,7 +176,7 @@ fn try_lock_any(path: &Path) -> Option<File> {
 fn remove_any(path: &Path) -> io::Result<()> {
     let is_dir = std::fs::symlink_metadata(path)?.is_dir();
     if is_dir {
-        std::fs::remove_dir_all(path)
+        remove_tree(path)
     } else {
         std::fs::remove_file(path)
     }
@@ -256,7 +257,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+        if let Err(error) = remove_tree(&self.path) {
             tracing::debug!(path = %self.path.display(), %error, "a scratch directory stays until the next sweep");
         }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use cooper_core::DiffId;
 
 use super::file::{Of as _, sync_filesystem};
+use super::remove::remove_tree;
 use super::session::StageError;
 use super::{FileError, Store};
 
@@ -94,7 +95,7 @@ impl TreeStage {
 
 impl Drop for TreeStage {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+        if let Err(error) = remove_tree(&self.path) {
             tracing::debug!(path = %self.path.display(), %error, "a tree in progress stays until the next sweep");
         }
     }

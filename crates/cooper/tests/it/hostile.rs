@@ -105,3 +105,14 @@ fn texts_of_packages_do_not_drive_the_terminal() {
     assert!(!failed.stderr.contains(['\u{1b}', '\u{7}']), "{failed}");
     assert!(failed.stderr.contains("\nsecond line\n"), "{failed}");
 }
+
+#[test]
+fn a_script_that_digs_deep_leaves_nothing() {
+    let script = "#!/bin/sh\nmkdir /var/deep && cd /var/deep || exit 1\ni=0\nwhile [ $i -lt 6000 ]; do mkdir d && cd d || exit 1; i=$((i + 1)); done\nexit 1\n";
+    let digging = DebPackage::new("digging", "1.0").script("postinst", script);
+    let world = World::of(&archive().package(digging), &index());
+    world.cooper(&["create", "a", "--packages", "digging"]).with(1);
+    world.cooper(&["fsck"]).good();
+    let left = std::fs::read_dir(world.host.path("store/tmp")).unwrap().count();
+    assert_eq!(left, 0);
+}

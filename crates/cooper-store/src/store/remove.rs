@@ -1,0 +1,116 @@
+//! Removing a whole directory that others have filled: as deep and as wide as they liked.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+/// A directory on the way down.
+struct Level {
+    /// Its name in the directory above; none for the top.
+    name: Option<CString>,
+    /// Its directories that are still there.
+    left: Vec<CString>,
+}
+
+/// Remove a directory and everything in it, following no link. One descriptor is open at a time and nothing recurses,
+/// so that no depth is too deep: the way up is `..`, which is safe where nobody else moves directories.
+///
+/// # Errors
+/// When something cannot be removed; what was removed until then is gone. [`io::ErrorKind::NotFound`] when there is no
+/// such directory.
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+    let mut directory = open_at(rustix::fs::CWD.as_fd(), path)?;
+    let mut levels = vec![Level {
+        name: None,
+        left: remove_files(&directory)?,
+    }];
+    while let Some(level) = levels.last_mut() {
+        if let Some(name) = level.left.pop() {
+            match open_at(directory.as_fd(), name.as_c_str()) {
+                Ok(below) => directory = below,
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            levels.push(Level {
+                name: Some(name),
+                left: remove_files(&directory)?,
+            });
+            continue;
+        }
+        let done = levels.pop().and_then(|level| level.name);
+        if let Some(name) = done {
+            directory = open_at(directory.as_fd(), c"..")?;
+            match rustix::fs::unlinkat(&directory, &name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    std::fs::remove_dir(path)
+}
+
+fn open_at(directory: rustix::fd::BorrowedFd<'_>, name: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, name, flags, Mode::empty())
+}
+
+/// Remove what is no directory; the names of the directories.
+fn remove_files(directory: &OwnedFd) -> Result<Vec<CString>, Errno> {
+    let mut directories = Vec::new();
+    let mut files = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name: &CStr = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let list = match entry.file_type() {
+            FileType::Directory => &mut directories,
+            _ => &mut files,
+        };
+        list.push(name.to_owned());
+    }
+    for name in files {
+        match rustix::fs::unlinkat(directory, &name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            // The file system did not say what it is.
+            Err(Errno::ISDIR) => directories.push(name),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(directories)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deep_and_wide_trees_go_and_what_links_lead_to_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = folder.path().join("kept");
+        std::fs::create_dir_all(kept.join("inside")).unwrap();
+        let top = folder.path().join("top");
+        std::fs::create_dir(&top).unwrap();
+        std::os::unix::fs::symlink(&kept, top.join("link")).unwrap();
+        let mut directory = open_at(rustix::fs::CWD.as_fd(), &top).unwrap();
+        for level in 0..20_000 {
+            if level < 100 {
+                for name in ["a", "b"] {
+                    rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(0o700)).unwrap();
+                }
+            }
+            rustix::fs::mkdirat(&directory, "d", Mode::from_raw_mode(0o000)).unwrap();
+            rustix::fs::symlinkat("..", &directory, "up").unwrap();
+            directory = open_at(directory.as_fd(), "d").unwrap();
+        }
+        drop(directory);
+        remove_tree(&top).unwrap();
+        assert!(!top.exists() && kept.join("inside").exists());
+        assert_eq!(remove_tree(&top).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
