@@ -26,7 +26,8 @@ Examples:
 
 Everything after the script belongs to it; flags of `cooper run` stand before it. Standard input,
 output and error pass through. The exit status is the script's; 124 after the time limit, 137 after
-the memory limit, 125 when nothing could be run.";
+the memory limit, 125 when nothing could be run. With --json only this last is a document on
+standard output, which otherwise belongs to the script.";
 
 /// Run a script, code or a command in an image, isolated
 ///
