@@ -8,7 +8,7 @@ use cooper_gate::{Cleared, Evidence, Refusal};
 use cooper_image::{AssembleError, Image, Inventory};
 use cooper_resolve::ResolveError;
 use cooper_resolve::address::with_credentials;
-use cooper_store::{FetchBlob, FetchError, LockError, RefError, RefRecord, WriteBlobError};
+use cooper_store::{FetchBlob, FetchError, LockError, ReadBlobError, RefError, RefRecord, WriteBlobError};
 use serde::Serialize;
 use url::Url;
 
@@ -233,7 +233,10 @@ impl Workshop {
                 name: name.clone(),
                 tag,
             };
-            let kept = self.lookup(&reference.into())?;
+            // A version that cannot be read is no reason to make no other.
+            let Ok(kept) = self.lookup(&reference.into()) else {
+                continue;
+            };
             if kept.record.lock == lock {
                 let whole = self.is_whole(&kept)?;
                 return Ok(whole.then_some(kept));
@@ -275,15 +278,20 @@ impl Workshop {
         for (digest, size) in lock.content.artefacts() {
             match self.store.blob_size(&digest) {
                 Some(present) if present == size => continue,
-                Some(present) => {
-                    if self.store.open_checked_blob(&digest).is_ok() {
-                        return Err(CreateError::OtherSize {
-                            artefact: digest.to_string(),
-                            present,
-                            size,
-                        });
-                    }
+                Some(_)
+                    if matches!(
+                        self.store.open_checked_blob(&digest),
+                        Err(ReadBlobError::Corrupted { .. })
+                    ) =>
+                {
                     self.store.set_aside_blob(&digest)?;
+                }
+                Some(present) => {
+                    return Err(CreateError::OtherSize {
+                        artefact: digest.to_string(),
+                        present,
+                        size,
+                    });
                 }
                 None => {}
             }

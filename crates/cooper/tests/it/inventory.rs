@@ -228,13 +228,18 @@ fn a_damaged_record_hides_nothing_else() {
     world
         .cooper(&["create", "third", "--packages", "libxslt1.1"])
         .good();
+    let same_name = world
+        .cooper(&["create", "other", "--packages", "jq,wget", "--json"])
+        .good()
+        .json();
+    assert_eq!(same_name["image"], json!("local/other:1.0.0.2"));
     world.cooper(&["fsck", "--repair"]).with(1);
     world.cooper(&["fsck"]).good();
     let made = world
         .cooper(&["create", "other", "--packages", "jq", "--json"])
         .good()
         .json();
-    assert_eq!(made["image"], json!("local/other:1.0.0.2"));
+    assert_eq!(made["image"], json!("local/other:1.0.0.3"));
 }
 
 fn damage(file: &std::path::Path) {

@@ -7,6 +7,7 @@ use std::path::Path;
 use cooper_core::{ImageName, Organisation};
 
 use super::{Check, Fault, FsckError, Note};
+use crate::store::RefError;
 use crate::store::journal::Happening;
 use crate::store::reference::{Listed, TagState, file_names, parse_tag_file};
 
@@ -66,14 +67,18 @@ impl Check<'_> {
             Err(error) => {
                 let reason =
                     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+                // What the system refuses to read now may be whole.
+                let removed = self.options.repair && matches!(error, RefError::Unreadable { .. });
                 self.faults.push(Fault::UnreadableRef {
                     image,
                     path: entry.path.clone(),
                     reason,
-                    removed: self.options.repair,
+                    removed,
                 });
-                self.unreadable
-                    .push((entry.organisation.clone(), entry.name.clone(), entry.tag.clone()));
+                if removed {
+                    self.unreadable
+                        .push((entry.organisation.clone(), entry.name.clone(), entry.tag.clone()));
+                }
             }
         }
     }
