@@ -82,7 +82,12 @@ fn an_interrupt_at_a_terminal_reaches_the_whole_process_group() {
          (trap 'echo child; exit' INT; echo ready; while :; do sleep 0.05; done)\n",
         0o755,
     );
-    let command = format!("{} {} /bin/pair", contained().display(), bed.tree().display());
+    // Without `exec`, some shells stay between: they die of the interrupt, and their status is what is told.
+    let command = format!(
+        "exec {} {} /bin/pair",
+        contained().display(),
+        bed.tree().display()
+    );
     let mut terminal = Command::new("script")
         .args([
             "--quiet",
