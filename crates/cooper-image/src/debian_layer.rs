@@ -96,19 +96,10 @@ impl DebianLayer<'_> {
             })?;
             Ok((package, deb))
         };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let shares: Vec<Vec<(usize, (String, Deb))>> = std::thread::scope(|scope| {
-            let share = |first| {
-                let own = self.artefacts.iter().enumerate().skip(first).step_by(threads);
-                own.map(|(at, artefact)| Ok((at, open(artefact)?)))
-                    .collect::<Result<Vec<_>, AssembleError>>()
-            };
-            let workers: Vec<_> = (0..threads)
-                .map(|first| scope.spawn(move || share(first)))
-                .collect();
-            let joined = workers.into_iter().map(ScopedJoinHandle::join);
-            let shares = joined.map(|share| share.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            shares.collect::<Result<_, AssembleError>>()
+        let shares = on_every_processor(|first, threads| {
+            let own = self.artefacts.iter().enumerate().skip(first).step_by(threads);
+            own.map(|(at, artefact)| Ok((at, open(artefact)?)))
+                .collect::<Result<Vec<_>, AssembleError>>()
         })?;
         let mut opened: Vec<_> = shares.into_iter().flatten().collect();
         opened.sort_by_key(|(at, _)| *at);
@@ -392,7 +383,7 @@ fn unpack_parallel(
     queue.sort_by_key(|(_, (_, deb))| deb.package_bytes());
     let queue = Mutex::new(queue);
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let work = || {
+    let shares = on_every_processor(|_, _| {
         let mut done = UnpackedByName::new();
         while let Some((rank, (package, deb))) = next() {
             bench.progress.detail(Stage::Unpack, package.clone());
@@ -413,20 +404,25 @@ fn unpack_parallel(
             bench.progress.advanced(Stage::Unpack, 1, 0);
         }
         Ok(done)
-    };
+    })?;
+    Ok(shares.into_iter().flatten().collect())
+}
+
+/// Do a share of the work on each processor: `work` gets its number and how many there are.
+fn on_every_processor<T: Send>(
+    work: impl Fn(usize, usize) -> Result<T, AssembleError> + Sync,
+) -> Result<Vec<T>, AssembleError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let results: Vec<Result<UnpackedByName, AssembleError>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+    std::thread::scope(|scope| {
+        let work = &work;
+        let workers: Vec<_> = (0..threads)
+            .map(|number| scope.spawn(move || work(number, threads)))
+            .collect();
         let joined = workers.into_iter().map(ScopedJoinHandle::join);
         joined
-            .map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .map(|share| share.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
-    });
-    let mut all = UnpackedByName::new();
-    for result in results {
-        all.extend(result?);
-    }
-    Ok(all)
+    })
 }
 
 /// A file that another package of the same layer replaced leaves the list of the one that had it.

@@ -79,8 +79,8 @@ pub enum Profile {
     Build,
 }
 
-/// Whom the program can reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Whom the program can reach. The wider is the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Network {
     /// Nobody: a network namespace with a loopback interface of its own.
     #[default]

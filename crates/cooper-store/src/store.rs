@@ -15,7 +15,7 @@
 //! cache/<kind>/<hex of key>      what may be lost; the modification time is the time of storing
 //! locks/<name>                   empty files to flock
 //! tmp/<session>/                 work in progress of one process, flock'd while that process lives
-//! tmp/quarantine/                corrupted blobs that fsck took out of the way
+//! tmp/quarantine/                damaged blobs and trees, out of the way
 //! ```
 //!
 //! The root has mode 0700: trees hold set-user-id programs, and blobs may hold private packages.

@@ -24,7 +24,7 @@ pub(crate) use environment::Environment;
 use file::SettingsFile;
 pub(crate) use file::read_text;
 use key::{KEYS, Key, ProjectRule};
-pub(crate) use value::{ByteCount, Count, MilliCpus, NetworkAccess, SettingType, Timeout};
+pub(crate) use value::{ByteCount, Count, MilliCpus, SettingType, Timeout};
 
 /// One setting in force.
 #[derive(Debug, Clone, PartialEq, Eq)]

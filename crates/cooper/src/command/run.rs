@@ -6,14 +6,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use cooperage::{End, Limits, Program, RunOrder};
+use cooperage::{End, Limits, Network, Program, RunOrder};
 
 use crate::args::after_escape;
 use crate::command::inspect::parse_reference;
 use crate::failure::{Code, Exit, Failure};
 use crate::render::unit;
 use crate::settings::key::{self, Key};
-use crate::settings::{ByteCount, Count, MilliCpus, NetworkAccess, Settings, Timeout};
+use crate::settings::{ByteCount, Count, MilliCpus, Settings, Timeout};
 use crate::shell::{Need, Shell, check_host, open_workshop};
 
 const EXAMPLES: &str = "\
@@ -98,7 +98,7 @@ fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<E
         image,
         program,
         args: rest.to_vec(),
-        network: settings.value::<NetworkAccess>(&key::RUN_NETWORK)?.into(),
+        network: settings.value::<Network>(&key::RUN_NETWORK)?,
         limits,
         env,
     };

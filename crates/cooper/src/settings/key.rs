@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cooper_core::{Base, ImageVersion, Organisation};
+use cooperage::Network;
 use url::Url;
 
-use super::value::{ByteCount, Count, MilliCpus, NetworkAccess, SettingType, Timeout};
+use super::value::{ByteCount, Count, MilliCpus, SettingType, Timeout};
 
 /// What the file of a project may say of a setting. A project may tighten trust, never widen it.
 #[derive(Clone, Copy)]
@@ -144,7 +145,7 @@ pub(crate) static RUN_MEMORY: Key = bound::<ByteCount>("run.memory", &["COOPER_R
 pub(crate) static RUN_PIDS: Key = bound::<Count>("run.pids", &["COOPER_RUN_PIDS"], "256");
 pub(crate) static RUN_FILES: Key = bound::<Count>("run.files", &["COOPER_RUN_FILES"], "1024");
 pub(crate) static RUN_CPUS: Key = bound::<MilliCpus>("run.cpus", &["COOPER_RUN_CPUS"], "1");
-pub(crate) static RUN_NETWORK: Key = bound::<NetworkAccess>("run.network", &["COOPER_RUN_NETWORK"], "none");
+pub(crate) static RUN_NETWORK: Key = bound::<Network>("run.network", &["COOPER_RUN_NETWORK"], "none");
 pub(crate) static RUN_TMP: Key = bound::<ByteCount>("run.tmp", &["COOPER_RUN_TMP"], "64MiB");
 pub(crate) static RUN_SCRATCH: Key = bound::<ByteCount>("run.scratch", &["COOPER_RUN_SCRATCH"], "64MiB");
 pub(crate) static ALLOW_PROJECT_SOURCES: Key =

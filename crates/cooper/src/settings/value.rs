@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cooper_core::{Base, ImageVersion, Organisation};
+use cooperage::Network;
 use url::Url;
 
 /// A type that a setting may have.
@@ -48,28 +49,12 @@ impl SettingType for bool {
     }
 }
 
-/// Whom a run can reach. The wider is the greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-pub(crate) enum NetworkAccess {
-    None,
-    Host,
-}
-
-impl SettingType for NetworkAccess {
+impl SettingType for Network {
     fn parse(texts: &[String]) -> Result<Self, String> {
         match only(texts)? {
             "none" => Ok(Self::None),
             "host" => Ok(Self::Host),
             _ => Err("expected `none` or `host`".to_owned()),
-        }
-    }
-}
-
-impl From<NetworkAccess> for cooperage::Network {
-    fn from(access: NetworkAccess) -> Self {
-        match access {
-            NetworkAccess::None => Self::None,
-            NetworkAccess::Host => Self::Host,
         }
     }
 }

@@ -111,6 +111,21 @@ impl Host {
         done(&self.command(args).output().unwrap())
     }
 
+    /// Call the binary from a shell that this prepares: `umask 077; exec "$@"`.
+    pub(crate) fn cooper_from_shell(&self, script: &str, args: &[&str]) -> Done {
+        let inner = self.command(args);
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-c", script, "sh"])
+            .arg(inner.get_program())
+            .args(args);
+        shell
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        shell.current_dir(self.path("project")).stdin(Stdio::null());
+        done(&shell.output().unwrap())
+    }
+
     /// Call the binary with this on its standard input.
     pub(crate) fn cooper_with_input(&self, args: &[&str], input: &str) -> Done {
         let mut command = self.command(args);

@@ -171,18 +171,11 @@ fn a_lock_gives_the_same_image_anywhere() {
     other.set("TZ", "Asia/Tokyo");
     other.set("LC_ALL", "tr_TR.UTF-8");
     other.write("project/example.lock", &lock);
-    let mut command = std::process::Command::new("/bin/sh");
-    let script = format!(
-        "umask 077; exec {} create copy --locked example.lock --json",
-        env!("CARGO_BIN_EXE_cooper")
-    );
-    let inner = other.command(&[]);
-    command
-        .args(["-c", &script])
-        .env_clear()
-        .current_dir(inner.get_current_dir().unwrap());
-    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let copy = done(&command.output().unwrap()).good().json();
+    let args = ["create", "copy", "--locked", "example.lock", "--json"];
+    let copy = other
+        .cooper_from_shell("umask 077; exec \"$@\"", &args)
+        .good()
+        .json();
     assert_eq!(copy["digest"], first["digest"]);
     assert_eq!(copy["image"], json!("local/copy:1.0.0.1"));
 

@@ -103,13 +103,9 @@ fn same_from_its_lock(host: &Host, digest: &Value) {
     other.set("TZ", "Asia/Tokyo");
     other.set("LC_ALL", "tr_TR.UTF-8");
     other.write("project/example.lock", &lock);
-    let inner = other.command(&["create", "copy", "--locked", "example.lock", "--json"]);
-    let mut command = std::process::Command::new("/bin/sh");
-    command.args(["-c", "umask 077; exec taskset --cpu-list 0 \"$@\"", "sh"]);
-    command.arg(inner.get_program()).args(inner.get_args());
-    command.env_clear().current_dir(inner.get_current_dir().unwrap());
-    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let copy = crate::context::done(&command.output().unwrap()).good().json();
+    let script = "umask 077; exec taskset --cpu-list 0 \"$@\"";
+    let args = ["create", "copy", "--locked", "example.lock", "--json"];
+    let copy = other.cooper_from_shell(script, &args).good().json();
     assert_eq!(copy["digest"], *digest);
 }
 
