@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::debian_layer::DebianLayer;
 use crate::error::AssembleError;
+use crate::fast_paths::Scripts;
 use crate::inventory::{Inventory, InventoryPackage};
 use crate::layer::{self, LayerKind};
 use crate::oci::{self, Layer};
@@ -38,6 +39,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) store: &'a Store,
     /// Compression.
     pub(crate) recipe: Recipe,
+    /// How maintainer scripts are run.
+    pub(crate) scripts: Scripts,
     /// Where events go.
     pub(crate) progress: &'a Progress,
 }
@@ -66,12 +69,18 @@ struct RememberedLayer {
 /// # Errors
 /// When an artefact is not what it should be, a maintainer script fails, or the store cannot be written.
 /// Nothing of a failed assembly can be reached by a name.
-pub fn assemble(cleared: &Cleared, store: &Store, progress: &Progress) -> Result<Image, AssembleError> {
+pub fn assemble(
+    cleared: &Cleared,
+    store: &Store,
+    scripts: Scripts,
+    progress: &Progress,
+) -> Result<Image, AssembleError> {
     let content = &cleared.lock().content;
     check_recipe(content)?;
     let bench = Bench {
         store,
         recipe: content.recipe,
+        scripts,
         progress,
     };
     let base = bench.layer("base", &[], &content.base, |lower| {
@@ -146,7 +155,11 @@ impl Bench<'_> {
     ) -> Result<BuiltLayer, AssembleError> {
         let json = |source| AssembleError::Json { role, source };
         let key = serde_json::to_vec(&(role, self.recipe, lower, ingredients)).map_err(json)?;
-        let key = Digest::of(&key).hex();
+        let mut key = Digest::of(&key).hex();
+        if self.scripts == Scripts::AsShipped {
+            // Who wants it made so is not served what was made otherwise.
+            key.push_str("-as-shipped");
+        }
         if let Some(known) = self.remembered(role, &key) {
             return Ok(known);
         }

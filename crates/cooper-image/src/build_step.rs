@@ -10,7 +10,7 @@ use cooper_sandbox::{
 
 use crate::bytecode;
 use crate::error::AssembleError;
-use crate::fast_paths;
+use crate::fast_paths::{self, FastPrograms};
 use crate::maintainer_scripts::last_call;
 
 /// The tree that a step writes.
@@ -45,11 +45,15 @@ fn limits() -> Limits {
     }
 }
 
-/// Run a shell program as the tree's root, without network.
+/// Run a shell program as the tree's root, without network; the programs cover those of the tree.
 ///
 /// # Errors
 /// When the sandbox cannot be made, or the program fails or is stopped: the error names the marked call in which.
-pub(crate) fn run_build_step(root: BuildRoot<'_>, program: &str) -> Result<(), AssembleError> {
+pub(crate) fn run_build_step(
+    root: BuildRoot<'_>,
+    program: &str,
+    programs: &FastPrograms,
+) -> Result<(), AssembleError> {
     let layers;
     let root = match root {
         BuildRoot::Tree(path) => Root::WritableDir(path),
@@ -59,16 +63,16 @@ pub(crate) fn run_build_step(root: BuildRoot<'_>, program: &str) -> Result<(), A
         }
     };
     let argv: [OsString; 2] = ["/bin/sh".into(), PROGRAM_PATH.into()];
-    let program = [("step", program)];
-    let injected = program
-        .into_iter()
-        .chain([bytecode::INJECTED, fast_paths::INJECTED]);
-    let file = |(name, text): (&str, &str)| InjectedFile {
-        path: Path::new(INJECTED_DIR).join(name),
-        bytes: text.as_bytes().to_vec(),
+    let own = [("step", program), bytecode::INJECTED, fast_paths::INJECTED];
+    let own = own.map(|(name, text)| (Path::new(INJECTED_DIR).join(name), text.as_bytes().to_vec()));
+    let covering = programs.files().iter();
+    let covering = covering.map(|(path, bytes)| (PathBuf::from(path), bytes.clone()));
+    let file = |(path, bytes)| InjectedFile {
+        path,
+        bytes,
         mode: 0o555,
     };
-    let files: Vec<InjectedFile> = injected.map(file).collect();
+    let files: Vec<InjectedFile> = own.into_iter().chain(covering).map(file).collect();
     let spec = Spec {
         root,
         argv: &argv,

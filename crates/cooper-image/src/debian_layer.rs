@@ -27,7 +27,7 @@ use crate::copyright::stated_licence;
 use crate::deb::{Deb, Diversions, UnpackSettings, Unpacked};
 use crate::dpkg::{self, Interests, NewPackage};
 use crate::error::AssembleError;
-use crate::fast_paths;
+use crate::fast_paths::{self, FastPrograms, Scripts};
 use crate::finish;
 use crate::inventory::InventoryPackage;
 use crate::layer::LayerKind;
@@ -66,7 +66,7 @@ impl DebianLayer<'_> {
         let early = if self.lower.is_empty() {
             Vec::new()
         } else {
-            site.run_early_preinsts(&packages)?
+            site.run_early_preinsts(bench.scripts, &packages)?
         };
         let newest_mtime = site.unpack(bench, &debs, &mut packages)?;
         site.configure(bench, &packages, &early)?;
@@ -177,7 +177,11 @@ impl Site<'_> {
     }
 
     /// Run the `preinst` of every package that needs no other new package for it; the names of those that ran.
-    fn run_early_preinsts(&self, packages: &[NewPackage]) -> Result<Vec<String>, AssembleError> {
+    fn run_early_preinsts(
+        &self,
+        scripts: Scripts,
+        packages: &[NewPackage],
+    ) -> Result<Vec<String>, AssembleError> {
         let fresh: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
         let independent = |package: &&NewPackage| {
             let wanted = package.field("Pre-Depends").unwrap_or_default();
@@ -198,7 +202,7 @@ impl Site<'_> {
             write_info(&files, package).map_err(self.layer.tree_error("write the package database"))?;
         }
         drop(files);
-        run_build_step(self.build_root(), run.text())?;
+        self.run(scripts, &run, packages, "")?;
         Ok(early.into_iter().map(|package| package.name.clone()).collect())
     }
 
@@ -259,8 +263,8 @@ impl Site<'_> {
         packages: &[NewPackage],
         early: &[String],
     ) -> Result<(), AssembleError> {
-        let (mut run, interests) = self.write_database(packages)?;
-        let compile = fast_paths::compile_program(packages);
+        let (mut run, interests) = self.write_database(bench.scripts, packages)?;
+        let compile = fast_paths::compile_program(packages, bench.scripts);
         for package in packages.iter().filter(|package| !early.contains(&package.name)) {
             run.preinst(package);
         }
@@ -270,15 +274,36 @@ impl Site<'_> {
         run.triggered(&interests.activated(packages));
         bench.progress.started(Stage::Configure, 0, 0);
         if !run.is_empty() || !compile.is_empty() {
-            run_build_step(self.build_root(), &run.with_background(&compile))?;
+            self.run(bench.scripts, &run, packages, &compile)?;
         }
-        self.restore_scripts(packages)?;
-        self.run_left_triggers(&interests)?;
+        self.restore_scripts(bench.scripts, packages)?;
+        self.run_left_triggers(bench.scripts, &interests)?;
         bench.progress.finished(Stage::Configure);
         Ok(())
     }
 
-    fn write_database(&self, packages: &[NewPackage]) -> Result<(ScriptRun, Interests), AssembleError> {
+    /// Run scripts of these packages, and a program beside them.
+    fn run(
+        &self,
+        scripts: Scripts,
+        run: &ScriptRun,
+        packages: &[NewPackage],
+        beside: &str,
+    ) -> Result<(), AssembleError> {
+        let programs = match scripts {
+            Scripts::AsShipped => FastPrograms::default(),
+            Scripts::Faster => FastPrograms::new(&self.files()?, packages)
+                .map_err(self.layer.tree_error("read the programs"))?,
+        };
+        let program = run.program(&programs.entrance(), beside);
+        run_build_step(self.build_root(), &program, &programs)
+    }
+
+    fn write_database(
+        &self,
+        scripts: Scripts,
+        packages: &[NewPackage],
+    ) -> Result<(ScriptRun, Interests), AssembleError> {
         let failed = self.layer.tree_error("write the package database");
         let files = self.files()?;
         let write = || -> io::Result<Interests> {
@@ -292,7 +317,7 @@ impl Site<'_> {
             }
             for package in packages {
                 write_info(&files, package)?;
-                for (script, text) in fast_paths::faster_scripts(package) {
+                for (script, text) in fast_paths::faster_scripts(package, scripts) {
                     let path = format!("{ADMIN}/info/{}.{script}", package.info_name());
                     files.write(&path, &text, 0o755)?;
                 }
@@ -311,10 +336,10 @@ impl Site<'_> {
     }
 
     /// Put back the shipped scripts in place of the changed ones.
-    fn restore_scripts(&self, packages: &[NewPackage]) -> Result<(), AssembleError> {
+    fn restore_scripts(&self, scripts: Scripts, packages: &[NewPackage]) -> Result<(), AssembleError> {
         let changed = packages
             .iter()
-            .filter(|package| !fast_paths::faster_scripts(package).is_empty());
+            .filter(|package| !fast_paths::faster_scripts(package, scripts).is_empty());
         let files = self.files()?;
         for package in changed {
             write_info(&files, package).map_err(self.layer.tree_error("write the package database"))?;
@@ -323,7 +348,7 @@ impl Site<'_> {
     }
 
     /// Scripts may have activated triggers with `dpkg-trigger`: run those, a few rounds at most.
-    fn run_left_triggers(&self, interests: &Interests) -> Result<(), AssembleError> {
+    fn run_left_triggers(&self, scripts: Scripts, interests: &Interests) -> Result<(), AssembleError> {
         const ROUNDS_MAX: usize = 5;
         let failed = self.layer.tree_error("read the triggers");
         let path = format!("{ADMIN}/triggers/Unincorp");
@@ -338,7 +363,7 @@ impl Site<'_> {
             let mut run = ScriptRun::new();
             run.triggered(&interests.pending(&left));
             if !run.is_empty() {
-                run_build_step(self.build_root(), run.text())?;
+                self.run(scripts, &run, &[], "")?;
             }
         }
         Ok(())

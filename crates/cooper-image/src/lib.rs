@@ -24,5 +24,6 @@ pub mod wheel;
 pub use assemble::{Image, assemble};
 pub use copyright::stated_licence;
 pub use error::AssembleError;
+pub use fast_paths::Scripts;
 pub use inventory::{Inventory, InventoryPackage};
 pub use oci::{ENVIRONMENT, Layer, USER, WORKING_DIR};

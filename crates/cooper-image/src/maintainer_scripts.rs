@@ -15,51 +15,48 @@ const MARK: &str = "\u{1}cooper ";
 /// The program's text under construction.
 #[derive(Debug, Clone)]
 pub(crate) struct ScriptRun {
-    text: String,
-    calls: u64,
+    calls: String,
+    count: u64,
 }
 
+/// What every script sees, and how it is called.
+const PREAMBLE: &str = "set -u\n\
+    export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
+    export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true DEBCONF_NOWARNINGS=yes\n\
+    export PYTHONDONTWRITEBYTECODE=1\n\
+    export LC_ALL=C.UTF-8 HOME=/root DPKG_ROOT= DPKG_ADMINDIR=/var/lib/dpkg DPKG_RUNNING_VERSION=1.22.0\n\
+    export DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 DPKG_MAINTSCRIPT_DEBUG=0 PERL_HASH_SEED=0\n\
+    umask 022\n";
+const CALL: &str = "call() {\n\
+    DPKG_MAINTSCRIPT_PACKAGE=$1 DPKG_MAINTSCRIPT_ARCH=$2 DPKG_MAINTSCRIPT_NAME=$3\n\
+    export DPKG_MAINTSCRIPT_PACKAGE DPKG_MAINTSCRIPT_ARCH DPKG_MAINTSCRIPT_NAME\n\
+    script=/var/lib/dpkg/info/$4.$3; shift 4\n\
+    \"$script\" \"$@\" </dev/null || exit 100\n\
+    }\n";
+
 impl ScriptRun {
-    /// An empty program with the environment that scripts expect.
+    /// An empty program.
     pub(crate) fn new() -> Self {
-        let text = "set -u\n\
-            export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
-            export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true DEBCONF_NOWARNINGS=yes\n\
-            export PYTHONDONTWRITEBYTECODE=1\n\
-            export LC_ALL=C.UTF-8 HOME=/root DPKG_ROOT= DPKG_ADMINDIR=/var/lib/dpkg DPKG_RUNNING_VERSION=1.22.0\n\
-            export DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 DPKG_MAINTSCRIPT_DEBUG=0 PERL_HASH_SEED=0\n\
-            umask 022\n\
-            call() {\n\
-            DPKG_MAINTSCRIPT_PACKAGE=$1 DPKG_MAINTSCRIPT_ARCH=$2 DPKG_MAINTSCRIPT_NAME=$3\n\
-            export DPKG_MAINTSCRIPT_PACKAGE DPKG_MAINTSCRIPT_ARCH DPKG_MAINTSCRIPT_NAME\n\
-            script=/var/lib/dpkg/info/$4.$3; shift 4\n\
-            \"$script\" \"$@\" </dev/null || exit 100\n\
-            }\n";
         Self {
-            text: text.to_owned(),
-            calls: 0,
+            calls: String::new(),
+            count: 0,
         }
     }
 
     /// Whether there is nothing to run.
     pub(crate) fn is_empty(&self) -> bool {
-        self.calls == 0
+        self.count == 0
     }
 
-    /// The program, with another one running beside it: it ends when both have ended.
-    pub(crate) fn with_background(&self, other: &str) -> String {
-        if other.is_empty() {
-            return self.text.clone();
+    /// The program, as a child of what `entrance` starts where that is not empty, and with another one running
+    /// beside it where that is not empty: it ends when both have ended.
+    pub(crate) fn program(&self, entrance: &str, beside: &str) -> String {
+        let calls = &self.calls;
+        let before = format!("{PREAMBLE}{entrance}{CALL}");
+        if beside.is_empty() {
+            return before + calls;
         }
-        format!(
-            "(\n{other}) &\ncooper_beside=$!\n{}\nwait \"$cooper_beside\"\n",
-            self.text
-        )
-    }
-
-    /// The program.
-    pub(crate) fn text(&self) -> &str {
-        &self.text
+        format!("{before}(\n{beside}) &\ncooper_beside=$!\n{calls}\nwait \"$cooper_beside\"\n")
     }
 
     /// `preinst install` of a package, where it has one.
@@ -99,9 +96,9 @@ impl ScriptRun {
     }
 
     fn line(&mut self, what: &str, command: &str) {
-        self.calls += 1;
+        self.count += 1;
         // Writing to a String cannot fail.
-        let _ = writeln!(self.text, "{}{command}", mark(what));
+        let _ = writeln!(self.calls, "{}{command}", mark(what));
     }
 }
 
@@ -144,10 +141,10 @@ mod tests {
         run.preinst(&package());
         assert!(run.is_empty());
         run.postinst(&package());
+        let program = run.program("", "");
         assert!(
-            run.text().contains("call wget amd64 postinst wget configure ''"),
-            "{}",
-            run.text()
+            program.contains("call wget amd64 postinst wget configure ''"),
+            "{program}"
         );
     }
 

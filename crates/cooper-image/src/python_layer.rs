@@ -11,6 +11,7 @@ use crate::assemble::{Bench, BuiltLayer};
 use crate::build_step::{BuildRoot, run_build_step};
 use crate::bytecode::compile_program;
 use crate::error::AssembleError;
+use crate::fast_paths::FastPrograms;
 use crate::inventory::InventoryPackage;
 use crate::layer::LayerKind;
 use crate::rootfs::{Links, Rootfs, UnpackLimits};
@@ -62,6 +63,7 @@ impl PythonLayer<'_> {
                     work: &work,
                 },
                 &program,
+                &FastPrograms::default(),
             )?;
             bench.progress.finished(Stage::Configure);
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cooper_core::clock::SystemClock;
-use cooperage::{Workshop, WorkshopConfig};
+use cooperage::{Scripts, Workshop, WorkshopConfig};
 use serde_json::Value;
 
 use crate::args::{Color, Globals};
@@ -146,6 +146,11 @@ pub(crate) fn open_workshop(settings: &Settings, need: Need) -> Result<Workshop,
         sources,
         freshness: settings.freshness(refresh)?,
         intake: settings.intake()?,
+        scripts: if settings.value::<bool>(&key::SCRIPTS_AS_SHIPPED)? {
+            Scripts::AsShipped
+        } else {
+            Scripts::Faster
+        },
         program: concat!("cooper ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     Ok(Workshop::open(config, Arc::new(SystemClock))?)

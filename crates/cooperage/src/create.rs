@@ -208,7 +208,7 @@ impl Workshop {
         let mut replaced = BTreeSet::new();
         loop {
             self.fetch(cleared.lock(), progress)?;
-            let error = match cooper_image::assemble(cleared, &self.store, progress) {
+            let error = match cooper_image::assemble(cleared, &self.store, self.config.scripts, progress) {
                 Ok(image) => return Ok(image),
                 Err(error) => error,
             };

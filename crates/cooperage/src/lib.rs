@@ -13,7 +13,7 @@ pub mod record;
 pub mod run;
 pub mod workshop;
 
-pub use cooper_image::{Inventory, InventoryPackage};
+pub use cooper_image::{Inventory, InventoryPackage, Scripts};
 pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{Freshness, Sources};
 pub use cooper_sandbox::{End, Limits, Network, Outcome};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cooper_core::{Clock, ImageName, ImageReference, ImageVersion, Organisation, VersionTag};
+use cooper_image::Scripts;
 use cooper_resolve::{Context, Freshness, Sources};
 use cooper_store::{Intake, IntakeConfig, IntakeError, RefRecord, Store};
 
@@ -24,6 +25,8 @@ pub struct WorkshopConfig {
     pub freshness: Freshness,
     /// How bytes are fetched.
     pub intake: IntakeConfig,
+    /// How maintainer scripts are run.
+    pub scripts: Scripts,
     /// The program and its version, recorded in locks.
     pub program: String,
 }

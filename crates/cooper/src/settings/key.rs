@@ -148,11 +148,17 @@ pub(crate) static RUN_CPUS: Key = bound::<MilliCpus>("run.cpus", &["COOPER_RUN_C
 pub(crate) static RUN_NETWORK: Key = bound::<Network>("run.network", &["COOPER_RUN_NETWORK"], "none");
 pub(crate) static RUN_TMP: Key = bound::<ByteCount>("run.tmp", &["COOPER_RUN_TMP"], "64MiB");
 pub(crate) static RUN_SCRATCH: Key = bound::<ByteCount>("run.scratch", &["COOPER_RUN_SCRATCH"], "64MiB");
+pub(crate) static SCRIPTS_AS_SHIPPED: Key = key::<bool>(
+    "build.scripts_as_shipped",
+    &["COOPER_BUILD_SCRIPTS_AS_SHIPPED"],
+    ProjectRule::OnlyTrue,
+)
+.or("false");
 pub(crate) static ALLOW_PROJECT_SOURCES: Key =
     key::<bool>("trust.allow_project_sources", &[], ProjectRule::Never).or("false");
 
 /// Every setting, in the order in which they are shown.
-pub(crate) static KEYS: [&Key; 25] = [
+pub(crate) static KEYS: [&Key; 26] = [
     &STORE,
     &ORGANISATION,
     &BASE,
@@ -177,6 +183,7 @@ pub(crate) static KEYS: [&Key; 25] = [
     &RUN_NETWORK,
     &RUN_TMP,
     &RUN_SCRATCH,
+    &SCRIPTS_AS_SHIPPED,
     &ALLOW_PROJECT_SOURCES,
 ];
 
