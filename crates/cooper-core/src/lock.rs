@@ -80,7 +80,7 @@ pub struct Recipe {
 impl Default for Recipe {
     fn default() -> Self {
         Self {
-            version: 1,
+            version: 2,
             compression: Compression::Gzip {
                 level: 1,
                 member_bytes: 1 << 20,

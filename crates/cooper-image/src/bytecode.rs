@@ -14,8 +14,10 @@ use std::path::Path;
 use crate::dpkg::NewPackage;
 use crate::maintainer_scripts::mark;
 
-/// How many interpreters compile at once; part of the recipe, not of the host.
-const CHUNKS: usize = 4;
+/// How many files one interpreter compiles, and how many interpreters compile at once; both are part of the recipe,
+/// not of the host. Starting one takes as long as compiling ten files.
+const CHUNK_FILES: usize = 300;
+const CHUNKS_MAX: usize = 4;
 
 /// Where the build sandbox finds [`COMPILER`].
 const COMPILER_NAME: &str = "compile.py";
@@ -40,11 +42,12 @@ pub(crate) fn compile_program(paths: &[String]) -> String {
         return String::new();
     }
     let mut text = "cooper_compilers=\numask 022\nunset SOURCE_DATE_EPOCH\n".to_owned();
-    for chunk in 0..CHUNKS {
+    let chunks = paths.len().div_ceil(CHUNK_FILES).min(CHUNKS_MAX);
+    for chunk in 0..chunks {
         let own: Vec<&str> = paths
             .iter()
             .skip(chunk)
-            .step_by(CHUNKS)
+            .step_by(chunks)
             .map(|path| path.as_str())
             .collect();
         let _ = write!(
@@ -94,8 +97,13 @@ mod tests {
     fn nothing_to_compile_is_no_program() {
         assert_eq!(compile_program(&["/usr/share/x.txt".to_owned()]), "");
         let program = compile_program(&["/b.py".to_owned(), "/a.py".to_owned()]);
-        assert_eq!(program.matches("/usr/bin/python3").count(), CHUNKS);
+        assert_eq!(program.matches("/usr/bin/python3").count(), 1);
         assert!(program.find("\n/a.py\n") < program.find("\n/b.py\n"));
+        let many: Vec<String> = (0..10_000).map(|number| format!("/{number}.py")).collect();
+        for (files, chunks) in [(300, 1), (301, 2), (10_000, CHUNKS_MAX)] {
+            let program = compile_program(&many[..files]);
+            assert_eq!(program.matches("/usr/bin/python3").count(), chunks);
+        }
     }
 
     /// Run the program over sources below a new directory; the bytecode that is there afterwards.

@@ -21,7 +21,7 @@ use std::io::{self, BufRead, BufReader};
 
 use cooper_core::lock::DebianArtefact;
 use liblzma::bufread::XzDecoder;
-use liblzma::stream::{CONCATENATED, Stream};
+use liblzma::stream::{CONCATENATED, IGNORE_CHECK, Stream};
 
 use crate::rootfs::{ParseTreePathError, Rootfs, RootfsError, UnpackLimits};
 use ar::{ArError, Member, Members, PackageBytes, Packing};
@@ -230,7 +230,10 @@ fn decoder<'a>(
             flate2::bufread::MultiGzDecoder::new(part),
         )),
         Packing::Xz => {
-            let stream = Stream::new_stream_decoder(limits.decoder_memory_max, CONCATENATED)?;
+            // What comes out is what was signed, since the package has the digest that was signed; a checksum on top
+            // takes a tenth of the time.
+            let flags = CONCATENATED | IGNORE_CHECK;
+            let stream = Stream::new_stream_decoder(limits.decoder_memory_max, flags)?;
             Box::new(BufReader::with_capacity(
                 OUT_BYTES,
                 XzDecoder::new_stream(part, stream),

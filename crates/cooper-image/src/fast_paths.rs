@@ -63,7 +63,10 @@ pub(crate) fn compile_program(packages: &[NewPackage], scripts: Scripts) -> Stri
         if interpreter_version(&package.name).is_some() {
             sources.extend(bytecode::standard_library(packages));
         } else {
-            let own = package.paths.iter().filter(|path| path.starts_with(PRIVATE_MODULES));
+            let own = package
+                .paths
+                .iter()
+                .filter(|path| path.starts_with(PRIVATE_MODULES));
             sources.extend(own.cloned());
         }
     }
@@ -94,7 +97,10 @@ fn replacements(package: &str, script: &str) -> Vec<(String, String)> {
             ),
         ],
         ("python3" | "python3-minimal", "postinst") => {
-            vec![(format!("\tpy3compile -p {package} {PRIVATE_MODULES}\n"), "\t:\n".to_owned())]
+            vec![(
+                format!("\tpy3compile -p {package} {PRIVATE_MODULES}\n"),
+                "\t:\n".to_owned(),
+            )]
         }
         (_, "postinst") => interpreter_version(package)
             .map(|version| {
@@ -167,11 +173,17 @@ mod tests {
 
     #[test]
     fn pythons_own_modules_are_compiled_with_the_library() {
-        let mut python = package("python3", "if x; then\n\tpy3compile -p python3 /usr/share/python3/\nfi\n");
+        let mut python = package(
+            "python3",
+            "if x; then\n\tpy3compile -p python3 /usr/share/python3/\nfi\n",
+        );
         python.paths = vec!["/usr/share/python3/debpython/files.py".to_owned()];
         assert_eq!(faster_postinst(&python).unwrap(), b"if x; then\n\t:\nfi\n");
         let program = compile_program(&[python], Scripts::Faster);
-        assert!(program.contains("/usr/share/python3/debpython/files.py"), "{program}");
+        assert!(
+            program.contains("/usr/share/python3/debpython/files.py"),
+            "{program}"
+        );
     }
 
     #[test]
@@ -195,6 +207,9 @@ mod tests {
             None
         );
         assert_eq!(faster_postinst(&package("wget", "exit 0\n")), None);
-        assert_eq!(compile_program(&[package("python3", "exit 0\n")], Scripts::Faster), "");
+        assert_eq!(
+            compile_program(&[package("python3", "exit 0\n")], Scripts::Faster),
+            ""
+        );
     }
 }

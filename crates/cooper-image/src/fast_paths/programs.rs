@@ -38,7 +38,12 @@ impl FastPrograms {
             && Digest::of(&shipped).hex() == SYSTEMD_HELPER_SHA256
         {
             let name = "deb-systemd-helper";
-            known.cover(SYSTEMD_HELPER, include_str!("deb-systemd-helper.sh"), name, shipped);
+            known.cover(
+                SYSTEMD_HELPER,
+                include_str!("deb-systemd-helper.sh"),
+                name,
+                shipped,
+            );
         }
         if packages.iter().filter(|package| asks_debconf(package)).count() > 1
             && let Some(shipped) = tree.read(FRONTEND, PROGRAM_BYTES_MAX)?

@@ -50,12 +50,27 @@ impl Settings {
     }
 }
 
+/// A piece to compress. Its buffers are used again: memory that is touched for the first time is dear.
 struct Job {
     piece: Vec<u8>,
-    answer: SyncSender<Result<Vec<u8>, PackError>>,
+    /// Where the member goes; as long as the longest was.
+    room: Vec<u8>,
+    answer: SyncSender<Result<Member, PackError>>,
 }
 
-type Answer = Receiver<Result<Vec<u8>, PackError>>;
+/// A compressed piece.
+struct Member {
+    room: Vec<u8>,
+    length: usize,
+}
+
+type Answer = Receiver<Result<Member, PackError>>;
+
+/// Buffers that are free again.
+struct Spare {
+    pieces: Receiver<Vec<u8>>,
+    rooms: Receiver<Vec<u8>>,
+}
 
 /// Compress what `produce` emits into `out`. `produce` runs on a thread of its own.
 pub(super) fn compress<T: Send>(
@@ -65,7 +80,9 @@ pub(super) fn compress<T: Send>(
 ) -> Result<T, PackError> {
     let (jobs, waiting_jobs) = sync_channel::<Job>(settings.threads);
     let (answers, waiting_answers) = sync_channel::<Answer>(settings.threads * 2);
-    let (used, spare) = channel::<Vec<u8>>();
+    let (used, pieces) = channel::<Vec<u8>>();
+    let (written, rooms) = channel::<Vec<u8>>();
+    let spare = Spare { pieces, rooms };
     let waiting_jobs = Mutex::new(waiting_jobs);
     std::thread::scope(|scope| {
         let waiting_jobs = &waiting_jobs;
@@ -77,7 +94,7 @@ pub(super) fn compress<T: Send>(
             let mut emit = |piece| send(piece, &jobs, &answers, &spare);
             produce(&mut emit)
         });
-        let written = write_answers(waiting_answers, out);
+        let written = write_answers(waiting_answers, &written, out);
         let produced = source
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -92,27 +109,34 @@ fn send(
     piece: Vec<u8>,
     jobs: &SyncSender<Job>,
     answers: &SyncSender<Answer>,
-    spare: &Receiver<Vec<u8>>,
+    spare: &Spare,
 ) -> Result<Vec<u8>, PackError> {
     let (answer, waiting) = sync_channel(1);
     answers.send(waiting).map_err(|_| PackError::Stopped)?;
-    jobs.send(Job { piece, answer }).map_err(|_| PackError::Stopped)?;
-    Ok(spare.try_recv().unwrap_or_default())
+    let room = spare.rooms.try_recv().unwrap_or_default();
+    let job = Job { piece, room, answer };
+    jobs.send(job).map_err(|_| PackError::Stopped)?;
+    Ok(spare.pieces.try_recv().unwrap_or_default())
 }
 
 fn work(level: CompressionLvl, jobs: &Mutex<Receiver<Job>>, used: &Sender<Vec<u8>>) {
     let mut compressor = Compressor::new(level);
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { piece, answer }) = next else { return };
-        let mut member = vec![0; compressor.gzip_compress_bound(piece.len())];
+        let Ok(Job {
+            piece,
+            mut room,
+            answer,
+        }) = next
+        else {
+            return;
+        };
+        let bound = compressor.gzip_compress_bound(piece.len());
+        room.resize(bound.max(room.len()), 0);
         let compressed = compressor
-            .gzip_compress(&piece, &mut member)
+            .gzip_compress(&piece, &mut room)
             .map_err(|_| PackError::Stopped);
-        let compressed = compressed.map(|length| {
-            member.truncate(length);
-            member
-        });
+        let compressed = compressed.map(|length| Member { room, length });
         // Nobody listens any more when writing failed.
         let _ = answer.send(compressed);
         let _ = used.send(piece);
@@ -120,10 +144,15 @@ fn work(level: CompressionLvl, jobs: &Mutex<Receiver<Job>>, used: &Sender<Vec<u8
 }
 
 /// Write the members in the order of their pieces; what is left is dropped at the first failure.
-fn write_answers(answers: Receiver<Answer>, out: &mut dyn Write) -> Result<(), PackError> {
+fn write_answers(
+    answers: Receiver<Answer>,
+    written: &Sender<Vec<u8>>,
+    out: &mut dyn Write,
+) -> Result<(), PackError> {
     for answer in answers {
-        let member = answer.recv().map_err(|_| PackError::Stopped)??;
-        out.write_all(&member).map_err(PackError::Write)?;
+        let Member { room, length } = answer.recv().map_err(|_| PackError::Stopped)??;
+        out.write_all(&room[..length]).map_err(PackError::Write)?;
+        let _ = written.send(room);
     }
     Ok(())
 }
