@@ -1,12 +1,15 @@
 //! From a cleared lock to an image: the layers, each built once and remembered, then configuration and manifest.
 
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
+use std::thread::ScopedJoinHandle;
 
 use cooper_core::lock::Recipe;
 use cooper_core::progress::Stage;
 use cooper_core::{ConfigDigest, DiffId, Digest, LayerDigest, LockContent, ManifestDigest, Progress};
 use cooper_gate::Cleared;
-use cooper_store::{Store, TreeStage};
+use cooper_store::{Store, StoreLock, TreeStage};
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::debian_layer::DebianLayer;
@@ -43,6 +46,50 @@ pub(crate) struct Bench<'a> {
     pub(crate) scripts: Scripts,
     /// Where events go.
     pub(crate) progress: &'a Progress,
+}
+
+/// A layer that another one stands on.
+struct Lower {
+    key: String,
+    /// Its tree, which gets another name when it is kept.
+    root: OwnedFd,
+}
+
+impl Lower {
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.root.as_raw_fd()))
+    }
+}
+
+/// A layer whose tree is finished and can be built upon.
+struct FinishedLayer {
+    role: &'static str,
+    /// The digest of its ingredients.
+    key: String,
+    state: State,
+}
+
+enum State {
+    /// It was there.
+    Kept(BuiltLayer),
+    /// It is to be packed. Others who want it wait for the lock.
+    New {
+        tree: FinishedTree,
+        one_at_a_time: StoreLock,
+    },
+}
+
+/// What a layer builder gives: a tree and what is inside.
+pub(crate) struct FinishedTree {
+    /// The tree; nothing is written to it any more.
+    pub(crate) stage: TreeStage,
+    /// What the tree is.
+    pub(crate) kind: LayerKind,
+    /// The newest file of the layer's artefacts, in seconds since 1970. Nothing in the layer is newer, and directories
+    /// have exactly that time: what a build step touched and when is not in the bytes.
+    pub(crate) newest_mtime: i64,
+    /// Its packages.
+    pub(crate) packages: Vec<InventoryPackage>,
 }
 
 /// A built layer with what is inside; kept in the store's cache under the digest of its ingredients.
@@ -83,7 +130,7 @@ pub fn assemble(
         scripts,
         progress,
     };
-    let base = bench.layer("base", &[], &content.base, |lower| {
+    let base = bench.layer("base", None, &content.base, |lower| {
         DebianLayer {
             role: "base",
             base: content.base.name,
@@ -92,12 +139,12 @@ pub fn assemble(
         }
         .build(bench)
     })?;
-    // Both stand on the base alone.
-    let lower = [base.layer.diff_id];
-    let (os, python) = std::thread::scope(|scope| {
+    let on_base = base.lower(store)?;
+    // Both stand on the base alone, and on its tree before that is packed.
+    let (base, os, python) = std::thread::scope(|scope| {
         let os = (!content.packages.is_empty()).then(|| {
             scope.spawn(|| {
-                bench.layer("os", &lower, &content.packages, |lower| {
+                let layer = bench.layer("os", Some(&on_base), &content.packages, |lower| {
                     DebianLayer {
                         role: "os",
                         base: content.base.name,
@@ -105,32 +152,34 @@ pub fn assemble(
                         lower,
                     }
                     .build(bench)
-                })
+                });
+                layer.and_then(|layer| layer.keep(bench))
             })
         });
         let python = (!content.python.is_empty()).then(|| {
-            bench.layer("python", &lower, &content.python, |lower| {
-                PythonLayer {
-                    base: content.base.name,
-                    artefacts: &content.python,
-                    lower,
-                }
-                .build(bench)
+            scope.spawn(|| {
+                let layer = bench.layer("python", Some(&on_base), &content.python, |lower| {
+                    PythonLayer {
+                        base: content.base.name,
+                        artefacts: &content.python,
+                        lower,
+                    }
+                    .build(bench)
+                });
+                layer.and_then(|layer| layer.keep(bench))
             })
         });
-        let os = os.map(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        (os, python)
+        let base = base.keep(bench);
+        (base, os.map(joined), python.map(joined))
     });
-    let (os, python) = (os.transpose()?, python.transpose()?);
-    write_image(
-        content,
-        [Some(base), os, python].into_iter().flatten().collect(),
-        store,
-    )
+    let layers = [Some(base?), os.transpose()?, python.transpose()?];
+    write_image(content, layers.into_iter().flatten().collect(), store)
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn check_recipe(content: &LockContent) -> Result<(), AssembleError> {
@@ -149,75 +198,45 @@ impl Bench<'_> {
     fn layer(
         self,
         role: &'static str,
-        lower: &[DiffId],
+        lower: Option<&Lower>,
         ingredients: &impl Serialize,
-        make: impl FnOnce(&[PathBuf]) -> Result<BuiltLayer, AssembleError>,
-    ) -> Result<BuiltLayer, AssembleError> {
+        make: impl FnOnce(&[PathBuf]) -> Result<FinishedTree, AssembleError>,
+    ) -> Result<FinishedLayer, AssembleError> {
         let json = |source| AssembleError::Json { role, source };
-        let key = serde_json::to_vec(&(role, self.recipe, lower, ingredients)).map_err(json)?;
+        let lower_key = lower.map(|lower| &lower.key);
+        let key = serde_json::to_vec(&(role, self.recipe, lower_key, ingredients)).map_err(json)?;
         let mut key = Digest::of(&key).hex();
         if self.scripts == Scripts::AsShipped {
             // Who wants it made so is not served what was made otherwise.
             key.push_str("-as-shipped");
         }
+        let layer = |state| FinishedLayer {
+            role,
+            key: key.clone(),
+            state,
+        };
         if let Some(known) = self.remembered(role, &key) {
-            return Ok(known);
+            return Ok(layer(State::Kept(known)));
         }
-        let _one_at_a_time = self
+        let one_at_a_time = self
             .store
             .lock(&format!("layer-{key}"))
             .map_err(AssembleError::Lock)?;
         if let Some(known) = self.remembered(role, &key) {
-            return Ok(known);
+            return Ok(layer(State::Kept(known)));
         }
-        let trees: Vec<PathBuf> = lower
-            .iter()
-            .rev()
-            .filter_map(|layer| self.store.tree(layer))
-            .collect();
-        let built = make(&trees)?;
-        let Layer {
-            diff_id,
-            digest,
-            size,
-            newest_mtime,
-            ..
-        } = built.layer;
-        let remembered = RememberedLayer {
-            diff_id,
-            digest,
-            size,
-            newest_mtime,
-            packages: built.packages.clone(),
-        };
-        let bytes = serde_json::to_vec(&remembered).map_err(json)?;
-        self.store
-            .cache_put("layer", &key, &bytes)
-            .map_err(AssembleError::Write)?;
-        Ok(built)
+        let lower: Vec<PathBuf> = lower.iter().map(|lower| lower.path()).collect();
+        let tree = make(&lower)?;
+        let settled = layer::settle_mtimes(&tree.stage.root(), tree.newest_mtime);
+        settled.map_err(|source| AssembleError::Pack { role, source })?;
+        Ok(layer(State::New { tree, one_at_a_time }))
     }
 
     fn remembered(self, role: &'static str, key: &str) -> Option<BuiltLayer> {
         let cached = self.store.cache_get("layer", key)?;
         let known: RememberedLayer = serde_json::from_slice(&cached.bytes).ok()?;
-        let RememberedLayer {
-            diff_id,
-            digest,
-            size,
-            newest_mtime,
-            packages,
-        } = known;
-        let whole = self.store.contains(&digest.into()) && self.store.tree(&diff_id).is_some();
-        whole.then_some(BuiltLayer {
-            layer: Layer {
-                role,
-                diff_id,
-                digest,
-                size,
-                newest_mtime,
-            },
-            packages,
-        })
+        let whole = self.store.contains(&known.digest.into()) && self.store.tree(&known.diff_id).is_some();
+        whole.then(|| known.built(role))
     }
 }
 
@@ -256,32 +275,65 @@ fn write_image(content: &LockContent, built: Vec<BuiltLayer>, store: &Store) -> 
     })
 }
 
-impl Bench<'_> {
-    /// Settle the times of a finished tree, pack it, and keep tree and blob.
-    ///
-    /// Nothing in the layer is newer than `newest_mtime`, the newest file of its artefacts, and directories have
-    /// exactly that time: what a build step touched and when is not in the bytes.
-    pub(crate) fn keep(
-        self,
-        role: &'static str,
-        stage: TreeStage,
-        kind: LayerKind,
-        newest_mtime: i64,
-    ) -> Result<Layer, AssembleError> {
-        let failed = |source| AssembleError::Pack { role, source };
-        self.progress.started(Stage::Pack, 0, 0);
-        self.progress.detail(Stage::Pack, format!("{role} layer"));
-        layer::settle_mtimes(&stage.root(), newest_mtime).map_err(failed)?;
-        let packed =
-            layer::pack(&stage.root(), kind, &self.recipe.compression, self.store).map_err(failed)?;
-        stage.commit(&packed.diff_id).map_err(AssembleError::Stage)?;
-        self.progress.finished(Stage::Pack);
-        Ok(Layer {
-            role,
+impl FinishedLayer {
+    fn lower(&self, store: &Store) -> Result<Lower, AssembleError> {
+        let path = match &self.state {
+            State::Kept(built) => store.tree(&built.layer.diff_id).unwrap_or_default(),
+            State::New { tree, .. } => tree.stage.root(),
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| AssembleError::Tree {
+            operation: "open the tree",
+            role: self.role,
+            source: errno.into(),
+        })?;
+        let key = self.key.clone();
+        Ok(Lower { key, root })
+    }
+
+    /// Pack the tree, and keep tree, blob and a note of both.
+    fn keep(self, bench: Bench<'_>) -> Result<BuiltLayer, AssembleError> {
+        let role = self.role;
+        let (tree, _one_at_a_time) = match self.state {
+            State::Kept(built) => return Ok(built),
+            State::New { tree, one_at_a_time } => (tree, one_at_a_time),
+        };
+        bench.progress.started(Stage::Pack, 0, 0);
+        bench.progress.detail(Stage::Pack, format!("{role} layer"));
+        let packed = layer::pack(
+            &tree.stage.root(),
+            tree.kind,
+            &bench.recipe.compression,
+            bench.store,
+        );
+        let packed = packed.map_err(|source| AssembleError::Pack { role, source })?;
+        tree.stage.commit(&packed.diff_id).map_err(AssembleError::Stage)?;
+        bench.progress.finished(Stage::Pack);
+        let remembered = RememberedLayer {
             diff_id: packed.diff_id,
             digest: packed.digest,
             size: packed.size,
-            newest_mtime,
-        })
+            newest_mtime: tree.newest_mtime,
+            packages: tree.packages,
+        };
+        let bytes = serde_json::to_vec(&remembered).map_err(|source| AssembleError::Json { role, source })?;
+        let put = bench.store.cache_put("layer", &self.key, &bytes);
+        put.map_err(AssembleError::Write)?;
+        Ok(remembered.built(role))
+    }
+}
+
+impl RememberedLayer {
+    fn built(self, role: &'static str) -> BuiltLayer {
+        BuiltLayer {
+            layer: Layer {
+                role,
+                diff_id: self.diff_id,
+                digest: self.digest,
+                size: self.size,
+                newest_mtime: self.newest_mtime,
+            },
+            packages: self.packages,
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! A layer of Debian packages: unpacked in Rust, configured in the build sandbox, packed.
+//! The tree of a layer of Debian packages: unpacked in Rust, configured in the build sandbox.
 //!
 //! The base layer is a whole tree; an os layer is what its packages add to and change in the base (an overlay's
 //! upper directory). The steps of dpkg are kept where packages can tell the difference:
@@ -7,7 +7,7 @@
 //! 2. unpacking, several packages at a time, around the diversions;
 //! 3. the package database;
 //! 4. `preinst` of the others, `postinst configure` in the order of dependencies, then triggers;
-//! 5. what is state of the build goes, times are settled, the tree is packed.
+//! 5. what is state of the build goes.
 //!
 //! The base unpacks everything before its first script, as every bootstrap does: before that there is no shell.
 
@@ -21,7 +21,7 @@ use cooper_core::Base;
 use cooper_core::lock::{Architecture, DebianArtefact};
 use cooper_core::progress::Stage;
 
-use crate::assemble::{Bench, BuiltLayer};
+use crate::assemble::{Bench, FinishedTree};
 use crate::build_step::{BuildRoot, run_build_step};
 use crate::copyright::stated_licence;
 use crate::deb::{Deb, Diversions, UnpackSettings, Unpacked};
@@ -52,8 +52,8 @@ pub(crate) struct DebianLayer<'a> {
 const ADMIN: &str = "/var/lib/dpkg";
 
 impl DebianLayer<'_> {
-    /// Build the layer and keep its tree and its blob.
-    pub(crate) fn build(&self, bench: Bench<'_>) -> Result<BuiltLayer, AssembleError> {
+    /// Build the layer's tree.
+    pub(crate) fn build(&self, bench: Bench<'_>) -> Result<FinishedTree, AssembleError> {
         let stage = bench.store.stage_tree().map_err(AssembleError::Stage)?;
         let debs = self.open_debs(bench)?;
         let mut packages = debs.iter().map(|(_, deb)| new_package(deb)).collect::<Vec<_>>();
@@ -76,8 +76,12 @@ impl DebianLayer<'_> {
         } else {
             LayerKind::OverlayUpper
         };
-        let layer = bench.keep(self.role, stage, kind, newest_mtime)?;
-        Ok(BuiltLayer { layer, packages })
+        Ok(FinishedTree {
+            stage,
+            kind,
+            newest_mtime,
+            packages,
+        })
     }
 
     fn open_debs(&self, bench: Bench<'_>) -> Result<Vec<(String, Deb)>, AssembleError> {

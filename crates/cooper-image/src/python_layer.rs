@@ -1,4 +1,4 @@
-//! A layer of Python wheels: installed in Rust, compiled by the image's own interpreter in the build sandbox.
+//! The tree of a layer of Python wheels: installed in Rust, compiled by the image's own interpreter in the build sandbox.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use cooper_core::Base;
 use cooper_core::lock::PythonArtefact;
 use cooper_core::progress::Stage;
 
-use crate::assemble::{Bench, BuiltLayer};
+use crate::assemble::{Bench, FinishedTree};
 use crate::build_step::{BuildRoot, run_build_step};
 use crate::bytecode::compile_program;
 use crate::error::AssembleError;
@@ -28,8 +28,8 @@ pub(crate) struct PythonLayer<'a> {
 }
 
 impl PythonLayer<'_> {
-    /// Build the layer and keep its tree and its blob.
-    pub(crate) fn build(&self, bench: Bench<'_>) -> Result<BuiltLayer, AssembleError> {
+    /// Build the layer's tree.
+    pub(crate) fn build(&self, bench: Bench<'_>) -> Result<FinishedTree, AssembleError> {
         let stage = bench.store.stage_tree().map_err(AssembleError::Stage)?;
         let (root, work) = (stage.root(), stage.work());
         let overlay = cooper_sandbox::overlay_fd(self.lower, &root, &work);
@@ -67,14 +67,15 @@ impl PythonLayer<'_> {
             )?;
             bench.progress.finished(Stage::Configure);
         }
-        let layer = bench.keep("python", stage, LayerKind::OverlayUpper, newest)?;
         let packages = self
             .artefacts
             .iter()
             .zip(&installed)
             .map(|(artefact, wheel)| described(artefact, wheel));
-        Ok(BuiltLayer {
-            layer,
+        Ok(FinishedTree {
+            stage,
+            kind: LayerKind::OverlayUpper,
+            newest_mtime: newest,
             packages: packages.collect(),
         })
     }

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 
@@ -20,7 +20,8 @@ const PARAMETER_BYTES_MAX: usize = 255;
 
 /// Stack directories into a writable file system that is mounted nowhere: reach it by opening relative to the
 /// descriptor. `layers` are read, the top one first; `upper` takes the writes; `work` is an empty directory on the
-/// same file system as `upper`. Close the descriptor before `upper` is used in another stack.
+/// same file system as `upper`. Close the descriptor before `upper` is used in another stack. Nothing is synced:
+/// whoever keeps `upper` does that.
 ///
 /// # Errors
 /// When a directory cannot be opened, or the kernel refuses the stack.
@@ -107,6 +108,7 @@ fn overlay(
         if let Some((upper, work)) = &writes {
             set(fs.as_fd(), "upperdir", &by_descriptor(upper))?;
             set(fs.as_fd(), "workdir", &by_descriptor(work))?;
+            leave_syncing_to_the_caller(fs.as_fd(), work)?;
         }
         // The same view of the same directories on every host, whatever its kernel's defaults.
         for (feature, setting) in [
@@ -120,6 +122,28 @@ fn overlay(
         rustix::mount::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, flags)
     };
     build().map_err(|errno| overlay_error(layers, kernel_message(fs.as_fd()), errno))
+}
+
+/// Without this, the end of every mount writes the whole file system of `upper` to the disk. The kernel marks `work`
+/// so that a stack whose writes a crash may have lost is not mounted again; here the caller starts anew after a crash,
+/// and syncs what it keeps.
+fn leave_syncing_to_the_caller(fs: BorrowedFd<'_>, work: &OwnedFd) -> Result<(), Errno> {
+    let marks = [
+        ("work/incompat/volatile/dirty", AtFlags::empty()),
+        ("work/incompat/volatile", AtFlags::REMOVEDIR),
+        ("work/incompat", AtFlags::REMOVEDIR),
+    ];
+    for (mark, flags) in marks {
+        match rustix::fs::unlinkat(work, mark, flags) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    match rustix::mount::fsconfig_set_flag(fs, "volatile") {
+        // Before Linux 5.10.
+        Err(Errno::INVAL) => Ok(()),
+        set => set,
+    }
 }
 
 /// Layers are named by descriptor: that is short, needs no escapes, and shows no path of the host inside.
