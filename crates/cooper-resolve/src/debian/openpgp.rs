@@ -5,6 +5,7 @@
 //! space after it, no headers but `Hash`, no line that begins with an unescaped dash.
 
 use std::io::{BufReader, Cursor};
+use std::sync::OnceLock;
 
 use cooper_core::Timestamp;
 use pgp::composed::{PublicOrSecret, SignedPublicKey, SignedPublicSubKey};
@@ -24,7 +25,64 @@ const CERTIFICATES_MAX: usize = 256;
 
 /// The certificates whose signatures count.
 #[derive(Debug, Clone)]
-pub struct Keyring(Vec<SignedPublicKey>);
+pub struct Keyring(Vec<Certificate>);
+
+/// A certificate, and what its own signatures say: checked when it is first asked for, once for all texts.
+#[derive(Debug, Clone)]
+struct Certificate {
+    key: SignedPublicKey,
+    primary: OnceLock<Result<OwnWord, &'static str>>,
+    /// One for each subkey.
+    subkeys: Vec<OnceLock<Result<Expiry, &'static str>>>,
+}
+
+/// What a certificate says of its primary key.
+#[derive(Debug, Clone, Copy)]
+struct OwnWord {
+    expiry: Expiry,
+    signs: bool,
+}
+
+impl Certificate {
+    fn new(key: SignedPublicKey) -> Self {
+        let subkeys = vec![OnceLock::new(); key.public_subkeys.len()];
+        Self {
+            key,
+            primary: OnceLock::new(),
+            subkeys,
+        }
+    }
+
+    /// When the certificate ends, if the key may be used for signing.
+    fn expiry(&self, used: SigningKey) -> Result<Expiry, &'static str> {
+        let word = (*self.primary.get_or_init(|| certificate_word(&self.key)))?;
+        if used == SigningKey::Primary && !word.signs {
+            return Err("the key is not made for signing");
+        }
+        Ok(word.expiry)
+    }
+
+    /// When the key's place in the certificate ends.
+    fn key_expiry(&self, used: SigningKey) -> Result<Expiry, &'static str> {
+        let SigningKey::Sub(at) = used else {
+            return Ok(None);
+        };
+        match (self.subkeys.get(at), self.key.public_subkeys.get(at)) {
+            (Some(known), Some(sub)) => *known.get_or_init(|| subkey_expiry(&self.key, sub)),
+            _ => Err("the key is not there"),
+        }
+    }
+
+    fn fits(&self, used: SigningKey, signature: &Signature, text: &[u8]) -> bool {
+        match used {
+            SigningKey::Primary => signature.verify(&self.key.primary_key, text).is_ok(),
+            SigningKey::Sub(at) => {
+                let sub = self.key.public_subkeys.get(at);
+                sub.is_some_and(|sub| signature.verify(&sub.key, text).is_ok())
+            }
+        }
+    }
+}
 
 /// A good signature of a trusted key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +119,7 @@ pub enum SignatureError {
 impl Keyring {
     /// Read keyrings, binary or armoured. What is no certificate, or of an unknown kind, is passed over.
     pub fn parse(files: &[Vec<u8>]) -> Self {
-        let mut certificates: Vec<SignedPublicKey> = Vec::new();
+        let mut certificates = Vec::new();
         for block in files.iter().flat_map(|file| blocks(file)) {
             let Ok((keys, _)) = PublicOrSecret::from_reader_many(Cursor::new(block)) else {
                 continue;
@@ -70,7 +128,7 @@ impl Keyring {
                 let Ok(PublicOrSecret::Public(certificate)) = key else {
                     continue;
                 };
-                certificates.push(certificate);
+                certificates.push(Certificate::new(certificate));
             }
         }
         Self(certificates)
@@ -210,9 +268,11 @@ fn read_signatures(block: &str) -> Result<Vec<Signature>, SignatureError> {
 }
 
 /// A key of a certificate.
-enum SigningKey<'a> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SigningKey {
     Primary,
-    Sub(&'a SignedPublicSubKey),
+    /// The subkey at this place.
+    Sub(usize),
 }
 
 fn check_signature(
@@ -233,28 +293,24 @@ fn check_signature(
         return Err(about(&format!("it is made with {hash}, which is too weak")));
     }
     let (certificate, key) = find_key(signature, keyring).ok_or_else(|| about("the key is not trusted"))?;
-    let verified = match &key {
-        SigningKey::Primary => signature.verify(&certificate.primary_key, text.as_bytes()),
-        SigningKey::Sub(sub) => signature.verify(&sub.key, text.as_bytes()),
-    };
-    verified.map_err(|_| about("it does not fit the text"))?;
+    if !certificate.fits(key, signature, text.as_bytes()) {
+        return Err(about("it does not fit the text"));
+    }
     let ends = [
         expiry(
             signature.created(),
             signature.signature_expiration_time(),
             "the signature",
         ),
-        certificate_expiry(certificate, &key).map_err(&about)?,
-        match &key {
-            SigningKey::Primary => None,
-            SigningKey::Sub(sub) => subkey_expiry(certificate, sub).map_err(&about)?,
-        },
+        certificate.expiry(key).map_err(&about)?,
+        certificate.key_expiry(key).map_err(&about)?,
     ];
     let first = ends.into_iter().flatten().min();
     if let Some((until, what)) = first.filter(|(until, _)| *until <= now) {
         return Err(about(&format!("{what} expired at {until}")));
     }
-    let fingerprint = certificate.primary_key.fingerprint().to_string().to_uppercase();
+    let fingerprint = certificate.key.primary_key.fingerprint();
+    let fingerprint = fingerprint.to_string().to_uppercase();
     Ok(GoodSignature {
         certificate: fingerprint,
         until: first.map(|(until, _)| until),
@@ -276,10 +332,7 @@ fn is_strong(signature: &Signature) -> bool {
     )
 }
 
-fn find_key<'a>(
-    signature: &Signature,
-    keyring: &'a Keyring,
-) -> Option<(&'a SignedPublicKey, SigningKey<'a>)> {
+fn find_key<'a>(signature: &Signature, keyring: &'a Keyring) -> Option<(&'a Certificate, SigningKey)> {
     let (fingerprints, ids) = (signature.issuer_fingerprint(), signature.issuer_key_id());
     let made_by = |fingerprint, id| {
         if fingerprints.is_empty() {
@@ -289,15 +342,13 @@ fn find_key<'a>(
         }
     };
     keyring.0.iter().find_map(|certificate| {
-        if made_by(
-            certificate.primary_key.fingerprint(),
-            certificate.primary_key.legacy_key_id(),
-        ) {
+        let primary = &certificate.key.primary_key;
+        if made_by(primary.fingerprint(), primary.legacy_key_id()) {
             return Some((certificate, SigningKey::Primary));
         }
-        let sub = certificate.public_subkeys.iter();
-        let mut sub = sub.filter(|sub| made_by(sub.key.fingerprint(), sub.key.legacy_key_id()));
-        sub.next().map(|sub| (certificate, SigningKey::Sub(sub)))
+        let mut sub = certificate.key.public_subkeys.iter();
+        let at = sub.position(|sub| made_by(sub.key.fingerprint(), sub.key.legacy_key_id()))?;
+        Some((certificate, SigningKey::Sub(at)))
     })
 }
 
@@ -318,8 +369,8 @@ fn expiry(
         .map(|until| (until, what))
 }
 
-/// When the certificate ends, by its newest self-signature.
-fn certificate_expiry(certificate: &SignedPublicKey, used: &SigningKey) -> Result<Expiry, &'static str> {
+/// When the certificate ends and whether its primary key signs, by its newest self-signature.
+fn certificate_word(certificate: &SignedPublicKey) -> Result<OwnWord, &'static str> {
     let (primary, details) = (&certificate.primary_key, &certificate.details);
     if details
         .revocation_signatures
@@ -361,14 +412,14 @@ fn certificate_expiry(certificate: &SignedPublicKey, used: &SigningKey) -> Resul
         }
     }
     let newest = newest.ok_or("the key has no valid self-signature")?;
-    if matches!(used, SigningKey::Primary) && says_not_for_signing(newest) {
-        return Err("the key is not made for signing");
-    }
-    Ok(expiry(
-        Some(primary.created_at()),
-        newest.key_expiration_time(),
-        "the key",
-    ))
+    Ok(OwnWord {
+        expiry: expiry(
+            Some(primary.created_at()),
+            newest.key_expiration_time(),
+            "the key",
+        ),
+        signs: !says_not_for_signing(newest),
+    })
 }
 
 /// When a subkey ends, by its newest binding.
