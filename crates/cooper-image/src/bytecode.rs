@@ -14,10 +14,15 @@ use std::path::Path;
 use crate::dpkg::NewPackage;
 use crate::maintainer_scripts::mark;
 
-/// How many files one interpreter compiles, and how many interpreters compile at once; both are part of the recipe,
-/// not of the host. Starting one takes as long as compiling ten files.
-const CHUNK_FILES: usize = 300;
-const CHUNKS_MAX: usize = 4;
+/// How many interpreters compile so many files at once; part of the recipe, not of the host. Starting one takes as
+/// long as compiling ten files, and two processors are what a host has at least.
+fn chunks(files: usize) -> usize {
+    match files {
+        0..50 => 1,
+        50..1000 => 2,
+        _ => 4,
+    }
+}
 
 /// Where the build sandbox finds [`COMPILER`].
 const COMPILER_NAME: &str = "compile.py";
@@ -42,7 +47,7 @@ pub(crate) fn compile_program(paths: &[String]) -> String {
         return String::new();
     }
     let mut text = "cooper_compilers=\numask 022\nunset SOURCE_DATE_EPOCH\n".to_owned();
-    let chunks = paths.len().div_ceil(CHUNK_FILES).min(CHUNKS_MAX);
+    let chunks = chunks(paths.len());
     for chunk in 0..chunks {
         let own: Vec<&str> = paths
             .iter()
@@ -100,7 +105,7 @@ mod tests {
         assert_eq!(program.matches("/usr/bin/python3").count(), 1);
         assert!(program.find("\n/a.py\n") < program.find("\n/b.py\n"));
         let many: Vec<String> = (0..10_000).map(|number| format!("/{number}.py")).collect();
-        for (files, chunks) in [(300, 1), (301, 2), (10_000, CHUNKS_MAX)] {
+        for (files, chunks) in [(49, 1), (50, 2), (10_000, 4)] {
             let program = compile_program(&many[..files]);
             assert_eq!(program.matches("/usr/bin/python3").count(), chunks);
         }

@@ -96,12 +96,14 @@ fn main_job(base: &str, version: &str) {
     same_from_its_lock(&host, &created["digest"]);
 }
 
-/// In another store, under another umask, time zone and locale, on one processor.
+/// In another store, under another umask, time zone and locale, on one processor, with maintainer scripts as they are
+/// shipped.
 fn same_from_its_lock(host: &Host, digest: &Value) {
     let lock = host.cooper(&["inspect", "example_name", "--lock"]).good().stdout;
     let mut other = live_host();
     other.set("TZ", "Asia/Tokyo");
     other.set("LC_ALL", "tr_TR.UTF-8");
+    other.set("COOPER_BUILD_SCRIPTS_AS_SHIPPED", "true");
     other.write("project/example.lock", &lock);
     let script = "umask 077; exec taskset --cpu-list 0 \"$@\"";
     let args = ["create", "copy", "--locked", "example.lock", "--json"];
