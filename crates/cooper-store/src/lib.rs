@@ -16,5 +16,5 @@ pub use intake::{
 };
 pub use store::{
     BlobWriter, Cached, Fault, FsckError, FsckOptions, FsckReport, LockError, Note, OpenError, ReadBlobError,
-    RefError, RefRecord, Scratch, StageError, Store, StoreLock, TreeStage, WriteBlobError,
+    RefError, RefRecord, Scratch, StageError, Store, StoreLock, TreeStage, WriteBlobError, clear_directory,
 };

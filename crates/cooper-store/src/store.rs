@@ -75,6 +75,7 @@ pub use fsck::{Fault, FsckError, FsckOptions, FsckReport, Note, TreeCheck};
 pub use lock::{LockError, StoreLock};
 pub use open::OpenError;
 pub use reference::{RefError, RefRecord};
+pub use remove::clear_directory;
 pub use session::{Scratch, StageError};
 pub use tree::TreeStage;
 
