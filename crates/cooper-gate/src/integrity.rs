@@ -59,8 +59,8 @@ fn judge_snapshot(snapshot: &Snapshot, now: Timestamp) -> Vec<Finding> {
     }
     if date < newest_seen {
         let message = format!("the index is of {date}, but one of {newest_seen} was seen before");
-        let hint =
-            "run again with `--refresh`; if it stays, the mirror serves an old state: configure another one";
+        let hint = "run again with `--refresh`; if it stays, the mirror serves an old state: configure another \
+                    one (who means an old state takes another store: `--store DIR`)";
         findings.push(refuse(FindingCode::RolledBack, subject, message, hint));
     }
     findings

@@ -12,6 +12,7 @@
 //! refs/<org>/<name>/<tag>.json   a name: which manifest, which blobs and trees it keeps alive
 //! refs/<org>/<name>/<tag>.removed  what remains of a removed name, so that its number is never given again
 //! journal                        one JSON line for each name created or removed, append-only
+//! marks/<name>                   a time that only goes up: the newest index seen; not a cache, never removed
 //! cache/<kind>/<hex of key>      what may be lost; the modification time is the time of storing
 //! locks/<name>                   empty files to flock
 //! tmp/<session>/                 work in progress of one process, flock'd while that process lives
@@ -38,6 +39,8 @@
 //! 6. **What a killed process leaves is below `tmp/`** in its session directory. Whoever opens the store and
 //!    finds the session's flock free sweeps it.
 //! 7. **The cache holds whole entries or none**: written in `tmp/`, synced, renamed, like blobs.
+//! 8. **A mark never goes down**: read and written under `locks/.marks`; written in `tmp/`, synced, renamed, and its
+//!    directory synced. Emptying the cache leaves the marks; one that cannot be read is an error until fsck repairs it.
 //!
 //! # Locking
 //!
@@ -57,6 +60,7 @@ mod fsck;
 mod index;
 mod journal;
 mod lock;
+mod marks;
 mod open;
 mod quarantine;
 mod reference;
@@ -73,6 +77,7 @@ pub use blob::{BlobWriter, ReadBlobError, WriteBlobError};
 pub use cache::Cached;
 pub use fsck::{Fault, FsckError, FsckOptions, FsckReport, Note, TreeCheck};
 pub use lock::{LockError, StoreLock};
+pub use marks::MarkError;
 pub use open::OpenError;
 pub use reference::{RefError, RefRecord};
 pub use remove::clear_directory;

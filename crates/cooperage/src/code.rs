@@ -6,7 +6,7 @@ use cooper_image::AssembleError;
 use cooper_resolve::ResolveError;
 use cooper_resolve::debian::DebianError;
 use cooper_resolve::python::PythonError;
-use cooper_store::{FetchError, WriteBlobError};
+use cooper_store::{FetchError, MarkError, WriteBlobError};
 
 use crate::chat::ChatError;
 use crate::create::CreateError;
@@ -154,7 +154,8 @@ fn debian_code(error: &DebianError) -> &'static str {
         DebianError::Release { .. } | DebianError::Unpack { .. } | DebianError::Index { .. } => {
             "unusable-index"
         }
-        DebianError::Damaged { .. } => STORE,
+        DebianError::Newest { source, .. } if matches!(**source, MarkError::DiskFull { .. }) => DISK_FULL,
+        DebianError::Damaged { .. } | DebianError::Newest { .. } => STORE,
         _ => UNRESOLVABLE,
     }
 }

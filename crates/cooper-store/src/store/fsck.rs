@@ -1,6 +1,7 @@
 //! Checking everything that the store promises, and repairing what can be.
 
 mod contents;
+mod marks;
 mod names;
 mod report;
 
@@ -77,6 +78,7 @@ impl Store {
             check.retire_unreadable()?;
         }
         check.root()?;
+        check.marks()?;
         check.contents()?;
         check.leftovers()?;
         Ok(check.report())

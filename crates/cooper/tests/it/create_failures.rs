@@ -221,6 +221,36 @@ fn old_states_of_an_archive_are_refused() {
 }
 
 #[test]
+fn an_old_state_stays_old_when_the_cache_is_emptied_and_the_mirror_changes() {
+    let mut world = World::new();
+    world.create_example();
+    std::fs::remove_dir_all(world.host.path("store/cache")).unwrap();
+    let older = archive().date("2025-09-01T08:00:00Z");
+    let elsewhere = testkit::Server::start(older.routes().merge(index().routes()));
+    for (variable, folder) in [
+        ("COOPER_DEBIAN_MIRROR", "debian"),
+        ("COOPER_DEBIAN_SECURITY_MIRROR", "debian-security"),
+    ] {
+        world.host.set(variable, &elsewhere.url(folder));
+    }
+    let create = ["create", "b", "--packages", "jq", "--json"];
+    let error = world.cooper(&create).with(3).json()["error"].clone();
+    let codes: Vec<&Value> = error["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["code"])
+        .collect();
+    assert_eq!(codes, [&json!("INTEGRITY-ROLLED-BACK"); 3], "{error}");
+    world.cooper(&["fsck"]).good();
+    // The hint's other way: a store that has not seen the newer state.
+    let fresh = world.host.path("fresh").display().to_string();
+    world
+        .cooper(&[create.as_slice(), &["--store", &fresh]].concat())
+        .good();
+}
+
+#[test]
 fn an_archive_that_lacks_the_base_says_so() {
     let bare = DebianArchive::new(Base::Trixie).package(DebPackage::new("wget", "1.0-1"));
     let world = World::of(&bare, &PythonIndex::new());
