@@ -10,6 +10,7 @@ mod install;
 pub mod metadata;
 mod place;
 pub mod record;
+pub mod tags;
 pub mod zip;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use cooper_core::{PythonName, PythonVersion};
 use crate::deb::ar::PackageBytes;
 use crate::rootfs::{ParseTreePathError, Rootfs, RootfsError, TreePath, UnpackLimits, printable};
 pub use install::{InstalledWheel, PthFile};
-pub use metadata::{CoreMetadata, EntryPoint, MetadataError};
+pub use metadata::{CoreMetadata, EntryPoint, MetadataError, WheelFile};
 use record::{LocatedFault, RecordFault, RecordLine};
 use zip::{Zip, ZipEntry, ZipError};
 
@@ -34,7 +35,7 @@ pub struct Wheel {
     paths: Vec<TreePath>,
     dist_info: String,
     metadata: CoreMetadata,
-    pure: bool,
+    wheel_file: WheelFile,
     record: BTreeMap<String, RecordLine>,
     entry_points: Vec<EntryPoint>,
 }
@@ -78,6 +79,14 @@ pub enum WheelError {
         expected: String,
         /// Name and version in the wheel.
         found: String,
+    },
+    /// The wheel is for other interpreters or platforms than its file name says, by which it was chosen.
+    #[error("the wheel is named for {}, its `WHEEL` file says {inside}", named.as_deref().unwrap_or("nothing"))]
+    Tags {
+        /// The tags in the name that `WHEEL` does not bear out; none where the name has no tags.
+        named: Option<String>,
+        /// The tags in `WHEEL`.
+        inside: String,
     },
     /// `RECORD`, or a file that does not agree with it.
     #[error("`RECORD` and `{path}` do not agree: {fault}")]
@@ -153,7 +162,7 @@ impl WheelError {
                 "ask for only one of `{distribution}` and `{other}`, or for other versions of them"
             )),
             Self::Identity { .. } => Some("resolve again with `--refresh`".to_owned()),
-            Self::Record { .. } | Self::Metadata(_) => {
+            Self::Record { .. } | Self::Metadata(_) | Self::Tags { .. } => {
                 Some("the wheel itself is faulty: ask for another version".to_owned())
             }
             _ => None,
@@ -172,6 +181,7 @@ pub fn install(
 ) -> Result<InstalledWheel, WheelError> {
     let wheel = Wheel::open(file, limits)?;
     wheel.check_identity(artefact)?;
+    wheel.check_tags(&artefact.filename)?;
     wheel.install(rootfs, python)
 }
 
@@ -207,7 +217,7 @@ impl Wheel {
             read(name, bytes_max)?.ok_or_else(missing)
         };
         let metadata = CoreMetadata::parse(&needed("METADATA", METADATA_BYTES_MAX)?)?;
-        let pure = metadata::parse_wheel(&needed("WHEEL", METADATA_BYTES_MAX)?)?;
+        let wheel_file = metadata::parse_wheel(&needed("WHEEL", METADATA_BYTES_MAX)?)?;
         let record = record::parse(&needed("RECORD", RECORD_BYTES_MAX)?)?;
         let entry_points = read("entry_points.txt", METADATA_BYTES_MAX)?;
         let entry_points = entry_points.map_or(Ok(Vec::new()), |text| metadata::parse_entry_points(&text))?;
@@ -216,7 +226,7 @@ impl Wheel {
             paths,
             dist_info,
             metadata,
-            pure,
+            wheel_file,
             record,
             entry_points,
         };
@@ -257,6 +267,24 @@ impl Wheel {
             return Ok(());
         }
         wrong("`.dist-info` directory", stem.to_owned())
+    }
+
+    /// Whether the wheel is for what the file name in the lock says.
+    ///
+    /// The rest of its `METADATA` is not compared with what resolution read beside the index: the lock does not keep
+    /// that, and a wheel whose digest is right is what the index meant by it.
+    pub fn check_tags(&self, filename: &str) -> Result<(), WheelError> {
+        let inside = &self.wheel_file.tags;
+        let wrong = |named| WheelError::Tags {
+            named,
+            inside: tags::shown(inside.iter()),
+        };
+        let named = tags::of_file_name(filename).ok_or_else(|| wrong(None))?;
+        let left = tags::not_borne_out(&named, inside);
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(wrong(Some(tags::shown(left.into_iter()))))
     }
 
     /// `NAME-VERSION` of the directories `NAME-VERSION.dist-info` and `NAME-VERSION.data`.
