@@ -34,8 +34,9 @@
 //!    ignores the locks. Then the directory is synced.
 //! 4. **A number is never given twice.** Removal renames `<tag>.json` to `<tag>.removed`, and the next number
 //!    is one more than the largest of both.
-//! 5. **`index.json` and the journal follow the names.** A process killed between the two leaves a stale
-//!    view or a missing line; fsck notes it, and the next change of a name rewrites the view.
+//! 5. **`index.json` and the journal follow the names.** The link or rename of a record is the change. A process
+//!    that is killed or fails after it leaves a stale view or a missing line; fsck notes it, and the next change of a
+//!    name, or fsck's repair, rewrites the view and writes the line. It is no failure of the change.
 //! 6. **What a killed process leaves is below `tmp/`** in its session directory. Whoever opens the store and
 //!    finds the session's flock free sweeps it.
 //! 7. **The cache holds whole entries or none**: written in `tmp/`, synced, renamed, like blobs.
@@ -56,6 +57,7 @@
 mod blob;
 mod cache;
 mod file;
+mod follow;
 mod fsck;
 mod index;
 mod journal;
@@ -75,7 +77,7 @@ use cooper_core::Clock;
 
 pub use blob::{BlobWriter, ReadBlobError, WriteBlobError};
 pub use cache::Cached;
-pub use fsck::{Fault, FsckError, FsckOptions, FsckReport, Note, TreeCheck};
+pub use fsck::{Fault, FsckError, FsckOptions, FsckReport, Note, RecordCheck, TreeCheck};
 pub use lock::{LockError, StoreLock};
 pub use marks::MarkError;
 pub use open::OpenError;
