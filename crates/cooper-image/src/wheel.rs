@@ -35,7 +35,7 @@ pub struct Wheel {
     paths: Vec<TreePath>,
     dist_info: String,
     metadata: CoreMetadata,
-    wheel_file: WheelFile,
+    declared: WheelFile,
     record: BTreeMap<String, RecordLine>,
     entry_points: Vec<EntryPoint>,
 }
@@ -217,7 +217,7 @@ impl Wheel {
             read(name, bytes_max)?.ok_or_else(missing)
         };
         let metadata = CoreMetadata::parse(&needed("METADATA", METADATA_BYTES_MAX)?)?;
-        let wheel_file = metadata::parse_wheel(&needed("WHEEL", METADATA_BYTES_MAX)?)?;
+        let declared = metadata::parse_wheel(&needed("WHEEL", METADATA_BYTES_MAX)?)?;
         let record = record::parse(&needed("RECORD", RECORD_BYTES_MAX)?)?;
         let entry_points = read("entry_points.txt", METADATA_BYTES_MAX)?;
         let entry_points = entry_points.map_or(Ok(Vec::new()), |text| metadata::parse_entry_points(&text))?;
@@ -226,7 +226,7 @@ impl Wheel {
             paths,
             dist_info,
             metadata,
-            wheel_file,
+            declared,
             record,
             entry_points,
         };
@@ -274,7 +274,7 @@ impl Wheel {
     /// The rest of its `METADATA` is not compared with what resolution read beside the index: the lock does not keep
     /// that, and a wheel whose digest is right is what the index meant by it.
     pub fn check_tags(&self, filename: &str) -> Result<(), WheelError> {
-        let inside = &self.wheel_file.tags;
+        let inside = &self.declared.tags;
         let wrong = |named| WheelError::Tags {
             named,
             inside: tags::shown(inside.iter()),
