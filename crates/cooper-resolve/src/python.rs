@@ -34,7 +34,7 @@ use cooper_core::plan::{PlannedPython, Snapshot};
 use cooper_core::{Base, BlobDigest, PythonRequirement, Timestamp};
 
 pub use default_index::default_index;
-pub use error::PythonError;
+pub use error::{PythonError, Withdrawn};
 pub use target::wheel_fits;
 
 use crate::context::Context;

@@ -5,7 +5,7 @@ use cooper_core::{Effect, Finding, FindingCode};
 use cooper_image::AssembleError;
 use cooper_resolve::ResolveError;
 use cooper_resolve::debian::DebianError;
-use cooper_resolve::python::PythonError;
+use cooper_resolve::python::{PythonError, Withdrawn};
 use cooper_store::{FetchError, MarkError, WriteBlobError};
 
 use crate::chat::ChatError;
@@ -123,7 +123,8 @@ impl CreateError {
         matches!(self.code(), REFUSED | UNTRUSTED_INDEX)
     }
 
-    /// Why it was refused: the gates' findings, and the finding that an index without a good signature is.
+    /// Why it was refused: the gates' findings, and the findings that an index without a good signature, and a
+    /// requirement that only withdrawn versions meet, are before there is a plan to judge.
     pub fn findings(&self) -> Vec<Finding> {
         match self {
             Self::Refused(refusal) => refusal.findings().to_vec(),
@@ -136,6 +137,16 @@ impl CreateError {
                     message: format!("{error}{}", cause.unwrap_or_default()),
                     hint: error.hint().unwrap_or_default(),
                 }]
+            }
+            Self::Resolve(ResolveError::Python(error @ PythonError::Withdrawn { name, withdrawn, .. })) => {
+                let finding = |one: &Withdrawn| Finding {
+                    code: FindingCode::Yanked,
+                    effect: Effect::Refuse,
+                    subject: format!("{name} {}", one.version),
+                    message: format!("its publisher withdrew {}: {}", one.filename, one.why()),
+                    hint: error.hint().unwrap_or_default(),
+                };
+                withdrawn.iter().map(finding).collect()
             }
             _ => Vec::new(),
         }
@@ -163,6 +174,7 @@ fn debian_code(error: &DebianError) -> &'static str {
 fn python_code(error: &PythonError) -> &'static str {
     match error {
         PythonError::UnknownPackage { .. } => UNKNOWN_PACKAGE,
+        PythonError::Withdrawn { .. } => REFUSED,
         PythonError::NoUsableVersion { .. } => "no-usable-version",
         PythonError::UnknownExtra { .. } => "unknown-extra",
         PythonError::Fetch { source, .. } | PythonError::Metadata { source, .. } => fetch_code(source),

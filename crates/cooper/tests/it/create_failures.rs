@@ -43,6 +43,7 @@ fn what_cannot_be_resolved_is_explained() {
         &["create", "a", "--dependencies", "requests>=3"],
         &["create", "a", "--dependencies", "requests>=2.32,old"],
         &["create", "a", "--dependencies", "requests[sockets]"],
+        &["create", "a", "--dependencies", "requests>2.32.3"],
         &["create", "a", "--packages", "libxslt", "--json"],
     ];
     world.host.assert_snapshot(
@@ -99,9 +100,20 @@ fn plans_without_integrity_are_refused() {
         (&json!("refused"), &json!("INTEGRITY-NO-HASH")),
         "{error}"
     );
-    world
-        .cooper(&["create", "a", "--dependencies", "gone", "--json"])
-        .with(1);
+    let error = failure(&world, &["--dependencies", "gone"], 3);
+    assert_eq!(
+        (
+            &error["code"],
+            &error["findings"][0]["code"],
+            &error["findings"][0]["subject"]
+        ),
+        (&json!("refused"), &json!("INTEGRITY-YANKED"), &json!("gone 1.0")),
+        "{error}"
+    );
+    assert!(
+        said(&error).contains("1.0 (it was wrong)") && said(&error).contains("`gone==1.0`"),
+        "{error}"
+    );
     let pinned = world
         .cooper(&["create", "a", "--dependencies", "gone==1.0", "--json"])
         .good()
