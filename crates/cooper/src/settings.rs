@@ -382,7 +382,7 @@ impl Settings {
             debian_mirrors: self.address(&key::DEBIAN_MIRRORS, "no apt sources of Debian's")?,
             debian_security_mirrors: self
                 .address(&key::DEBIAN_SECURITY_MIRRORS, "no apt sources of Debian's")?,
-            debian_keys: self.keys()?,
+            debian_keys: self.debian_keys()?,
             python_index: self.address(&key::PYTHON_INDEX, "no configuration of pip's")?,
         })
     }
@@ -401,7 +401,7 @@ impl Settings {
 
     /// The certificates of those who may sign Debian's indexes. The default is the host's keyring and our own
     /// copy: a host may have none, or one that is older than the base.
-    fn keys(&self) -> Result<Vec<Vec<u8>>, SettingsError> {
+    pub(crate) fn debian_keys(&self) -> Result<Vec<Vec<u8>>, SettingsError> {
         let Some(setting) = self.lookup(&key::DEBIAN_KEYRING)? else {
             return Ok(vec![defaults::OWN_KEYRING.to_vec()]);
         };
@@ -423,7 +423,7 @@ impl Settings {
 }
 
 /// Nothing to resolve with: for commands that do not.
-pub(crate) fn no_sources() -> Result<Sources, SettingsError> {
+pub(crate) fn no_sources(debian_keys: Vec<Vec<u8>>) -> Result<Sources, SettingsError> {
     let nowhere = Url::parse("http://localhost/").map_err(|error| SettingsError::Value {
         origin: "defaults".to_owned(),
         key: key::PYTHON_INDEX.name,
@@ -432,7 +432,7 @@ pub(crate) fn no_sources() -> Result<Sources, SettingsError> {
     Ok(Sources {
         debian_mirrors: Vec::new(),
         debian_security_mirrors: Vec::new(),
-        debian_keys: Vec::new(),
+        debian_keys,
         python_index: nowhere,
     })
 }

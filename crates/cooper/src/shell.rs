@@ -25,6 +25,8 @@ pub(crate) struct Shell {
 pub(crate) enum Need {
     /// Only what is in the store.
     Store,
+    /// What is in the store, and the keys that a lock's signed indexes are checked with.
+    Lock,
     /// Also where packages come from.
     Sources {
         /// Fetch indexes again, whatever their age.
@@ -136,7 +138,8 @@ impl Shell {
 /// Open the workshop.
 pub(crate) fn open_workshop(settings: &Settings, need: Need) -> Result<Workshop, Failure> {
     let (sources, refresh) = match need {
-        Need::Store => (no_sources()?, false),
+        Need::Store => (no_sources(Vec::new())?, false),
+        Need::Lock => (no_sources(settings.debian_keys()?)?, false),
         Need::Sources { refresh } => (settings.sources()?, refresh),
     };
     let config = WorkshopConfig {

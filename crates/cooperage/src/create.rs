@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cooper_core::lock::{ArtefactOrigin, LockPlanError};
-use cooper_core::{Event, Finding, ImageName, Lock, LockDigest, Plan, Progress, Request};
+use cooper_core::plan::Snapshot;
+use cooper_core::{BlobDigest, Event, Finding, ImageName, Lock, LockDigest, Plan, Progress, Request};
 use cooper_gate::{Cleared, Evidence, Refusal};
 use cooper_image::{AssembleError, Image, Inventory};
-use cooper_resolve::ResolveError;
 use cooper_resolve::address::with_credentials;
+use cooper_resolve::{ResolveError, debian};
 use cooper_store::{FetchBlob, FetchError, LockError, ReadBlobError, RefError, RefRecord, WriteBlobError};
 use serde::Serialize;
 use url::Url;
@@ -153,10 +154,8 @@ impl Workshop {
     /// When it cannot be resolved, is refused, or cannot be built. Nothing is left behind, nothing is lost.
     pub fn create(&self, request: &Request, progress: &Progress) -> Result<Created, CreateError> {
         let resolution = cooper_resolve::resolve(&self.context(progress), request)?;
-        let evidence = Evidence {
-            judged_at: self.clock.now(),
-        };
-        let mut created = self.build(&resolution.plan, evidence, progress)?;
+        let evidence = Evidence::at(self.clock.now());
+        let mut created = self.build(&resolution.plan, &evidence, progress)?;
         created.notes = resolution.notes;
         Ok(created)
     }
@@ -180,13 +179,18 @@ impl Workshop {
         }
         let mut plan = lock.to_plan(cooper_resolve::python::wheel_fits)?;
         plan.request = plan.request.renamed(name.clone());
+        let (keys, resolved_at) = (&self.config.sources.debian_keys, plan.resolved_at);
+        let checked_at = resolved_at.min(self.clock.now());
+        let rechecked = debian::recheck(&self.store, keys, &plan.snapshots, checked_at);
+        plan.snapshots = rechecked.snapshots;
         let evidence = Evidence {
-            judged_at: plan.resolved_at,
+            judged_at: resolved_at,
+            unchecked: rechecked.unchecked,
         };
-        self.build(&plan, evidence, progress)
+        self.build(&plan, &evidence, progress)
     }
 
-    fn build(&self, plan: &Plan, evidence: Evidence, progress: &Progress) -> Result<Created, CreateError> {
+    fn build(&self, plan: &Plan, evidence: &Evidence, progress: &Progress) -> Result<Created, CreateError> {
         let cleared = cooper_gate::evaluate(plan, evidence, &self.config.program)?;
         let name = plan.request.name();
         let digest = cleared.lock().content.digest();
@@ -372,7 +376,7 @@ impl Workshop {
         };
         let reference = RefRecord {
             manifest: image.manifest,
-            blobs: kept_blobs(lock, image, &record),
+            blobs: self.kept_blobs(lock, image, &record),
             trees: record.layers.clone(),
             created_at: self.clock.now(),
             details: serde_json::to_value(&record).map_err(CreateError::Json)?,
@@ -395,23 +399,29 @@ impl Workshop {
             notes: Vec::new(),
         })
     }
-}
 
-fn kept_blobs(lock: &Lock, image: &Image, record: &ImageRecord) -> Vec<cooper_core::BlobDigest> {
-    let mut blobs = vec![
-        image.manifest.into(),
-        image.config.into(),
-        record.lock_file,
-        record.inventory,
-    ];
-    blobs.extend(
-        image
-            .layers
+    /// Everything that a version keeps alive. The signed indexes of its snapshots are among it where they are in the
+    /// store: they prove what its lock says of them.
+    fn kept_blobs(&self, lock: &Lock, image: &Image, record: &ImageRecord) -> Vec<BlobDigest> {
+        let mut blobs = vec![
+            image.manifest.into(),
+            image.config.into(),
+            record.lock_file,
+            record.inventory,
+        ];
+        blobs.extend(image.layers.iter().map(|layer| BlobDigest::from(layer.digest)));
+        blobs.extend(lock.content.artefacts().map(|(digest, _)| digest));
+        let signed = lock
+            .origin
+            .snapshots
             .iter()
-            .map(|layer| cooper_core::BlobDigest::from(layer.digest)),
-    );
-    blobs.extend(lock.content.artefacts().map(|(digest, _)| digest));
-    blobs
+            .filter_map(|snapshot| match snapshot {
+                Snapshot::Debian { digest, .. } => Some(*digest),
+                Snapshot::Python { .. } => None,
+            });
+        blobs.extend(signed.filter(|digest| self.store.contains(digest)));
+        blobs
+    }
 }
 
 /// `path` below `root`, whether or not `root` ends with a slash.

@@ -19,7 +19,7 @@ use crate::address::public;
 use crate::context::Context;
 
 /// The longest `InRelease` that is accepted; Debian 13's has 140 kB.
-const INRELEASE_BYTES_MAX: u64 = 4 << 20;
+pub(super) const INRELEASE_BYTES_MAX: u64 = 4 << 20;
 const INRELEASE: &str = "debian-inrelease";
 /// The store's marks of the newest dates: this, and the suite.
 const NEWEST: &str = "debian-newest";
