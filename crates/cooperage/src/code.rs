@@ -109,7 +109,7 @@ impl CreateError {
             Self::Resolve(ResolveError::Python(error)) => python_code(error),
             Self::Lock(_) | Self::LockFormat { .. } | Self::OtherSize { .. } => INVALID_LOCK,
             Self::Refused(_) => REFUSED,
-            Self::Fetch(error) => fetch_code(error),
+            Self::Fetch(error) | Self::Refetch { source: error, .. } => fetch_code(error),
             Self::Assemble(error) => assemble_code(error),
             Self::Write(error) => write_code(error),
             Self::Name(_) | Self::NameLock(_) | Self::Json(_) => STORE,

@@ -74,6 +74,14 @@ pub enum CreateError {
     /// An artefact could not be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// Artefacts were damaged in the store, and could not be fetched again.
+    #[error("{} damaged in the store: put aside, and not to be fetched again", .artefacts.join(", "))]
+    Refetch {
+        /// Their file names and digests.
+        artefacts: Vec<String>,
+        /// Why not.
+        source: FetchError,
+    },
     /// The image could not be assembled.
     #[error(transparent)]
     Assemble(#[from] AssembleError),
@@ -122,7 +130,7 @@ impl CreateError {
         match self {
             Self::Resolve(error) => error.hint(),
             Self::Refused(refusal) => refusal.findings().first().map(|finding| finding.hint.clone()),
-            Self::Fetch(error) => error.hint(),
+            Self::Fetch(error) | Self::Refetch { source: error, .. } => error.hint(),
             Self::Assemble(error) => error.hint(),
             Self::Inspect(error) => error.hint(),
             Self::Lock(_) | Self::LockFormat { .. } | Self::OtherSize { .. } => {
@@ -211,7 +219,7 @@ impl Workshop {
     fn assemble(&self, cleared: &Cleared, progress: &Progress) -> Result<Image, CreateError> {
         let mut replaced = BTreeSet::new();
         loop {
-            self.fetch(cleared.lock(), progress)?;
+            self.fetch(cleared.lock(), &replaced, progress)?;
             let error = match cooper_image::assemble(cleared, &self.store, progress) {
                 Ok(image) => return Ok(image),
                 Err(error) => error,
@@ -276,9 +284,14 @@ impl Workshop {
         })
     }
 
-    /// Bring every artefact of the lock into the store.
-    fn fetch(&self, lock: &Lock, progress: &Progress) -> Result<(), CreateError> {
-        let mut wanted = Vec::new();
+    /// Bring every artefact of the lock into the store. Those that were put aside as damaged are told as that.
+    fn fetch(
+        &self,
+        lock: &Lock,
+        put_aside: &BTreeSet<BlobDigest>,
+        progress: &Progress,
+    ) -> Result<(), CreateError> {
+        let (mut wanted, mut damaged) = (Vec::new(), put_aside.clone());
         for (digest, size) in lock.content.artefacts() {
             match self.store.blob_size(&digest) {
                 Some(present) if present == size => continue,
@@ -289,6 +302,7 @@ impl Workshop {
                     ) =>
                 {
                     self.store.set_aside_blob(&digest)?;
+                    damaged.insert(digest);
                 }
                 Some(present) => {
                     return Err(CreateError::OtherSize {
@@ -310,7 +324,30 @@ impl Workshop {
                 label,
             });
         }
-        Ok(self.intake.fetch_blobs(&self.store, wanted, progress)?)
+        let is_damaged = |want: &&FetchBlob| damaged.contains(&BlobDigest::new(want.digest));
+        let artefacts: Vec<(BlobDigest, String)> = wanted
+            .iter()
+            .filter(is_damaged)
+            .map(|want| (BlobDigest::new(want.digest), want.label.clone()))
+            .collect();
+        let fetched = self.intake.fetch_blobs(&self.store, wanted, progress);
+        fetched.map_err(|error| self.told_of_damage(artefacts, error))
+    }
+
+    fn told_of_damage(&self, damaged: Vec<(BlobDigest, String)>, error: FetchError) -> CreateError {
+        let missing = damaged
+            .into_iter()
+            .filter(|(digest, _)| !self.store.contains(digest));
+        let artefacts: Vec<String> = missing
+            .map(|(digest, label)| format!("{label} ({digest})"))
+            .collect();
+        if artefacts.is_empty() {
+            return CreateError::Fetch(error);
+        }
+        CreateError::Refetch {
+            artefacts,
+            source: error,
+        }
     }
 
     fn addresses(&self, origin: Option<&ArtefactOrigin>) -> Option<(Vec<Url>, String)> {
