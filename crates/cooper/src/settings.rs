@@ -20,7 +20,7 @@ use cooper_core::{Base, ImageVersion, Organisation};
 use cooperage::{Freshness, IntakeConfig, Proxies, Sources};
 use url::Url;
 
-pub(crate) use environment::Environment;
+pub(crate) use environment::{Environment, VARIABLE_PREFIX};
 use file::SettingsFile;
 pub(crate) use file::read_text;
 use key::{KEYS, Key, ProjectRule};
@@ -170,11 +170,23 @@ const FILE_NAME: &str = "cooper.toml";
 
 impl Settings {
     /// Read the settings files below `etc`, the user's folder (or `own` in its place) and the working directory.
+    #[cfg(test)]
     pub(crate) fn load(
         environment: Environment,
         etc: &Path,
         own: Option<&Path>,
     ) -> Result<Self, SettingsError> {
+        let (settings, faults) = Self::load_with_faults(environment, etc, own)?;
+        faults.into_iter().next().map_or(Ok(settings), Err)
+    }
+
+    /// The same, without what a project's file says wrongly or may not say: that comes beside. Nothing is to be done
+    /// with such settings but to show them.
+    pub(crate) fn load_with_faults(
+        environment: Environment,
+        etc: &Path,
+        own: Option<&Path>,
+    ) -> Result<(Self, Vec<SettingsError>), SettingsError> {
         let system_file = etc.join("cooper").join(FILE_NAME);
         let own_file = match own {
             Some(path) => path.to_owned(),
@@ -191,10 +203,17 @@ impl Settings {
         } else {
             SettingsFile::read(&system_file)?
         };
-        let project = match project_file(&environment, &[&own_file, &system_file]) {
-            Some(path) => SettingsFile::read(&path)?,
-            None => None,
-        };
+        let (mut project, mut faults) = (None, Vec::new());
+        if let Some(path) = project_file(&environment, &[&own_file, &system_file]) {
+            match SettingsFile::read(&path) {
+                Ok(file) => project = file,
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if let Some(project) = &mut project {
+            let others: Vec<&SettingsFile> = user.iter().chain(&system).collect();
+            faults.extend(trust::take_refused(project, &others, &own_file));
+        }
         let settings = Self {
             flags: Vec::new(),
             environment,
@@ -204,11 +223,7 @@ impl Settings {
             own_file,
             etc: etc.to_owned(),
         };
-        if let Some(project) = &settings.project {
-            let others: Vec<&SettingsFile> = settings.user.iter().chain(&settings.system).collect();
-            trust::check(project, &others, &settings.own_file)?;
-        }
-        Ok(settings)
+        Ok((settings, faults))
     }
 
     /// Set a value by a flag.

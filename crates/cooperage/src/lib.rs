@@ -16,7 +16,7 @@ pub mod workshop;
 pub use cooper_image::{Inventory, InventoryPackage};
 pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{Freshness, Sources};
-pub use cooper_sandbox::{End, Limits, Network, Outcome};
+pub use cooper_sandbox::{End, Limits, Network, Outcome, before_interrupt};
 pub use cooper_store::{Fault, FsckError, FsckReport, IntakeConfig, Note, Proxies};
 
 pub use create::{Change, CreateError, Created};

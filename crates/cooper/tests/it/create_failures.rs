@@ -263,6 +263,34 @@ fn an_old_state_stays_old_when_the_cache_is_emptied_and_the_mirror_changes() {
 }
 
 #[test]
+fn an_interrupt_takes_progress_off_the_terminal() {
+    use std::io::{Read as _, Write as _};
+    let world = World::new();
+    world.server.fault("/debian/pool/*", Fault::HangAfter(100));
+    let mut child = world
+        .host
+        .at_terminal(&["create", "a", "--packages", "wget"])
+        .spawn()
+        .unwrap();
+    let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut shown, mut piece) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&shown).contains("downloading") {
+        let read = screen.read(&mut piece).unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&shown));
+        shown.extend_from_slice(&piece[..read]);
+    }
+    keyboard.write_all(b"\x03").unwrap();
+    screen.read_to_end(&mut shown).unwrap();
+    let shown = String::from_utf8_lossy(&shown).into_owned();
+    // What the last line has after it was cleared for the last time.
+    let last = shown.rsplit("\u{1b}[2K").next().unwrap();
+    assert_eq!(last.trim(), "", "{shown:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 2));
+    world.server.clear_faults();
+    nothing_left(&world);
+}
+
+#[test]
 fn an_archive_that_lacks_the_base_says_so() {
     let bare = DebianArchive::new(Base::Trixie).package(DebPackage::new("wget", "1.0-1"));
     let world = World::of(&bare, &PythonIndex::new());
