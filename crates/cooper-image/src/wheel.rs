@@ -185,6 +185,26 @@ pub fn install(
     wheel.install(rootfs, python)
 }
 
+/// The METADATA of a wheel, of which nothing else is read.
+///
+/// # Errors
+/// When it is not a zip, or has not exactly one METADATA.
+pub fn metadata_of(file: File) -> Result<Vec<u8>, WheelError> {
+    let size = file.metadata().map_err(ZipError::Read)?.len();
+    let zip = Zip::open(PackageBytes::File { file, size }, &UnpackLimits::default())?;
+    let is_metadata = |entry: &&ZipEntry| match entry.name.split_once('/') {
+        Some((folder, "METADATA")) => folder.ends_with(".dist-info"),
+        _ => false,
+    };
+    let found: Vec<&ZipEntry> = zip.entries().iter().filter(is_metadata).collect();
+    match found.as_slice() {
+        [only] => Ok(zip.read(only, METADATA_BYTES_MAX)?),
+        found => Err(WheelError::DistInfo {
+            found: found.iter().take(10).map(|entry| entry.name.clone()).collect(),
+        }),
+    }
+}
+
 const RECORD_BYTES_MAX: u64 = 64 << 20;
 const METADATA_BYTES_MAX: u64 = 16 << 20;
 
@@ -270,9 +290,6 @@ impl Wheel {
     }
 
     /// Whether the wheel is for what the file name in the lock says.
-    ///
-    /// The rest of its `METADATA` is not compared with what resolution read beside the index: the lock does not keep
-    /// that, and a wheel whose digest is right is what the index meant by it.
     pub fn check_tags(&self, filename: &str) -> Result<(), WheelError> {
         let inside = &self.declared.tags;
         let wrong = |named| WheelError::Tags {

@@ -1,4 +1,7 @@
 //! Something to do before a signal ends the caller's own process: to take progress off a terminal, say.
+//!
+//! It has nothing to do with containers. It is here because blocking signals is a matter of the one file of system
+//! calls, and because whoever blocks them must know that what a container runs gets an empty mask.
 
 use std::io;
 use std::os::fd::OwnedFd;

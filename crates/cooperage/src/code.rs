@@ -23,6 +23,7 @@ const UNRESOLVABLE: &str = "unresolvable";
 const DISK_FULL: &str = "disk-full";
 const UNTRUSTED_INDEX: &str = "untrusted-index";
 const REFUSED: &str = "refused";
+const UNUSABLE_ARTEFACT: &str = "unusable-artefact";
 const INVALID_LOCK: &str = "invalid-lock";
 
 impl ChatError {
@@ -110,6 +111,7 @@ impl CreateError {
             Self::Lock(_) | Self::LockFormat { .. } | Self::OtherSize { .. } => INVALID_LOCK,
             Self::Refused(_) => REFUSED,
             Self::Fetch(error) | Self::Refetch { source: error, .. } => fetch_code(error),
+            Self::Metadata(_) => UNUSABLE_ARTEFACT,
             Self::Assemble(error) => assemble_code(error),
             Self::Write(error) => write_code(error),
             Self::Name(_) | Self::NameLock(_) | Self::Json(_) => STORE,
@@ -206,7 +208,7 @@ fn assemble_code(error: &AssembleError) -> &'static str {
     match error {
         full if full.is_disk_full() => DISK_FULL,
         AssembleError::Sandbox(_) => SANDBOX,
-        AssembleError::Deb { .. } | AssembleError::Wheel { .. } => "unusable-artefact",
+        AssembleError::Deb { .. } | AssembleError::Wheel { .. } => UNUSABLE_ARTEFACT,
         AssembleError::Script { .. } | AssembleError::Stopped { .. } => "maintainer-script",
         AssembleError::Recipe { .. } => INVALID_LOCK,
         AssembleError::Write(error) => write_code(error),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cooper_core::lock::{ArtefactOrigin, LockPlanError};
-use cooper_core::plan::Snapshot;
+use cooper_core::plan::{PlannedPython, Snapshot};
 use cooper_core::{BlobDigest, Event, Finding, ImageName, Lock, LockDigest, Plan, Progress, Request};
 use cooper_gate::{Cleared, Evidence, Refusal};
 use cooper_image::{AssembleError, Image, Inventory};
@@ -14,6 +14,7 @@ use serde::Serialize;
 use url::Url;
 
 use crate::inspect::InspectError;
+use crate::metadata::OtherMetadata;
 use crate::record::{FullReference, ImageRecord, KeptImage};
 use crate::workshop::{LookupError, Workshop};
 
@@ -82,6 +83,9 @@ pub enum CreateError {
         /// Why not.
         source: FetchError,
     },
+    /// A wheel is not what resolution took it for.
+    #[error(transparent)]
+    Metadata(#[from] OtherMetadata),
     /// The image could not be assembled.
     #[error(transparent)]
     Assemble(#[from] AssembleError),
@@ -132,6 +136,7 @@ impl CreateError {
             Self::Refused(refusal) => refusal.findings().first().map(|finding| finding.hint.clone()),
             Self::Fetch(error) | Self::Refetch { source: error, .. } => error.hint(),
             Self::Assemble(error) => error.hint(),
+            Self::Metadata(_) => Some(OtherMetadata::hint()),
             Self::Inspect(error) => error.hint(),
             Self::Lock(_) | Self::LockFormat { .. } | Self::OtherSize { .. } => {
                 Some("make a lock with `cooper inspect IMAGE --lock`".to_owned())
@@ -205,7 +210,7 @@ impl Workshop {
         if let Some(same) = self.same_and_whole(name, digest)? {
             return self.already(same, &cleared);
         }
-        let image = self.assemble(&cleared, progress)?;
+        let image = self.assemble(&cleared, &plan.python, progress)?;
         let _one_at_a_time = self
             .store
             .lock(&format!("image-{}-{name}", self.config.organisation))?;
@@ -216,10 +221,16 @@ impl Workshop {
     }
 
     /// Fetch what is missing, and assemble. An artefact that is damaged in the store is fetched again.
-    fn assemble(&self, cleared: &Cleared, progress: &Progress) -> Result<Image, CreateError> {
+    fn assemble(
+        &self,
+        cleared: &Cleared,
+        python: &[PlannedPython],
+        progress: &Progress,
+    ) -> Result<Image, CreateError> {
         let mut replaced = BTreeSet::new();
         loop {
             self.fetch(cleared.lock(), &replaced, progress)?;
+            self.check_metadata(python)?;
             let error = match cooper_image::assemble(cleared, &self.store, progress) {
                 Ok(image) => return Ok(image),
                 Err(error) => error,

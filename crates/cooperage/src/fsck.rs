@@ -20,7 +20,10 @@ impl Workshop {
         ) {
             Ok(found) if found == *expected => Ok(()),
             Ok(found) => Err(format!("its contents have the diff id {found}")),
-            Err(error) => Err(error.to_string()),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+                Err(format!("{error}{}", cause.unwrap_or_default()))
+            }
         };
         let record_check = |details: &serde_json::Value| {
             let ours = serde_json::from_value::<ImageRecord>(details.clone());

@@ -9,6 +9,7 @@ pub mod create;
 pub mod fsck;
 pub mod images;
 pub mod inspect;
+mod metadata;
 pub mod record;
 pub mod run;
 pub mod workshop;

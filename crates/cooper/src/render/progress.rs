@@ -41,7 +41,10 @@ impl ProgressDisplay {
             });
             // Else half a line would stay on the terminal; where this cannot be, that is all that is lost.
             let shown = Arc::clone(&bars);
-            let _ = before_interrupt(move || shown.clear());
+            let _ = before_interrupt(move || {
+                shown.clear();
+                shown.lines.set_draw_target(ProgressDrawTarget::hidden());
+            });
             bars
         });
         Self { bars, warnings }

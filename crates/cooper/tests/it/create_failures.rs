@@ -126,6 +126,48 @@ fn plans_without_integrity_are_refused() {
 }
 
 #[test]
+fn a_wheel_that_says_other_things_of_itself_than_the_index_is_refused() {
+    let side =
+        |name: &str, rest: &str| format!("Metadata-Version: 2.4\nName: {name}\nVersion: 1.0\n{rest}\n");
+    let wheel = |name: &str| Wheel::new(name, "1.0").package(name, "").requires("html5lib>=1");
+    let world = World::of(
+        &archive(),
+        &index()
+            .wheel(wheel("silent").with_other_metadata_file(&side("silent", "")))
+            .wheel(wheel("python").with_other_metadata_file(&side(
+                "python",
+                "Requires-Python: >=3.8\nRequires-Dist: html5lib>=1\n",
+            )))
+            .wheel(wheel("honest").with_other_metadata_file(&side(
+                "Honest",
+                "Summary: written otherwise\nRequires-Dist: HTML5lib (>= 1)\n",
+            ))),
+    );
+    for name in ["silent", "python"] {
+        let error = failure(&world, &["--dependencies", name], 1);
+        assert_eq!(error["code"], json!("unusable-artefact"), "{error}");
+        let file = format!("{name}-1.0-py3-none-any.whl does not say of itself what the index said of it");
+        assert!(said(&error).contains(&file), "{error}");
+    }
+    world.cooper(&["create", "a", "--dependencies", "honest"]).good();
+}
+
+#[test]
+fn a_wheel_for_another_platform_than_its_name_says_is_refused() {
+    let mut native = Wheel::new("native", "1.0").tag("cp313-cp313-win_amd64");
+    native = native
+        .package("native", "")
+        .filename("native-1.0-py3-none-any.whl");
+    let world = World::of(&archive(), &index().wheel(native));
+    let error = failure(&world, &["--dependencies", "native"], 1);
+    assert_eq!(error["code"], json!("unusable-artefact"), "{error}");
+    assert!(
+        said(&error).contains("named for py3-none-any, its `WHEEL` file says cp313-cp313-win_amd64"),
+        "{error}"
+    );
+}
+
+#[test]
 fn downloads_that_break_say_which() {
     let world = World::new();
     let pool = "/debian/pool/main/w/wget/*";
