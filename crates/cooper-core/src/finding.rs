@@ -29,6 +29,9 @@ pub enum FindingCode {
     /// An index is older than the newest one seen for the same suite.
     #[serde(rename = "INTEGRITY-ROLLED-BACK")]
     RolledBack,
+    /// The signed index of a lock's snapshot is not at hand, and what the lock says of it is believed.
+    #[serde(rename = "INTEGRITY-UNCHECKED-SNAPSHOT")]
+    UncheckedSnapshot,
     /// An artefact is made for another platform than the image.
     #[serde(rename = "INTEGRITY-PLATFORM")]
     WrongPlatform,
@@ -45,11 +48,12 @@ pub enum FindingCode {
 
 impl FindingCode {
     /// Every code, for documentation and tests.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoHash,
         Self::Unsigned,
         Self::Expired,
         Self::RolledBack,
+        Self::UncheckedSnapshot,
         Self::WrongPlatform,
         Self::Yanked,
         Self::YankedPinned,
@@ -63,6 +67,7 @@ impl FindingCode {
             Self::Unsigned => "INTEGRITY-UNSIGNED",
             Self::Expired => "INTEGRITY-EXPIRED",
             Self::RolledBack => "INTEGRITY-ROLLED-BACK",
+            Self::UncheckedSnapshot => "INTEGRITY-UNCHECKED-SNAPSHOT",
             Self::WrongPlatform => "INTEGRITY-PLATFORM",
             Self::Yanked => "INTEGRITY-YANKED",
             Self::YankedPinned => "INTEGRITY-YANKED-PINNED",

@@ -261,6 +261,7 @@ impl Lock {
                 size: artefact.size,
                 sha256: Some(*artefact.sha256.digest()),
                 url: url.clone(),
+                metadata: None,
                 fits_platform: fits(&artefact.filename, self.content.base.name),
                 yanked: None,
                 exactly_pinned: pinned(&artefact.name),

@@ -70,6 +70,9 @@ pub struct PlannedPython {
     pub sha256: Option<Digest>,
     /// Where the index says the file is.
     pub url: Url,
+    /// A digest over what resolution went by of its metadata: `Requires-Python`, and `Requires-Dist` as a set. None
+    /// where the plan comes from a lock.
+    pub metadata: Option<Digest>,
     /// Whether the file's tags fit the image's platform and interpreter.
     pub fits_platform: bool,
     /// The publisher withdrew the file; the text is the reason, perhaps empty.

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use cooper_core::base::Suite;
 use cooper_core::plan::{PlannedDebian, PlannedPython, Snapshot};
 use cooper_core::{Effect, Finding, FindingCode, Plan, Timestamp};
 
 use crate::verdict::{Evidence, architecture};
 
 /// Every finding about the plan's integrity, in the plan's order.
-pub fn judge(plan: &Plan, evidence: Evidence) -> Vec<Finding> {
+pub fn judge(plan: &Plan, evidence: &Evidence) -> Vec<Finding> {
     let mut findings = Vec::new();
     for snapshot in &plan.snapshots {
         findings.extend(judge_snapshot(snapshot, evidence.judged_at));
     }
+    findings.extend(unchecked(&evidence.unchecked));
     for planned in plan.base.iter().chain(&plan.packages) {
         findings.extend(judge_debian(planned, plan));
     }
@@ -59,11 +61,32 @@ fn judge_snapshot(snapshot: &Snapshot, now: Timestamp) -> Vec<Finding> {
     }
     if date < newest_seen {
         let message = format!("the index is of {date}, but one of {newest_seen} was seen before");
-        let hint =
-            "run again with `--refresh`; if it stays, the mirror serves an old state: configure another one";
+        let hint = "run again with `--refresh`; if it stays, the mirror serves an old state: configure another \
+                    one (who means an old state takes another store: `--store DIR`)";
         findings.push(refuse(FindingCode::RolledBack, subject, message, hint));
     }
     findings
+}
+
+/// One note for all suites that are taken on the lock's word.
+fn unchecked(suites: &[Suite]) -> Option<Finding> {
+    let names: Vec<String> = suites.iter().map(ToString::to_string).collect();
+    let subject = match names.len() {
+        0 => return None,
+        1 => format!("suite {}", names.join(", ")),
+        _ => format!("suites {}", names.join(", ")),
+    };
+    Some(Finding {
+        code: FindingCode::UncheckedSnapshot,
+        effect: Effect::Note,
+        subject,
+        message:
+            "the signed index is not in the store, or there is no key to check it with: its date and its \
+                  signatures are taken on the lock's word"
+                .to_owned(),
+        hint: "use locks that you trust; an image that was resolved in this store keeps its signed indexes"
+            .to_owned(),
+    })
 }
 
 fn judge_debian(planned: &PlannedDebian, plan: &Plan) -> Vec<Finding> {

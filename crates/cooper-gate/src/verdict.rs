@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use cooper_core::base::Suite;
 use cooper_core::lock::{
     Architecture, ArtefactOrigin, BaseLock, DebianArtefact, LOCK_FORMAT, LockOrigin, Platform, PythonArtefact,
 };
@@ -12,11 +13,23 @@ use cooper_core::{BlobDigest, Effect, Finding, Lock, LockContent, Plan, Timestam
 use crate::integrity;
 
 /// What the gates know beside the plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
     /// The time against which validity is judged: now for a fresh resolution; for a plan that was reloaded
     /// from a lock, the time of its resolution, since the hashes carry it from there on.
     pub judged_at: Timestamp,
+    /// The suites whose snapshots are as a lock says them, because their signed indexes were not at hand.
+    pub unchecked: Vec<Suite>,
+}
+
+impl Evidence {
+    /// Evidence of this time, with every snapshot checked.
+    pub fn at(judged_at: Timestamp) -> Self {
+        Self {
+            judged_at,
+            unchecked: Vec::new(),
+        }
+    }
 }
 
 /// A lock that every gate has passed. Only [`evaluate`] makes one.
@@ -79,7 +92,7 @@ impl std::error::Error for Refusal {}
 ///
 /// # Errors
 /// [`Refusal`] when any finding holds or refuses.
-pub fn evaluate(plan: &Plan, evidence: Evidence, resolved_by: &str) -> Result<Cleared, Refusal> {
+pub fn evaluate(plan: &Plan, evidence: &Evidence, resolved_by: &str) -> Result<Cleared, Refusal> {
     let mut findings = integrity::judge(plan, evidence);
     findings.sort_by(|a, b| b.effect.cmp(&a.effect).then_with(|| a.code.cmp(&b.code)));
     if findings.iter().any(|finding| finding.effect > Effect::Note) {

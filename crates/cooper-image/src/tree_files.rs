@@ -139,14 +139,14 @@ impl TreeFiles {
         }
     }
 
-    /// Remove everything in a directory, not the directory.
+    /// Remove everything in a directory, not the directory. Programs of packages have filled it: it may be deep.
     pub(crate) fn clear_dir(&self, path: &str) -> io::Result<()> {
         match self.resolve(
             path,
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW,
             Mode::empty(),
         ) {
-            Ok(dir) => clear(dir.as_fd(), 0),
+            Ok(dir) => cooper_store::clear_directory(dir),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -155,46 +155,23 @@ impl TreeFiles {
     /// The names in a directory, sorted; none where there is no directory.
     pub(crate) fn list(&self, path: &str) -> io::Result<Vec<String>> {
         match self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()) {
-            Ok(dir) => {
-                let mut names: Vec<_> = entries(dir.as_fd())?.into_iter().map(|(name, _)| name).collect();
-                names.sort();
-                Ok(names)
-            }
+            Ok(dir) => names_in(&dir),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(Vec::new()),
             Err(error) => Err(error.into()),
         }
     }
 }
 
-fn entries(dir: BorrowedFd<'_>) -> io::Result<Vec<(String, bool)>> {
-    let mut found = Vec::new();
+fn names_in(dir: &OwnedFd) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
     for entry in fs::Dir::read_from(dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+        let name = entry?.file_name().to_string_lossy().into_owned();
         if name != "." && name != ".." {
-            found.push((name, entry.file_type() == fs::FileType::Directory));
+            names.push(name);
         }
     }
-    Ok(found)
-}
-
-const DEPTH_MAX: usize = 64;
-
-fn clear(dir: BorrowedFd<'_>, depth: usize) -> io::Result<()> {
-    if depth > DEPTH_MAX {
-        return Err(io::Error::other("directories are nested too deeply"));
-    }
-    for (name, is_dir) in entries(dir)? {
-        if is_dir {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let below = fs::openat(dir, &name, flags, Mode::empty())?;
-            clear(below.as_fd(), depth + 1)?;
-            fs::unlinkat(dir, &name, AtFlags::REMOVEDIR)?;
-        } else {
-            fs::unlinkat(dir, &name, AtFlags::empty())?;
-        }
-    }
-    Ok(())
+    names.sort();
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -223,5 +200,24 @@ mod tests {
         tree.clear_dir("/a").unwrap();
         assert_eq!(tree.list("/a").unwrap(), Vec::<String>::new());
         assert_eq!(tree.read("/nowhere", 1).unwrap(), None);
+    }
+
+    #[test]
+    fn directories_of_any_depth_are_cleared_and_links_are_not_followed() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir(outside.path().join("kept")).unwrap();
+        let tree = TreeFiles::open(dir.path()).unwrap();
+        tree.create_dir("/tmp", 0o755, None).unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("tmp/link")).unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut below = fs::open(dir.path().join("tmp"), flags, Mode::empty()).unwrap();
+        for _ in 0..5_000 {
+            fs::mkdirat(&below, "d", Mode::from_raw_mode(0o755)).unwrap();
+            below = fs::openat(&below, "d", flags, Mode::empty()).unwrap();
+        }
+        drop(below);
+        tree.clear_dir("/tmp").unwrap();
+        assert_eq!(tree.list("/tmp").unwrap(), Vec::<String>::new());
+        assert!(outside.path().join("kept").exists());
     }
 }

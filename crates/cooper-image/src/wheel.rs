@@ -10,6 +10,7 @@ mod install;
 pub mod metadata;
 mod place;
 pub mod record;
+pub mod tags;
 pub mod zip;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use cooper_core::{PythonName, PythonVersion};
 use crate::deb::ar::PackageBytes;
 use crate::rootfs::{ParseTreePathError, Rootfs, RootfsError, TreePath, UnpackLimits, printable};
 pub use install::{InstalledWheel, PthFile};
-pub use metadata::{CoreMetadata, EntryPoint, MetadataError};
+pub use metadata::{CoreMetadata, EntryPoint, MetadataError, WheelFile};
 use record::{LocatedFault, RecordFault, RecordLine};
 use zip::{Zip, ZipEntry, ZipError};
 
@@ -34,7 +35,7 @@ pub struct Wheel {
     paths: Vec<TreePath>,
     dist_info: String,
     metadata: CoreMetadata,
-    pure: bool,
+    declared: WheelFile,
     record: BTreeMap<String, RecordLine>,
     entry_points: Vec<EntryPoint>,
 }
@@ -78,6 +79,14 @@ pub enum WheelError {
         expected: String,
         /// Name and version in the wheel.
         found: String,
+    },
+    /// The wheel is for other interpreters or platforms than its file name says, by which it was chosen.
+    #[error("the wheel is named for {}, its `WHEEL` file says {inside}", named.as_deref().unwrap_or("nothing"))]
+    Tags {
+        /// The tags in the name that `WHEEL` does not bear out; none where the name has no tags.
+        named: Option<String>,
+        /// The tags in `WHEEL`.
+        inside: String,
     },
     /// `RECORD`, or a file that does not agree with it.
     #[error("`RECORD` and `{path}` do not agree: {fault}")]
@@ -153,7 +162,7 @@ impl WheelError {
                 "ask for only one of `{distribution}` and `{other}`, or for other versions of them"
             )),
             Self::Identity { .. } => Some("resolve again with `--refresh`".to_owned()),
-            Self::Record { .. } | Self::Metadata(_) => {
+            Self::Record { .. } | Self::Metadata(_) | Self::Tags { .. } => {
                 Some("the wheel itself is faulty: ask for another version".to_owned())
             }
             _ => None,
@@ -172,7 +181,28 @@ pub fn install(
 ) -> Result<InstalledWheel, WheelError> {
     let wheel = Wheel::open(file, limits)?;
     wheel.check_identity(artefact)?;
+    wheel.check_tags(&artefact.filename)?;
     wheel.install(rootfs, python)
+}
+
+/// The METADATA of a wheel, of which nothing else is read.
+///
+/// # Errors
+/// When it is not a zip, or has not exactly one METADATA.
+pub fn metadata_of(file: File) -> Result<Vec<u8>, WheelError> {
+    let size = file.metadata().map_err(ZipError::Read)?.len();
+    let zip = Zip::open(PackageBytes::File { file, size }, &UnpackLimits::default())?;
+    let is_metadata = |entry: &&ZipEntry| match entry.name.split_once('/') {
+        Some((folder, "METADATA")) => folder.ends_with(".dist-info"),
+        _ => false,
+    };
+    let found: Vec<&ZipEntry> = zip.entries().iter().filter(is_metadata).collect();
+    match found.as_slice() {
+        [only] => Ok(zip.read(only, METADATA_BYTES_MAX)?),
+        found => Err(WheelError::DistInfo {
+            found: found.iter().take(10).map(|entry| entry.name.clone()).collect(),
+        }),
+    }
 }
 
 const RECORD_BYTES_MAX: u64 = 64 << 20;
@@ -207,7 +237,7 @@ impl Wheel {
             read(name, bytes_max)?.ok_or_else(missing)
         };
         let metadata = CoreMetadata::parse(&needed("METADATA", METADATA_BYTES_MAX)?)?;
-        let pure = metadata::parse_wheel(&needed("WHEEL", METADATA_BYTES_MAX)?)?;
+        let declared = metadata::parse_wheel(&needed("WHEEL", METADATA_BYTES_MAX)?)?;
         let record = record::parse(&needed("RECORD", RECORD_BYTES_MAX)?)?;
         let entry_points = read("entry_points.txt", METADATA_BYTES_MAX)?;
         let entry_points = entry_points.map_or(Ok(Vec::new()), |text| metadata::parse_entry_points(&text))?;
@@ -216,7 +246,7 @@ impl Wheel {
             paths,
             dist_info,
             metadata,
-            pure,
+            declared,
             record,
             entry_points,
         };
@@ -257,6 +287,21 @@ impl Wheel {
             return Ok(());
         }
         wrong("`.dist-info` directory", stem.to_owned())
+    }
+
+    /// Whether the wheel is for what the file name in the lock says.
+    pub fn check_tags(&self, filename: &str) -> Result<(), WheelError> {
+        let inside = &self.declared.tags;
+        let wrong = |named| WheelError::Tags {
+            named,
+            inside: tags::shown(inside.iter()),
+        };
+        let named = tags::of_file_name(filename).ok_or_else(|| wrong(None))?;
+        let left = tags::not_borne_out(&named, inside);
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(wrong(Some(tags::shown(left.into_iter()))))
     }
 
     /// `NAME-VERSION` of the directories `NAME-VERSION.dist-info` and `NAME-VERSION.data`.

@@ -15,6 +15,7 @@ mod error;
 mod explain;
 mod memo;
 mod planned;
+mod recheck;
 mod snapshot;
 
 #[doc(hidden)]
@@ -34,6 +35,7 @@ mod universe;
 pub mod unpack;
 
 pub use error::DebianError;
+pub use recheck::{Rechecked, recheck};
 pub use solve::{BASE_ROOTS, BOOKWORM_ROOTS};
 
 use cooper_core::base::Suite;

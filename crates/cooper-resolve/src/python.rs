@@ -31,16 +31,18 @@ mod wishes;
 use std::fmt::Write as _;
 
 use cooper_core::plan::{PlannedPython, Snapshot};
-use cooper_core::{Base, BlobDigest, PythonRequirement, Timestamp};
+use cooper_core::python::DistributionVersion;
+use cooper_core::{Base, BlobDigest, Digest, PythonName, PythonRequirement, Timestamp};
 
 pub use default_index::default_index;
-pub use error::PythonError;
+pub use error::{PythonError, Withdrawn};
 pub use target::wheel_fits;
 
 use crate::context::Context;
 use ahead::ReadAhead;
 use driver::Solved;
 use memo::Memo;
+use metadata::Metadata;
 use net::Net;
 use target::Target;
 use wishes::Wishes;
@@ -90,6 +92,18 @@ pub fn resolve(
     Ok(solution)
 }
 
+/// What [`PlannedPython::metadata`] is for a wheel with this METADATA.
+///
+/// # Errors
+/// Why this cannot be the metadata of that distribution, as the end of a sentence.
+pub fn metadata_digest(
+    bytes: &[u8],
+    name: &PythonName,
+    version: &DistributionVersion,
+) -> Result<Digest, String> {
+    Metadata::parse(&metadata::reduce(bytes), name, version).map(|metadata| metadata.digest())
+}
+
 fn planned(net: &Net, solved: &Solved, base: Base) -> Result<Vec<PlannedPython>, PythonError> {
     let planned = solved.chosen.iter().map(|(name, chosen)| {
         let wheel = &chosen.wheel;
@@ -104,6 +118,7 @@ fn planned(net: &Net, solved: &Solved, base: Base) -> Result<Vec<PlannedPython>,
             size,
             sha256: wheel.sha256,
             url: wheel.url.clone(),
+            metadata: chosen.facts.reading.as_ref().ok().map(Metadata::digest),
             fits_platform: wheel_fits(&wheel.filename, base),
             yanked: wheel.yanked.clone(),
             exactly_pinned: net.wishes.admission(name).exact.contains(&chosen.version),

@@ -43,6 +43,7 @@ mod bpf;
 mod cgroup;
 mod error;
 mod init;
+mod interrupt;
 mod mounts;
 mod outcome;
 mod policy;
@@ -57,6 +58,7 @@ mod supervise;
 mod syscall;
 
 pub use error::{SandboxError, Step};
+pub use interrupt::before_interrupt;
 pub use outcome::{End, Enforced, Enforcer, Limit, Outcome};
 pub use root::overlay_fd;
 pub use spec::{Enforcement, InjectedFile, Limits, Network, Profile, Root, Spec, Stdin, Stdio, User};

@@ -25,7 +25,7 @@ pub(crate) struct Forwarding {
 }
 
 /// Bytes of `struct signalfd_siginfo`.
-const RECORD_BYTES: usize = 128;
+pub(crate) const RECORD_BYTES: usize = 128;
 
 impl Forwarding {
     /// For a run that uses the caller's streams. Signals that the caller ignores are not passed on either.

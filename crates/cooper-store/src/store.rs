@@ -12,6 +12,7 @@
 //! refs/<org>/<name>/<tag>.json   a name: which manifest, which blobs and trees it keeps alive
 //! refs/<org>/<name>/<tag>.removed  what remains of a removed name, so that its number is never given again
 //! journal                        one JSON line for each name created or removed, append-only
+//! marks/<name>                   a time that only goes up: the newest index seen; not a cache, never removed
 //! cache/<kind>/<hex of key>      what may be lost; the modification time is the time of storing
 //! locks/<name>                   empty files to flock
 //! tmp/<session>/                 work in progress of one process, flock'd while that process lives
@@ -33,11 +34,14 @@
 //!    ignores the locks. Then the directory is synced.
 //! 4. **A number is never given twice.** Removal renames `<tag>.json` to `<tag>.removed`, and the next number
 //!    is one more than the largest of both.
-//! 5. **`index.json` and the journal follow the names.** A process killed between the two leaves a stale
-//!    view or a missing line; fsck notes it, and the next change of a name rewrites the view.
+//! 5. **`index.json` and the journal follow the names.** The link or rename of a record is the change. A process
+//!    that is killed or fails after it leaves a stale view or a missing line; fsck notes it, and the next change of a
+//!    name, or fsck's repair, rewrites the view and writes the line. It is no failure of the change.
 //! 6. **What a killed process leaves is below `tmp/`** in its session directory. Whoever opens the store and
 //!    finds the session's flock free sweeps it.
 //! 7. **The cache holds whole entries or none**: written in `tmp/`, synced, renamed, like blobs.
+//! 8. **A mark never goes down**: read and written under `locks/.marks`; written in `tmp/`, synced, renamed, and its
+//!    directory synced. Emptying the cache leaves the marks; one that cannot be read is an error until fsck repairs it.
 //!
 //! # Locking
 //!
@@ -53,10 +57,12 @@
 mod blob;
 mod cache;
 mod file;
+mod follow;
 mod fsck;
 mod index;
 mod journal;
 mod lock;
+mod marks;
 mod open;
 mod quarantine;
 mod reference;
@@ -71,10 +77,12 @@ use cooper_core::Clock;
 
 pub use blob::{BlobWriter, ReadBlobError, WriteBlobError};
 pub use cache::Cached;
-pub use fsck::{Fault, FsckError, FsckOptions, FsckReport, Note, TreeCheck};
+pub use fsck::{Fault, FsckError, FsckOptions, FsckReport, Note, RecordCheck, TreeCheck};
 pub use lock::{LockError, StoreLock};
+pub use marks::MarkError;
 pub use open::OpenError;
 pub use reference::{RefError, RefRecord};
+pub use remove::clear_directory;
 pub use session::{Scratch, StageError};
 pub use tree::TreeStage;
 

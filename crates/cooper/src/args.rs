@@ -38,7 +38,6 @@ Exit status: 0 good, 1 failure, 2 usage, 3 refused by a gate. `cooper run` gives
     after_long_help = EXAMPLES,
     subcommand_required = true,
     arg_required_else_help = true,
-    disable_help_subcommand = true,
     max_term_width = 100
 )]
 pub(crate) struct Cli {

@@ -26,6 +26,13 @@ pub(crate) fn execute(command_line: &[OsString]) -> ExitCode {
         Ok(Parsed::Command(cli)) => {
             let Cli { globals, command } = *cli;
             let shell = Shell::new(globals, environment);
+            // `config` tells more of them, and the others have nothing to do with settings.
+            if !matches!(
+                command,
+                Command::Config(_) | Command::Version(_) | Command::Other(_)
+            ) {
+                shell.warn_of_unknown_variables();
+            }
             let outcome = dispatch(command, command_line, &shell);
             (shell, outcome)
         }

@@ -1,5 +1,6 @@
 //! What went wrong, ready to be told: one type for every command, rendered once at the edge.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 
 use cooper_core::Finding;
@@ -117,6 +118,18 @@ impl Failure {
         self.0.silent
     }
 
+    /// Say the codes of the findings where the message does not: they are what can be looked up.
+    fn name_codes(&mut self) {
+        let Told {
+            message, findings, ..
+        } = &mut *self.0;
+        let codes: BTreeSet<&str> = findings.iter().map(|finding| finding.code.as_str()).collect();
+        let unsaid: Vec<&str> = codes.into_iter().filter(|code| !message.contains(code)).collect();
+        if !unsaid.is_empty() {
+            *message = format!("{}: {message}", unsaid.join(", "));
+        }
+    }
+
     /// Standard output could not be written. When its reader has gone, that is nobody's failure.
     pub(crate) fn output(error: &std::io::Error) -> Self {
         let mut failure = Self::of(Code::Output, error);
@@ -206,6 +219,7 @@ impl From<CreateError> for Failure {
         failure.0.findings = error.findings();
         if error.is_refusal() {
             failure.0.exit = Exit::REFUSED;
+            failure.name_codes();
         }
         failure
     }

@@ -20,7 +20,7 @@ use cooper_core::{Base, ImageVersion, Organisation};
 use cooperage::{Freshness, IntakeConfig, Proxies, Sources};
 use url::Url;
 
-pub(crate) use environment::Environment;
+pub(crate) use environment::{Environment, VARIABLE_PREFIX};
 use file::SettingsFile;
 pub(crate) use file::read_text;
 use key::{KEYS, Key, ProjectRule};
@@ -170,11 +170,23 @@ const FILE_NAME: &str = "cooper.toml";
 
 impl Settings {
     /// Read the settings files below `etc`, the user's folder (or `own` in its place) and the working directory.
+    #[cfg(test)]
     pub(crate) fn load(
         environment: Environment,
         etc: &Path,
         own: Option<&Path>,
     ) -> Result<Self, SettingsError> {
+        let (settings, faults) = Self::load_with_faults(environment, etc, own)?;
+        faults.into_iter().next().map_or(Ok(settings), Err)
+    }
+
+    /// The same, without what a project's file says wrongly or may not say: that comes beside. Nothing is to be done
+    /// with such settings but to show them.
+    pub(crate) fn load_with_faults(
+        environment: Environment,
+        etc: &Path,
+        own: Option<&Path>,
+    ) -> Result<(Self, Vec<SettingsError>), SettingsError> {
         let system_file = etc.join("cooper").join(FILE_NAME);
         let own_file = match own {
             Some(path) => path.to_owned(),
@@ -191,10 +203,17 @@ impl Settings {
         } else {
             SettingsFile::read(&system_file)?
         };
-        let project = match project_file(&environment, &[&own_file, &system_file]) {
-            Some(path) => SettingsFile::read(&path)?,
-            None => None,
-        };
+        let (mut project, mut faults) = (None, Vec::new());
+        if let Some(path) = project_file(&environment, &[&own_file, &system_file]) {
+            match SettingsFile::read(&path) {
+                Ok(file) => project = file,
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if let Some(project) = &mut project {
+            let others: Vec<&SettingsFile> = user.iter().chain(&system).collect();
+            faults.extend(trust::take_refused(project, &others, &own_file));
+        }
         let settings = Self {
             flags: Vec::new(),
             environment,
@@ -204,11 +223,7 @@ impl Settings {
             own_file,
             etc: etc.to_owned(),
         };
-        if let Some(project) = &settings.project {
-            let others: Vec<&SettingsFile> = settings.user.iter().chain(&settings.system).collect();
-            trust::check(project, &others, &settings.own_file)?;
-        }
-        Ok(settings)
+        Ok((settings, faults))
     }
 
     /// Set a value by a flag.
@@ -382,7 +397,7 @@ impl Settings {
             debian_mirrors: self.address(&key::DEBIAN_MIRRORS, "no apt sources of Debian's")?,
             debian_security_mirrors: self
                 .address(&key::DEBIAN_SECURITY_MIRRORS, "no apt sources of Debian's")?,
-            debian_keys: self.keys()?,
+            debian_keys: self.debian_keys()?,
             python_index: self.address(&key::PYTHON_INDEX, "no configuration of pip's")?,
         })
     }
@@ -401,7 +416,7 @@ impl Settings {
 
     /// The certificates of those who may sign Debian's indexes. The default is the host's keyring and our own
     /// copy: a host may have none, or one that is older than the base.
-    fn keys(&self) -> Result<Vec<Vec<u8>>, SettingsError> {
+    pub(crate) fn debian_keys(&self) -> Result<Vec<Vec<u8>>, SettingsError> {
         let Some(setting) = self.lookup(&key::DEBIAN_KEYRING)? else {
             return Ok(vec![defaults::OWN_KEYRING.to_vec()]);
         };
@@ -423,7 +438,7 @@ impl Settings {
 }
 
 /// Nothing to resolve with: for commands that do not.
-pub(crate) fn no_sources() -> Result<Sources, SettingsError> {
+pub(crate) fn no_sources(debian_keys: Vec<Vec<u8>>) -> Result<Sources, SettingsError> {
     let nowhere = Url::parse("http://localhost/").map_err(|error| SettingsError::Value {
         origin: "defaults".to_owned(),
         key: key::PYTHON_INDEX.name,
@@ -432,7 +447,7 @@ pub(crate) fn no_sources() -> Result<Sources, SettingsError> {
     Ok(Sources {
         debian_mirrors: Vec::new(),
         debian_security_mirrors: Vec::new(),
-        debian_keys: Vec::new(),
+        debian_keys,
         python_index: nowhere,
     })
 }

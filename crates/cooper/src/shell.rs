@@ -1,5 +1,6 @@
 //! What every command works with: the global flags, the settings, standard output and standard error.
 
+use std::ffi::OsStr;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use crate::args::{Color, Globals};
 use crate::failure::{Code, Exit, Failure};
 use crate::render::progress::ProgressDisplay;
 use crate::render::table::printable_lines;
-use crate::settings::{Environment, Settings, key, no_sources};
+use crate::settings::key::KEYS;
+use crate::settings::{Environment, Settings, VARIABLE_PREFIX, key, no_sources};
 
 /// The surroundings of a command.
 pub(crate) struct Shell {
@@ -25,6 +27,8 @@ pub(crate) struct Shell {
 pub(crate) enum Need {
     /// Only what is in the store.
     Store,
+    /// What is in the store, and the keys that a lock's signed indexes are checked with.
+    Lock,
     /// Also where packages come from.
     Sources {
         /// Fetch indexes again, whatever their age.
@@ -45,15 +49,54 @@ impl Shell {
 
     /// The settings, with the global flags.
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        let (settings, faults) = self.settings_and_faults()?;
+        faults.into_iter().next().map_or(Ok(settings), Err)
+    }
+
+    /// The settings as far as they hold, to be shown, and what is wrong with the project's file.
+    pub(crate) fn settings_and_faults(&self) -> Result<(Settings, Vec<Failure>), Failure> {
         let own = self.globals.config.as_deref();
-        let mut settings = Settings::load(self.environment.clone(), Path::new("/etc"), own)?;
+        let (mut settings, faults) =
+            Settings::load_with_faults(self.environment.clone(), Path::new("/etc"), own)?;
         if let Some(store) = &self.globals.store {
             let store = std::path::absolute(store).unwrap_or_else(|_| store.clone());
             let text = store.into_os_string().into_string();
             let text = text.map_err(|_| Failure::new(Code::Usage, "the path of `--store` is not UTF-8"))?;
             settings.flag(&key::STORE, "--store", text)?;
         }
-        Ok(settings)
+        Ok((settings, faults.into_iter().map(Failure::from).collect()))
+    }
+
+    /// The variables that look like ours and are none, each with the one that may be meant.
+    pub(crate) fn unknown_variables(&self) -> Vec<(String, Option<&'static str>)> {
+        let with_near = |name: String| {
+            let near = nearest_variable(&name);
+            (name, near)
+        };
+        self.environment.unknown().into_iter().map(with_near).collect()
+    }
+
+    /// Warn of such variables in one line.
+    pub(crate) fn warn_of_unknown_variables(&self) {
+        let unknown = self.unknown_variables();
+        if unknown.is_empty() || self.globals.quiet {
+            return;
+        }
+        let names: Vec<String> = unknown.into_iter().map(|(name, _)| name).collect();
+        let text = format!("nothing reads {}: see `cooper config`", names.join(", "));
+        self.say("warning", &text);
+    }
+
+    /// Which terminal standard output is, where it is one: for a program that writes to it.
+    pub(crate) fn terminal(&self) -> Option<&OsStr> {
+        let name = self.environment.variable("TERM")?;
+        let plain = name.len() <= 64 && name.as_encoded_bytes().iter().all(u8::is_ascii_graphic);
+        (plain && io::stdout().is_terminal()).then_some(name)
+    }
+
+    /// Whether the result is wanted as JSON.
+    pub(crate) fn json(&self) -> bool {
+        self.globals.json
     }
 
     /// Where progress is shown: on standard error, if that is a terminal and nobody objects.
@@ -133,10 +176,25 @@ impl Shell {
     }
 }
 
+/// Our variable that may be meant by another one. What all of them begin with would make each like each.
+fn nearest_variable(name: &str) -> Option<&'static str> {
+    let own_part = |name: &str| name.strip_prefix(VARIABLE_PREFIX).map(str::to_lowercase);
+    let variables = KEYS.iter().flat_map(|key| key.variables.iter().copied());
+    let known: Vec<(String, &'static str)> = variables
+        .filter_map(|variable| Some((own_part(variable)?, variable)))
+        .collect();
+    let near = cooperage::chat::nearest(&own_part(name)?, known.iter().map(|(part, _)| part.as_str()))?;
+    known
+        .iter()
+        .find(|(part, _)| part == near)
+        .map(|(_, variable)| *variable)
+}
+
 /// Open the workshop.
 pub(crate) fn open_workshop(settings: &Settings, need: Need) -> Result<Workshop, Failure> {
     let (sources, refresh) = match need {
-        Need::Store => (no_sources()?, false),
+        Need::Store => (no_sources(Vec::new())?, false),
+        Need::Lock => (no_sources(settings.debian_keys()?)?, false),
         Need::Sources { refresh } => (settings.sources()?, refresh),
     };
     let config = WorkshopConfig {

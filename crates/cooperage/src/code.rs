@@ -5,8 +5,8 @@ use cooper_core::{Effect, Finding, FindingCode};
 use cooper_image::AssembleError;
 use cooper_resolve::ResolveError;
 use cooper_resolve::debian::DebianError;
-use cooper_resolve::python::PythonError;
-use cooper_store::{FetchError, WriteBlobError};
+use cooper_resolve::python::{PythonError, Withdrawn};
+use cooper_store::{FetchError, MarkError, WriteBlobError};
 
 use crate::chat::ChatError;
 use crate::create::CreateError;
@@ -23,6 +23,7 @@ const UNRESOLVABLE: &str = "unresolvable";
 const DISK_FULL: &str = "disk-full";
 const UNTRUSTED_INDEX: &str = "untrusted-index";
 const REFUSED: &str = "refused";
+const UNUSABLE_ARTEFACT: &str = "unusable-artefact";
 const INVALID_LOCK: &str = "invalid-lock";
 
 impl ChatError {
@@ -109,7 +110,8 @@ impl CreateError {
             Self::Resolve(ResolveError::Python(error)) => python_code(error),
             Self::Lock(_) | Self::LockFormat { .. } | Self::OtherSize { .. } => INVALID_LOCK,
             Self::Refused(_) => REFUSED,
-            Self::Fetch(error) => fetch_code(error),
+            Self::Fetch(error) | Self::Refetch { source: error, .. } => fetch_code(error),
+            Self::Metadata(_) => UNUSABLE_ARTEFACT,
             Self::Assemble(error) => assemble_code(error),
             Self::Write(error) => write_code(error),
             Self::Name(_) | Self::NameLock(_) | Self::Json(_) => STORE,
@@ -123,7 +125,8 @@ impl CreateError {
         matches!(self.code(), REFUSED | UNTRUSTED_INDEX)
     }
 
-    /// Why it was refused: the gates' findings, and the finding that an index without a good signature is.
+    /// Why it was refused: the gates' findings, and the findings that an index without a good signature, and a
+    /// requirement that only withdrawn versions meet, are before there is a plan to judge.
     pub fn findings(&self) -> Vec<Finding> {
         match self {
             Self::Refused(refusal) => refusal.findings().to_vec(),
@@ -136,6 +139,16 @@ impl CreateError {
                     message: format!("{error}{}", cause.unwrap_or_default()),
                     hint: error.hint().unwrap_or_default(),
                 }]
+            }
+            Self::Resolve(ResolveError::Python(error @ PythonError::Withdrawn { name, withdrawn, .. })) => {
+                let finding = |one: &Withdrawn| Finding {
+                    code: FindingCode::Yanked,
+                    effect: Effect::Refuse,
+                    subject: format!("{name} {}", one.version),
+                    message: format!("its publisher withdrew {}: {}", one.filename, one.why()),
+                    hint: error.hint().unwrap_or_default(),
+                };
+                withdrawn.iter().map(finding).collect()
             }
             _ => Vec::new(),
         }
@@ -154,7 +167,8 @@ fn debian_code(error: &DebianError) -> &'static str {
         DebianError::Release { .. } | DebianError::Unpack { .. } | DebianError::Index { .. } => {
             "unusable-index"
         }
-        DebianError::Damaged { .. } => STORE,
+        DebianError::Newest { source, .. } if matches!(**source, MarkError::DiskFull { .. }) => DISK_FULL,
+        DebianError::Damaged { .. } | DebianError::Newest { .. } => STORE,
         _ => UNRESOLVABLE,
     }
 }
@@ -162,6 +176,7 @@ fn debian_code(error: &DebianError) -> &'static str {
 fn python_code(error: &PythonError) -> &'static str {
     match error {
         PythonError::UnknownPackage { .. } => UNKNOWN_PACKAGE,
+        PythonError::Withdrawn { .. } => REFUSED,
         PythonError::NoUsableVersion { .. } => "no-usable-version",
         PythonError::UnknownExtra { .. } => "unknown-extra",
         PythonError::Fetch { source, .. } | PythonError::Metadata { source, .. } => fetch_code(source),
@@ -193,7 +208,7 @@ fn assemble_code(error: &AssembleError) -> &'static str {
     match error {
         full if full.is_disk_full() => DISK_FULL,
         AssembleError::Sandbox(_) => SANDBOX,
-        AssembleError::Deb { .. } | AssembleError::Wheel { .. } => "unusable-artefact",
+        AssembleError::Deb { .. } | AssembleError::Wheel { .. } => UNUSABLE_ARTEFACT,
         AssembleError::Script { .. } | AssembleError::Stopped { .. } => "maintainer-script",
         AssembleError::Recipe { .. } => INVALID_LOCK,
         AssembleError::Write(error) => write_code(error),

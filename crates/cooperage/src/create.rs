@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cooper_core::lock::{ArtefactOrigin, LockPlanError};
-use cooper_core::{Event, Finding, ImageName, Lock, LockDigest, Plan, Progress, Request};
+use cooper_core::plan::{PlannedPython, Snapshot};
+use cooper_core::{BlobDigest, Event, Finding, ImageName, Lock, LockDigest, Plan, Progress, Request};
 use cooper_gate::{Cleared, Evidence, Refusal};
 use cooper_image::{AssembleError, Image, Inventory};
-use cooper_resolve::ResolveError;
 use cooper_resolve::address::with_credentials;
+use cooper_resolve::{ResolveError, debian};
 use cooper_store::{FetchBlob, FetchError, LockError, ReadBlobError, RefError, RefRecord, WriteBlobError};
 use serde::Serialize;
 use url::Url;
 
 use crate::inspect::InspectError;
+use crate::metadata::OtherMetadata;
 use crate::record::{FullReference, ImageRecord, KeptImage};
 use crate::workshop::{LookupError, Workshop};
 
@@ -73,6 +75,17 @@ pub enum CreateError {
     /// An artefact could not be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// Artefacts were damaged in the store, and could not be fetched again.
+    #[error("{} damaged in the store: put aside, and not to be fetched again", .artefacts.join(", "))]
+    Refetch {
+        /// Their file names and digests.
+        artefacts: Vec<String>,
+        /// Why not.
+        source: FetchError,
+    },
+    /// A wheel is not what resolution took it for.
+    #[error(transparent)]
+    Metadata(#[from] OtherMetadata),
     /// The image could not be assembled.
     #[error(transparent)]
     Assemble(#[from] AssembleError),
@@ -121,8 +134,9 @@ impl CreateError {
         match self {
             Self::Resolve(error) => error.hint(),
             Self::Refused(refusal) => refusal.findings().first().map(|finding| finding.hint.clone()),
-            Self::Fetch(error) => error.hint(),
+            Self::Fetch(error) | Self::Refetch { source: error, .. } => error.hint(),
             Self::Assemble(error) => error.hint(),
+            Self::Metadata(_) => Some(OtherMetadata::hint()),
             Self::Inspect(error) => error.hint(),
             Self::Lock(_) | Self::LockFormat { .. } | Self::OtherSize { .. } => {
                 Some("make a lock with `cooper inspect IMAGE --lock`".to_owned())
@@ -153,10 +167,8 @@ impl Workshop {
     /// When it cannot be resolved, is refused, or cannot be built. Nothing is left behind, nothing is lost.
     pub fn create(&self, request: &Request, progress: &Progress) -> Result<Created, CreateError> {
         let resolution = cooper_resolve::resolve(&self.context(progress), request)?;
-        let evidence = Evidence {
-            judged_at: self.clock.now(),
-        };
-        let mut created = self.build(&resolution.plan, evidence, progress)?;
+        let evidence = Evidence::at(self.clock.now());
+        let mut created = self.build(&resolution.plan, &evidence, progress)?;
         created.notes = resolution.notes;
         Ok(created)
     }
@@ -180,20 +192,25 @@ impl Workshop {
         }
         let mut plan = lock.to_plan(cooper_resolve::python::wheel_fits)?;
         plan.request = plan.request.renamed(name.clone());
+        let (keys, resolved_at) = (&self.config.sources.debian_keys, plan.resolved_at);
+        let checked_at = resolved_at.min(self.clock.now());
+        let rechecked = debian::recheck(&self.store, keys, &plan.snapshots, checked_at);
+        plan.snapshots = rechecked.snapshots;
         let evidence = Evidence {
-            judged_at: plan.resolved_at,
+            judged_at: resolved_at,
+            unchecked: rechecked.unchecked,
         };
-        self.build(&plan, evidence, progress)
+        self.build(&plan, &evidence, progress)
     }
 
-    fn build(&self, plan: &Plan, evidence: Evidence, progress: &Progress) -> Result<Created, CreateError> {
+    fn build(&self, plan: &Plan, evidence: &Evidence, progress: &Progress) -> Result<Created, CreateError> {
         let cleared = cooper_gate::evaluate(plan, evidence, &self.config.program)?;
         let name = plan.request.name();
         let digest = cleared.lock().content.digest();
         if let Some(same) = self.same_and_whole(name, digest)? {
             return self.already(same, &cleared);
         }
-        let image = self.assemble(&cleared, progress)?;
+        let image = self.assemble(&cleared, &plan.python, progress)?;
         let _one_at_a_time = self
             .store
             .lock(&format!("image-{}-{name}", self.config.organisation))?;
@@ -204,10 +221,16 @@ impl Workshop {
     }
 
     /// Fetch what is missing, and assemble. An artefact that is damaged in the store is fetched again.
-    fn assemble(&self, cleared: &Cleared, progress: &Progress) -> Result<Image, CreateError> {
+    fn assemble(
+        &self,
+        cleared: &Cleared,
+        python: &[PlannedPython],
+        progress: &Progress,
+    ) -> Result<Image, CreateError> {
         let mut replaced = BTreeSet::new();
         loop {
-            self.fetch(cleared.lock(), progress)?;
+            self.fetch(cleared.lock(), &replaced, progress)?;
+            self.check_metadata(python)?;
             let error = match cooper_image::assemble(cleared, &self.store, self.config.scripts, progress) {
                 Ok(image) => return Ok(image),
                 Err(error) => error,
@@ -272,9 +295,14 @@ impl Workshop {
         })
     }
 
-    /// Bring every artefact of the lock into the store.
-    fn fetch(&self, lock: &Lock, progress: &Progress) -> Result<(), CreateError> {
-        let mut wanted = Vec::new();
+    /// Bring every artefact of the lock into the store. Those that were put aside as damaged are told as that.
+    fn fetch(
+        &self,
+        lock: &Lock,
+        put_aside: &BTreeSet<BlobDigest>,
+        progress: &Progress,
+    ) -> Result<(), CreateError> {
+        let (mut wanted, mut damaged) = (Vec::new(), put_aside.clone());
         for (digest, size) in lock.content.artefacts() {
             match self.store.blob_size(&digest) {
                 Some(present) if present == size => continue,
@@ -285,6 +313,7 @@ impl Workshop {
                     ) =>
                 {
                     self.store.set_aside_blob(&digest)?;
+                    damaged.insert(digest);
                 }
                 Some(present) => {
                     return Err(CreateError::OtherSize {
@@ -306,7 +335,30 @@ impl Workshop {
                 label,
             });
         }
-        Ok(self.intake.fetch_blobs(&self.store, wanted, progress)?)
+        let is_damaged = |want: &&FetchBlob| damaged.contains(&BlobDigest::new(want.digest));
+        let artefacts: Vec<(BlobDigest, String)> = wanted
+            .iter()
+            .filter(is_damaged)
+            .map(|want| (BlobDigest::new(want.digest), want.label.clone()))
+            .collect();
+        let fetched = self.intake.fetch_blobs(&self.store, wanted, progress);
+        fetched.map_err(|error| self.told_of_damage(artefacts, error))
+    }
+
+    fn told_of_damage(&self, damaged: Vec<(BlobDigest, String)>, error: FetchError) -> CreateError {
+        let missing = damaged
+            .into_iter()
+            .filter(|(digest, _)| !self.store.contains(digest));
+        let artefacts: Vec<String> = missing
+            .map(|(digest, label)| format!("{label} ({digest})"))
+            .collect();
+        if artefacts.is_empty() {
+            return CreateError::Fetch(error);
+        }
+        CreateError::Refetch {
+            artefacts,
+            source: error,
+        }
     }
 
     fn addresses(&self, origin: Option<&ArtefactOrigin>) -> Option<(Vec<Url>, String)> {
@@ -372,7 +424,7 @@ impl Workshop {
         };
         let reference = RefRecord {
             manifest: image.manifest,
-            blobs: kept_blobs(lock, image, &record),
+            blobs: self.kept_blobs(lock, image, &record),
             trees: record.layers.clone(),
             created_at: self.clock.now(),
             details: serde_json::to_value(&record).map_err(CreateError::Json)?,
@@ -395,23 +447,29 @@ impl Workshop {
             notes: Vec::new(),
         })
     }
-}
 
-fn kept_blobs(lock: &Lock, image: &Image, record: &ImageRecord) -> Vec<cooper_core::BlobDigest> {
-    let mut blobs = vec![
-        image.manifest.into(),
-        image.config.into(),
-        record.lock_file,
-        record.inventory,
-    ];
-    blobs.extend(
-        image
-            .layers
+    /// Everything that a version keeps alive. The signed indexes of its snapshots are among it where they are in the
+    /// store: they prove what its lock says of them.
+    fn kept_blobs(&self, lock: &Lock, image: &Image, record: &ImageRecord) -> Vec<BlobDigest> {
+        let mut blobs = vec![
+            image.manifest.into(),
+            image.config.into(),
+            record.lock_file,
+            record.inventory,
+        ];
+        blobs.extend(image.layers.iter().map(|layer| BlobDigest::from(layer.digest)));
+        blobs.extend(lock.content.artefacts().map(|(digest, _)| digest));
+        let signed = lock
+            .origin
+            .snapshots
             .iter()
-            .map(|layer| cooper_core::BlobDigest::from(layer.digest)),
-    );
-    blobs.extend(lock.content.artefacts().map(|(digest, _)| digest));
-    blobs
+            .filter_map(|snapshot| match snapshot {
+                Snapshot::Debian { digest, .. } => Some(*digest),
+                Snapshot::Python { .. } => None,
+            });
+        blobs.extend(signed.filter(|digest| self.store.contains(digest)));
+        blobs
+    }
 }
 
 /// `path` below `root`, whether or not `root` ends with a slash.

@@ -4,6 +4,7 @@ use cooper_core::{Progress, Timestamp};
 use cooper_image::layer::{self, LayerKind};
 use cooper_store::{FsckError, FsckOptions, FsckReport};
 
+use crate::record::ImageRecord;
 use crate::workshop::Workshop;
 
 impl Workshop {
@@ -19,11 +20,20 @@ impl Workshop {
         ) {
             Ok(found) if found == *expected => Ok(()),
             Ok(found) => Err(format!("its contents have the diff id {found}")),
-            Err(error) => Err(error.to_string()),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+                Err(format!("{error}{}", cause.unwrap_or_default()))
+            }
+        };
+        let record_check = |details: &serde_json::Value| {
+            let ours = serde_json::from_value::<ImageRecord>(details.clone());
+            ours.map(drop)
+                .map_err(|error| format!("it is not the record of an image: {error}"))
         };
         self.store.fsck(
             &FsckOptions {
                 repair,
+                record_check: Some(&record_check),
                 tree_check: Some(&tree_check),
             },
             progress,

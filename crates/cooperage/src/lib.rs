@@ -9,6 +9,7 @@ pub mod create;
 pub mod fsck;
 pub mod images;
 pub mod inspect;
+mod metadata;
 pub mod record;
 pub mod run;
 pub mod workshop;
@@ -16,7 +17,7 @@ pub mod workshop;
 pub use cooper_image::{Inventory, InventoryPackage, Scripts};
 pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{Freshness, Sources};
-pub use cooper_sandbox::{End, Limits, Network, Outcome};
+pub use cooper_sandbox::{End, Limits, Network, Outcome, before_interrupt};
 pub use cooper_store::{Fault, FsckError, FsckReport, IntakeConfig, Note, Proxies};
 
 pub use create::{Change, CreateError, Created};

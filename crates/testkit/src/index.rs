@@ -206,8 +206,7 @@ impl PythonIndex {
             let about = About::of(wheel);
             let file_name = wheel.file_name();
             let mut file = self.file(&file_name, wheel.build(), &about, routes);
-            if wheel.serves_metadata {
-                let metadata = wheel.metadata();
+            if let Some(metadata) = wheel.served_metadata() {
                 file["core-metadata"] = json!({ "sha256": Digest::of(metadata.as_bytes()).hex() });
                 let path = format!("{}.metadata", Self::file_path(&file_name));
                 routes.insert(&path, Route::bytes(metadata.as_bytes()));

@@ -38,6 +38,15 @@ pub enum Record {
     Text(String),
 }
 
+/// The METADATA beside a wheel.
+#[derive(Debug, Clone)]
+pub(crate) enum SideMetadata {
+    /// The wheel's own.
+    Right,
+    /// This text.
+    Text(String),
+}
+
 /// A wheel, and what the index says of it.
 #[derive(Debug, Clone)]
 pub struct Wheel {
@@ -55,7 +64,8 @@ pub struct Wheel {
     pub(crate) yanked: Option<String>,
     pub(crate) hashes: Hashes,
     pub(crate) uploaded: String,
-    pub(crate) serves_metadata: bool,
+    /// What is served beside the wheel.
+    pub(crate) side_metadata: Option<SideMetadata>,
     pub(crate) claimed_size: Option<u64>,
 }
 
@@ -77,7 +87,7 @@ impl Wheel {
             yanked: None,
             hashes: Hashes::Right,
             uploaded: "2025-01-01T00:00:00.000000Z".to_owned(),
-            serves_metadata: false,
+            side_metadata: None,
             claimed_size: None,
         }
     }
@@ -228,8 +238,23 @@ impl Wheel {
     /// Serve METADATA beside the wheel and announce it (PEP 658).
     #[must_use]
     pub fn with_metadata_file(mut self) -> Self {
-        self.serves_metadata = true;
+        self.side_metadata = Some(SideMetadata::Right);
         self
+    }
+
+    /// Serve this text beside the wheel and announce it as its METADATA.
+    #[must_use]
+    pub fn with_other_metadata_file(mut self, text: &str) -> Self {
+        self.side_metadata = Some(SideMetadata::Text(text.to_owned()));
+        self
+    }
+
+    /// What is served beside the wheel.
+    pub(crate) fn served_metadata(&self) -> Option<String> {
+        match self.side_metadata.as_ref()? {
+            SideMetadata::Right => Some(self.metadata()),
+            SideMetadata::Text(text) => Some(text.clone()),
+        }
     }
 
     /// `mechanize-0.4.10-py3-none-any.whl`

@@ -11,9 +11,7 @@ fn time(text: &str) -> Timestamp {
 }
 
 fn evidence() -> Evidence {
-    Evidence {
-        judged_at: time("2026-11-23T08:00:00Z"),
-    }
+    Evidence::at(time("2026-11-23T08:00:00Z"))
 }
 
 fn good_plan() -> Plan {
@@ -61,6 +59,7 @@ fn python() -> PlannedPython {
         size: 10,
         sha256: Some(Digest::of(b"wheel")),
         url: "http://index.test/mechanize.whl".parse().unwrap(),
+        metadata: None,
         fits_platform: true,
         yanked: None,
         exactly_pinned: false,
@@ -71,7 +70,7 @@ fn python() -> PlannedPython {
 fn codes(change: impl FnOnce(&mut Plan)) -> (bool, Vec<FindingCode>) {
     let mut plan = good_plan();
     change(&mut plan);
-    match evaluate(&plan, evidence(), "test") {
+    match evaluate(&plan, &evidence(), "test") {
         Ok(cleared) => (true, cleared.notes().iter().map(|finding| finding.code).collect()),
         Err(refusal) => (
             false,
@@ -97,7 +96,7 @@ fn change_debian_snapshot(
 
 #[test]
 fn a_good_plan_is_cleared_with_every_artefact_in_the_lock() {
-    let cleared = evaluate(&good_plan(), evidence(), "test").unwrap();
+    let cleared = evaluate(&good_plan(), &evidence(), "test").unwrap();
     let lock = cleared.lock();
     assert_eq!(lock.content.artefacts().count(), 3);
     assert_eq!(lock.origin.artefacts.len(), 3);
@@ -167,6 +166,26 @@ fn an_exact_pin_lets_a_withdrawn_file_pass_with_a_note() {
 }
 
 #[test]
+fn snapshots_on_a_locks_word_are_noted_once_and_change_no_lock() {
+    let plan = good_plan();
+    let checked = evaluate(&plan, &evidence(), "test").unwrap();
+    let unchecked = Evidence {
+        unchecked: Base::Trixie.suites().to_vec(),
+        ..evidence()
+    };
+    let believed = evaluate(&plan, &unchecked, "test").unwrap();
+    assert_eq!(believed.lock(), checked.lock());
+    let [note] = believed.notes() else {
+        panic!("{:?}", believed.notes())
+    };
+    assert_eq!(
+        (note.code, note.effect),
+        (FindingCode::UncheckedSnapshot, Effect::Note)
+    );
+    assert_eq!(note.subject, "suites trixie, trixie-updates, trixie-security");
+}
+
+#[test]
 fn no_valid_until_is_accepted() {
     assert_eq!(
         codes(|plan| change_debian_snapshot(plan, |_, until, _| *until = None)),
@@ -176,18 +195,11 @@ fn no_valid_until_is_accepted() {
 
 #[test]
 fn a_reloaded_lock_is_judged_again_and_gives_the_same_lock() {
-    let first = evaluate(&good_plan(), evidence(), "test").unwrap();
+    let first = evaluate(&good_plan(), &evidence(), "test").unwrap();
     let plan = first.lock().to_plan(|_, _| true).unwrap();
-    let again = evaluate(
-        &plan,
-        Evidence {
-            judged_at: plan.resolved_at,
-        },
-        "test",
-    )
-    .unwrap();
+    let again = evaluate(&plan, &Evidence::at(plan.resolved_at), "test").unwrap();
     assert_eq!(again.lock(), first.lock());
     let elsewhere = first.lock().to_plan(|_, _| false).unwrap();
-    let refusal = evaluate(&elsewhere, evidence(), "test").unwrap_err();
+    let refusal = evaluate(&elsewhere, &evidence(), "test").unwrap_err();
     assert_eq!(refusal.findings()[0].effect, Effect::Refuse);
 }

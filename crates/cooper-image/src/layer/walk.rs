@@ -28,6 +28,29 @@ pub(super) struct Walked {
 /// How many directories may be nested.
 pub(super) const DEPTH_MAX: usize = 200;
 
+/// What a layer may have. The sizes are apparent ones: a sparse file of some blocks can claim to have exabytes.
+#[derive(Debug, Clone, Copy)]
+struct WalkLimits {
+    /// Bytes of the tar.
+    tar_bytes_max: u64,
+}
+
+impl Default for WalkLimits {
+    fn default() -> Self {
+        Self {
+            tar_bytes_max: 64 << 30,
+        }
+    }
+}
+
+/// Why one more file does not go into a layer: the cause in [`PackError::Tree`].
+#[derive(Debug, thiserror::Error)]
+#[error("it has {size} bytes, and a layer may not have more than {tar_bytes_max}")]
+struct LayerTooLarge {
+    size: u64,
+    tar_bytes_max: u64,
+}
+
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 const CAPABILITY: &str = "security.capability";
@@ -37,6 +60,16 @@ const OVERLAY_ELSEWHERE: [&str; 2] = ["trusted.overlay.redirect", "trusted.overl
 
 /// Walk the tree at `root` and emit its tar in pieces of `piece_bytes`; only the last one is shorter.
 pub(super) fn walk(
+    root: &Path,
+    kind: LayerKind,
+    piece_bytes: usize,
+    emit: impl FnMut(Vec<u8>) -> Result<Vec<u8>, PackError>,
+) -> Result<Walked, PackError> {
+    walk_within(WalkLimits::default(), root, kind, piece_bytes, emit)
+}
+
+fn walk_within(
+    limits: WalkLimits,
     root: &Path,
     kind: LayerKind,
     piece_bytes: usize,
@@ -56,6 +89,7 @@ pub(super) fn walk(
         emit,
     };
     let mut walker = Walker {
+        limits,
         kind,
         piece,
         walked: nothing,
@@ -117,6 +151,7 @@ struct Piece<E> {
 }
 
 struct Walker<E> {
+    limits: WalkLimits,
     kind: LayerKind,
     piece: Piece<E>,
     walked: Walked,
@@ -248,6 +283,7 @@ impl<E: FnMut(Vec<u8>) -> Result<Vec<u8>, PackError>> Walker<E> {
         link: &[u8],
         capability: Option<Vec<u8>>,
     ) -> Result<(), PackError> {
+        self.check_room(size)?;
         let mtime = status.st_mtime;
         self.walked.newest_mtime = self.walked.newest_mtime.max(mtime);
         self.walked.entries += 1;
@@ -270,6 +306,19 @@ impl<E: FnMut(Vec<u8>) -> Result<Vec<u8>, PackError>> Walker<E> {
         };
         let blocks = header.blocks();
         self.write(&blocks)
+    }
+
+    /// Whether an entry of this size still fits, before any of it is read.
+    fn check_room(&self, size: u64) -> Result<(), PackError> {
+        let tar_bytes_max = self.limits.tar_bytes_max;
+        if self.walked.bytes.saturating_add(size) <= tar_bytes_max {
+            return Ok(());
+        }
+        Err(PackError::Tree {
+            operation: "pack",
+            path: shown(&self.path),
+            source: std::io::Error::other(LayerTooLarge { size, tar_bytes_max }),
+        })
     }
 
     fn whiteout(&mut self, path: &[u8]) -> Result<(), PackError> {
@@ -368,4 +417,40 @@ fn attribute(descriptor: &OwnedFd, name: &str) -> Result<Vec<u8>, Errno> {
     let mut value = [0_u8; 1024];
     let length = rustix::fs::fgetxattr(descriptor, name, &mut value)?;
     Ok(value[..length].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk_with(tar_bytes_max: u64, root: &Path) -> Result<u64, String> {
+        let limits = WalkLimits { tar_bytes_max };
+        let walked = walk_within(limits, root, LayerKind::Tree, 4096, Ok);
+        walked.map(|walked| walked.bytes).map_err(|error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            format!("{error}: {}", cause.unwrap_or_default())
+        })
+    }
+
+    #[test]
+    fn a_layer_is_bounded_whatever_its_files_claim_to_have() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            File::create(folder.path().join(name))
+                .unwrap()
+                .set_len(2048)
+                .unwrap();
+        }
+        // Two headers and two contents; the end is not counted.
+        assert_eq!(walk_with(5120, folder.path()), Ok(5120 + END.len() as u64));
+        let refused = "cannot pack `b`: it has 2048 bytes, and a layer may not have more than 4607";
+        assert_eq!(walk_with(4607, folder.path()), Err(refused.to_owned()));
+
+        let sparse = File::create(folder.path().join("sparse")).unwrap();
+        sparse.set_len(8 << 40).unwrap();
+        let Err(error) = walk(folder.path(), LayerKind::Tree, 4096, Ok) else {
+            panic!("a sparse file of terabytes was packed");
+        };
+        assert_eq!(error.to_string(), "cannot pack `sparse`");
+    }
 }

@@ -74,7 +74,7 @@ impl Wheel {
             newest_mtime,
             installed: BTreeMap::new(),
             pth_files: Vec::new(),
-            native: !self.pure,
+            native: !self.declared.pure,
         };
         let mut targets = Vec::new();
         for (entry, path) in files().filter(|(_, path)| !installer.is_replaced(path)) {

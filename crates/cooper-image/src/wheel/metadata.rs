@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::tags::{self, Tag};
 use crate::rootfs::printable;
 
 /// The fields of `METADATA` that an image's inventory needs.
@@ -49,6 +50,12 @@ pub enum MetadataError {
     WheelVersion {
         /// What it says.
         version: String,
+    },
+    /// A `Tag` that is none.
+    #[error("`WHEEL` has the tag `{tag}`, which is not PYTHON-ABI-PLATFORM")]
+    Tag {
+        /// What it says.
+        tag: String,
     },
     /// A line of `entry_points.txt` that would make a script with other code in it, or none.
     #[error("`entry_points.txt` has a script that is not `name = module:object`: `{line}`")]
@@ -147,11 +154,20 @@ fn headers(text: &str) -> BTreeMap<String, Vec<String>> {
     fields
 }
 
-/// Parse a `WHEEL` file: whether its root goes to the library for pure Python.
+/// What a `WHEEL` file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WheelFile {
+    /// `Root-Is-Purelib`: the root goes to the library for pure Python.
+    pub pure: bool,
+    /// The `Tag` lines, expanded: older tools wrote compressed sets there.
+    pub tags: BTreeSet<Tag>,
+}
+
+/// Parse a `WHEEL` file.
 ///
 /// # Errors
-/// When its version is not 1.x.
-pub fn parse_wheel(bytes: &[u8]) -> Result<bool, MetadataError> {
+/// When its version is not 1.x, it says not where its root goes, or has no tag or none that is one.
+pub fn parse_wheel(bytes: &[u8]) -> Result<WheelFile, MetadataError> {
     let text = String::from_utf8_lossy(bytes);
     let fields = headers(&text);
     let first = |name: &str| fields.get(name).and_then(|values| values.first());
@@ -163,7 +179,17 @@ pub fn parse_wheel(bytes: &[u8]) -> Result<bool, MetadataError> {
         });
     }
     let pure = first("root-is-purelib").ok_or(missing("Root-Is-Purelib"))?;
-    Ok(pure.eq_ignore_ascii_case("true"))
+    let mut tags = BTreeSet::new();
+    for line in fields.get("tag").ok_or(missing("Tag"))? {
+        let expanded = tags::expand(line).ok_or_else(|| MetadataError::Tag {
+            tag: printable(line.as_bytes()).chars().take(120).collect(),
+        })?;
+        tags.extend(expanded);
+    }
+    Ok(WheelFile {
+        pure: pure.eq_ignore_ascii_case("true"),
+        tags,
+    })
 }
 
 /// A script that an installer makes.
@@ -299,18 +325,24 @@ mod tests {
 
     #[test]
     fn wheel_files_are_of_version_one() {
+        let parsed = |text: &str| {
+            let parsed = parse_wheel(text.as_bytes()).unwrap();
+            (parsed.pure, tags::shown(parsed.tags.iter()))
+        };
         assert_eq!(
-            parse_wheel(b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\n"),
-            Ok(true)
+            parsed("Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py2-none-any\nTag: py3-none-any\n"),
+            (true, "py2-none-any, py3-none-any".to_owned())
         );
         assert_eq!(
-            parse_wheel(b"Wheel-Version: 1.9\nRoot-Is-Purelib: False\n"),
-            Ok(false)
+            parsed("Wheel-Version: 1.9\nRoot-Is-Purelib: False\nTag: py2.py3-none-any\n"),
+            (false, "py2-none-any, py3-none-any".to_owned())
         );
         for bad in [
-            "Wheel-Version: 2.0\nRoot-Is-Purelib: true",
-            "Root-Is-Purelib: true",
-            "Wheel-Version: 1.0",
+            "Wheel-Version: 2.0\nRoot-Is-Purelib: true\nTag: py3-none-any",
+            "Root-Is-Purelib: true\nTag: py3-none-any",
+            "Wheel-Version: 1.0\nTag: py3-none-any",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: any",
         ] {
             assert!(parse_wheel(bad.as_bytes()).is_err(), "{bad}");
         }

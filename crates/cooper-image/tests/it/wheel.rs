@@ -520,6 +520,50 @@ fn another_distribution_than_the_lock_says_is_refused() {
 }
 
 #[test]
+fn a_wheel_for_something_else_than_its_name_says_is_refused() {
+    // Inside it says `py3-none-any`.
+    let made = Wheel::from_bytes(wheel(&[]), &UnpackLimits::default()).unwrap();
+    for tags in ["py3-none-any", "py3-none-manylinux_2_28_x86_64", "1-py3-none-any"] {
+        made.check_tags(&format!("made_thing-1.0-{tags}.whl")).unwrap();
+    }
+    for (tags, left) in [
+        (
+            "py2.py3-none-any",
+            "named for py2-none-any, its `WHEEL` file says py3-none-any",
+        ),
+        (
+            "cp313-cp313-manylinux_2_28_x86_64",
+            "cp313-cp313-manylinux_2_28_x86_64",
+        ),
+        ("any", "named for nothing"),
+    ] {
+        let error = made
+            .check_tags(&format!("made_thing-1.0-{tags}.whl"))
+            .unwrap_err();
+        assert!(
+            matches!(error, WheelError::Tags { .. }) && error.to_string().contains(left),
+            "{error}"
+        );
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = tempfile::tempfile().unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &wheel(&[]), 0).unwrap();
+    let artefact = PythonArtefact {
+        filename: "made_thing-1.0-cp313-cp313-linux_x86_64.whl".to_owned(),
+        ..artefact("made-thing", "1.0")
+    };
+    let rootfs = Rootfs::open(folder.path(), Links::Refused).unwrap();
+    let limits = UnpackLimits::default();
+    let refused = cooper_image::wheel::install(file, &artefact, &rootfs, PYTHON, &limits).unwrap_err();
+    assert!(matches!(refused, WheelError::Tags { .. }), "{refused}");
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "nothing was written"
+    );
+}
+
+#[test]
 fn damaged_zip_frames_are_refused() {
     let good = wheel(&good_files());
     let at = |offset: usize, byte: u8| {

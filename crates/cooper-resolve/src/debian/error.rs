@@ -2,7 +2,7 @@
 
 use cooper_core::base::{Base, Suite, SuiteKind};
 use cooper_core::{DebianName, DebianVersion, Timestamp};
-use cooper_store::{FetchError, WriteBlobError};
+use cooper_store::{FetchError, MarkError, WriteBlobError};
 use url::Url;
 
 use super::index::BuildIndexError;
@@ -92,6 +92,14 @@ pub enum DebianError {
         /// Why not.
         source: Box<WriteBlobError>,
     },
+    /// The newest date that was seen cannot be read or noted, so nobody can tell whether the index is an old one.
+    #[error("cannot tell which is the newest index of {suite} that was seen")]
+    Newest {
+        /// The suite.
+        suite: Suite,
+        /// Why not.
+        source: Box<MarkError>,
+    },
     /// No such package.
     #[error("{base} has no package `{name}`")]
     UnknownPackage {
@@ -179,6 +187,12 @@ impl DebianError {
             Self::Damaged { .. } => Some("run `cooper fsck`".to_owned()),
             Self::Store { .. } => {
                 Some("make space in the store's file system, or set COOPER_STORE".to_owned())
+            }
+            Self::Newest { source, .. } if matches!(**source, MarkError::Unreadable { .. }) => {
+                Some("run `cooper fsck --repair`".to_owned())
+            }
+            Self::Newest { .. } => {
+                Some("check that the store is writable: `cooper config` shows where it is".to_owned())
             }
             Self::UnknownPackage { suggestions, .. } if suggestions.is_empty() => Some(
                 "check the spelling: it is the name of a binary package in Debian's section `main`"

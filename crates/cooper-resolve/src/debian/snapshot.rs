@@ -19,8 +19,9 @@ use crate::address::public;
 use crate::context::Context;
 
 /// The longest `InRelease` that is accepted; Debian 13's has 140 kB.
-const INRELEASE_BYTES_MAX: u64 = 4 << 20;
+pub(super) const INRELEASE_BYTES_MAX: u64 = 4 << 20;
 const INRELEASE: &str = "debian-inrelease";
+/// The store's marks of the newest dates: this, and the suite.
 const NEWEST: &str = "debian-newest";
 
 /// A suite's index at one time: signed, read, perhaps expired or rolled back.
@@ -30,7 +31,7 @@ pub(super) struct SuiteSnapshot {
     pub(super) suite: Suite,
     /// What the signed file says.
     pub(super) signed: SignedRelease,
-    /// The newest `Date` that this store has seen for this suite at these mirrors.
+    /// The newest `Date` that this store has ever seen for this suite, whatever the mirror.
     pub(super) newest_seen: Timestamp,
 }
 
@@ -80,10 +81,8 @@ pub(super) fn snapshots(context: &Context, base: Base) -> Result<Vec<SuiteSnapsh
         if fresh.is_none() && context.freshness.offline {
             return Err(DebianError::Offline { suite });
         }
-        kept.push((
-            suite,
-            fresh.map(|(signed, _)| record_newest(context, suite, signed)),
-        ));
+        let fresh = fresh.map(|(signed, _)| record_newest(context, suite, signed));
+        kept.push((suite, fresh.transpose()?));
     }
     fetch_missing(context, keys, kept)
 }
@@ -101,8 +100,10 @@ fn fetch_missing(
     if keyring.is_empty() {
         return Err(DebianError::NoKeys);
     }
-    let fetch =
-        |suite| fetch(context, suite, &keyring, keys).map(|signed| record_newest(context, suite, signed));
+    let fetch = |suite| {
+        let signed = fetch(context, suite, &keyring, keys)?;
+        record_newest(context, suite, signed)
+    };
     std::thread::scope(|scope| {
         let start = |(suite, snapshot): (Suite, Option<SuiteSnapshot>)| {
             let fetch = &fetch;
@@ -219,21 +220,31 @@ fn is_fresh(context: &Context, (kept, stored_at): &(SignedRelease, Timestamp)) -
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
-/// Note the newest date that was ever seen.
-fn record_newest(context: &Context, suite: Suite, signed: SignedRelease) -> SuiteSnapshot {
-    let (key, date) = (release_key(context, suite), signed.release.date);
-    let before = recall::<Timestamp>(context.store, NEWEST, &key).map(|(newest, _)| newest);
+/// Note the newest date that was ever seen of a suite, under the codename that the signed file states: parsing it has
+/// found that it is this suite's. Neither another mirror nor an empty cache makes an old state new.
+fn record_newest(
+    context: &Context,
+    suite: Suite,
+    signed: SignedRelease,
+) -> Result<SuiteSnapshot, DebianError> {
+    let (mark, date) = (format!("{NEWEST}-{suite}"), signed.release.date);
+    let failed = |source| DebianError::Newest {
+        suite,
+        source: Box::new(source),
+    };
+    let before = context.store.mark(&mark).map_err(failed)?;
     // A date that has not come yet would shut out every index until then.
     let has_come = date.as_second() - context.clock.now().as_second() < DAY_SECONDS;
-    if has_come && before.is_none_or(|before| before < date) {
-        keep(context.store, NEWEST, &key, &date);
-    }
-    let newest_seen = before.map_or(date, |before| before.max(date));
-    SuiteSnapshot {
+    let newest_seen = match before {
+        Some(before) if before >= date => before,
+        _ if has_come => context.store.raise_mark(&mark, date).map_err(failed)?,
+        _ => date,
+    };
+    Ok(SuiteSnapshot {
         suite,
         signed,
         newest_seen,
-    }
+    })
 }
 
 /// A suite at certain mirrors.

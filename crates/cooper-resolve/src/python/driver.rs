@@ -14,12 +14,12 @@ use resolvo::{ConditionalRequirement, Problem, Solver, UnsolvableOrCancelled, Ve
 use uv_normalize::ExtraName;
 
 use super::ahead::ReadAhead;
-use super::error::PythonError;
+use super::error::{PythonError, Withdrawn};
 use super::explain;
 use super::metadata::Need;
 use super::net::{Net, WheelFacts};
-use super::page::Wheel;
-use super::policy::lets_prereleases_in;
+use super::page::{Page, Release, Wheel};
+use super::policy::{lets_prereleases_in, withdrawn};
 use super::provider::{Advice, Provider, Stop, Trace};
 use super::suggest;
 
@@ -199,7 +199,7 @@ fn check_wish(net: &Net, need: &Need) -> Result<(), PythonError> {
         });
     }
     let admission = net.wishes.admission(&need.name);
-    let admitted = |release: &&super::page::Release| admission.admit(release, &net.target).is_ok();
+    let admitted = |release: &&Release| admission.admit(release, &net.target).is_ok();
     let matching = || {
         page.releases
             .iter()
@@ -210,34 +210,53 @@ fn check_wish(net: &Net, need: &Need) -> Result<(), PythonError> {
         .needs
         .iter()
         .any(|other| other.name == need.name && lets_prereleases_in(&page, &other.specifiers));
-    let good = |release: &&super::page::Release| {
-        admitted(release) && (prereleases || !release.version.any_prerelease())
-    };
+    let good = |release: &&Release| admitted(release) && (prereleases || !release.version.any_prerelease());
     if matching().any(|release| good(&release)) {
         return Ok(());
     }
-    let finals = || matching().filter(|release| !release.version.any_prerelease());
-    let reason = match finals().next().or_else(|| matching().next()) {
-        None if page.releases.is_empty() => "it has no files".to_owned(),
-        None => "no version matches".to_owned(),
-        Some(newest) => {
-            let why = admission.admit(newest, &net.target).err();
-            let why = why.unwrap_or_else(|| "is a pre-release that nothing lets in".to_owned());
-            format!("{} {why}{}", newest.version, and_others(matching().count() - 1))
-        }
-    };
     let usable = page
         .releases
         .iter()
         .filter(good)
         .take(5)
         .map(|release| release.version.to_string());
+    let usable: Vec<String> = usable.collect();
+    let withdrawn: Vec<Withdrawn> = matching()
+        .filter(|release| prereleases || !release.version.any_prerelease())
+        .filter_map(withdrawn)
+        .collect();
+    if !withdrawn.is_empty() {
+        return Err(PythonError::Withdrawn {
+            name: need.name.clone(),
+            requirement: need.shown(),
+            withdrawn,
+            usable: usable.into_iter().next(),
+        });
+    }
     Err(PythonError::NoUsableVersion {
         name: need.name.clone(),
         requirement: need.shown(),
-        reason,
-        usable: usable.collect(),
+        reason: why_none(net, need, &page),
+        usable,
     })
+}
+
+/// What is wrong with the versions that a requirement allows, in one sentence.
+fn why_none(net: &Net, need: &Need, page: &Page) -> String {
+    let allowed = |release: &&Release| need.specifiers.contains(&release.version);
+    let matching: Vec<&Release> = page.releases.iter().filter(allowed).collect();
+    let mut finals = matching
+        .iter()
+        .filter(|release| !release.version.any_prerelease());
+    match finals.next().or_else(|| matching.first()) {
+        None if page.releases.is_empty() => "it has no files".to_owned(),
+        None => "no version matches".to_owned(),
+        Some(newest) => {
+            let why = net.wishes.admission(&need.name).admit(newest, &net.target).err();
+            let why = why.unwrap_or_else(|| "is a pre-release that nothing lets in".to_owned());
+            format!("{} {why}{}", newest.version, and_others(matching.len() - 1))
+        }
+    }
 }
 
 fn and_others(count: usize) -> String {

@@ -29,6 +29,18 @@ pub enum PythonError {
         /// The newest versions that can be used, newest first.
         usable: Vec<String>,
     },
+    /// Every version that matches and could be used was withdrawn, and the request does not insist on one.
+    #[error("every usable version of `{name}` that `{requirement}` allows was withdrawn by its publisher: {}", shown_withdrawn(.withdrawn))]
+    Withdrawn {
+        /// The distribution.
+        name: PythonName,
+        /// The requirement as it is written.
+        requirement: String,
+        /// The versions that match, newest first.
+        withdrawn: Vec<Withdrawn>,
+        /// The newest version that was not withdrawn and can be used, if there is one.
+        usable: Option<String>,
+    },
     /// Every version exists, but no choice of versions fits together.
     #[error("the requirements do not fit together:{explanation}")]
     Unsatisfiable {
@@ -95,6 +107,45 @@ pub enum PythonError {
     },
 }
 
+/// A version that its publisher withdrew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// Which.
+    pub version: String,
+    /// The wheel that would be used.
+    pub filename: String,
+    /// Why, as the index says it in one line; perhaps nothing.
+    pub reason: String,
+}
+
+impl Withdrawn {
+    /// Why, in words.
+    pub fn why(&self) -> &str {
+        match self.reason.as_str() {
+            "" => "no reason given",
+            reason => reason,
+        }
+    }
+}
+
+/// How many versions an error names.
+const WITHDRAWN_SHOWN_MAX: usize = 10;
+
+fn shown_withdrawn(withdrawn: &[Withdrawn]) -> String {
+    let shown = withdrawn.iter().take(WITHDRAWN_SHOWN_MAX);
+    let mut texts: Vec<String> = shown
+        .map(|one| format!("{} ({})", one.version, one.why()))
+        .collect();
+    if let Some(more) = withdrawn
+        .len()
+        .checked_sub(WITHDRAWN_SHOWN_MAX)
+        .filter(|more| *more > 0)
+    {
+        texts.push(format!("{more} others"));
+    }
+    texts.join(", ")
+}
+
 fn wanted_by(required_by: Option<&str>) -> String {
     required_by
         .map(|who| format!(", which {who} needs"))
@@ -115,6 +166,21 @@ impl PythonError {
                 Some(newest) => format!("write {name}=={newest}, or drop the version"),
                 None => "choose another distribution: no version has a wheel for this image".to_owned(),
             }),
+            Self::Withdrawn {
+                name,
+                withdrawn,
+                usable,
+                ..
+            } => {
+                let newest = withdrawn.first().map_or("", |newest| newest.version.as_str());
+                let other = usable
+                    .as_ref()
+                    .map(|usable| format!("write `{name}=={usable}`, or "));
+                Some(format!(
+                    "{}insist on a withdrawn version: `{name}=={newest}`",
+                    other.unwrap_or_default()
+                ))
+            }
             Self::Unsatisfiable { .. } => {
                 Some("loosen or drop one of the versions that the request names".to_owned())
             }

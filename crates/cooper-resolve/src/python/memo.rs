@@ -14,7 +14,7 @@ use crate::context::{Context, Freshness};
 /// The cache's kind.
 const KIND: &str = "python-solution";
 /// Changes whenever the same pages may give another solution.
-const RULES: &str = concat!("cooper-python-solution 2 of ", env!("CARGO_PKG_VERSION"));
+const RULES: &str = concat!("cooper-python-solution 3 of ", env!("CARGO_PKG_VERSION"));
 
 /// Where one request's solution is remembered.
 pub(super) struct Memo<'a> {
@@ -42,6 +42,7 @@ struct Distribution {
     size: u64,
     sha256: Option<Digest>,
     url: Url,
+    metadata: Option<Digest>,
     yanked: Option<String>,
     exactly_pinned: bool,
     fits_platform: bool,
@@ -124,6 +125,7 @@ impl Distribution {
             size,
             sha256,
             url,
+            metadata,
             yanked,
             exactly_pinned,
             fits_platform,
@@ -135,6 +137,7 @@ impl Distribution {
             size,
             sha256,
             url,
+            metadata,
             fits_platform,
             yanked,
             exactly_pinned,
@@ -152,6 +155,7 @@ impl From<&PlannedPython> for Distribution {
             size: planned.size,
             sha256: planned.sha256,
             url: planned.url,
+            metadata: planned.metadata,
             yanked: planned.yanked,
             exactly_pinned: planned.exactly_pinned,
             fits_platform: planned.fits_platform,

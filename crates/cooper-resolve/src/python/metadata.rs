@@ -4,8 +4,8 @@
 
 use std::fmt::Write as _;
 
-use cooper_core::PythonName;
 use cooper_core::python::DistributionVersion;
+use cooper_core::{Digest, PythonName};
 use uv_normalize::ExtraName;
 use uv_pep440::VersionSpecifiers;
 use uv_pep508::{MarkerTree, VersionOrUrl};
@@ -60,6 +60,22 @@ pub(crate) fn shown_specifiers(specifiers: &VersionSpecifiers) -> String {
         .join(",")
 }
 
+impl Need {
+    /// All of it in one line, extras sorted.
+    fn canonical(&self) -> String {
+        let mut extras: Vec<&str> = self.extras.iter().map(ExtraName::as_str).collect();
+        extras.sort_unstable();
+        format!(
+            "{} [{}] {} ; {} {}",
+            self.name,
+            extras.join(","),
+            shown_specifiers(&self.specifiers),
+            self.marker.try_to_string().unwrap_or_default(),
+            if self.url { "from an address" } else { "" },
+        )
+    }
+}
+
 impl Metadata {
     /// Read METADATA, whole or as [`reduce`] left it.
     ///
@@ -107,6 +123,16 @@ impl Metadata {
             extras: parsed.provides_extra.into_vec(),
             needs,
         })
+    }
+
+    /// A digest over what resolution goes by, however it is written: `Requires-Python`, and the requirements as a set.
+    pub(crate) fn digest(&self) -> Digest {
+        let mut lines: Vec<String> = self.needs.iter().map(Need::canonical).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        let python = self.requires_python.as_ref().map(shown_specifiers);
+        lines.insert(0, python.unwrap_or_default());
+        Digest::of(lines.join("\n").as_bytes())
     }
 
     /// The requirements in force on the target: those without an extra, or those that `extra` adds.
@@ -230,6 +256,28 @@ mod tests {
         let many = "Requires-Dist: b\n".repeat(ENTRIES_MAX + 1);
         let error = parse(&format!("Metadata-Version: 2.1\nName: a\nVersion: 1\n{many}")).unwrap_err();
         assert!(error.contains("more than"), "{error}");
+    }
+
+    #[test]
+    fn the_digest_is_of_what_is_said_and_not_of_how() {
+        let digest = |fields: &str| {
+            let text = format!("Metadata-Version: 2.1\nName: a\nVersion: 1\n{fields}\n");
+            parse(&text).unwrap().digest()
+        };
+        let said =
+            digest("Requires-Python: >=3.8\nRequires-Dist: b[x,y]>=1\nRequires-Dist: c; extra == 'z'\n");
+        let same = "requires-dist: C ; extra=='z'\nRequires-Dist: b[Y, x] (>=1)\nRequires-Python: >= 3.8\nSummary: x\n";
+        assert_eq!(digest(same), said);
+        for other in [
+            "Requires-Python: >=3.9\nRequires-Dist: b[x,y]>=1\nRequires-Dist: c; extra == 'z'\n",
+            "Requires-Dist: b[x,y]>=1\nRequires-Dist: c; extra == 'z'\n",
+            "Requires-Python: >=3.8\nRequires-Dist: b[x]>=1\nRequires-Dist: c; extra == 'z'\n",
+            "Requires-Python: >=3.8\nRequires-Dist: b[x,y]>=2\nRequires-Dist: c; extra == 'z'\n",
+            "Requires-Python: >=3.8\nRequires-Dist: b[x,y]>=1\nRequires-Dist: c\n",
+            "Requires-Python: >=3.8\nRequires-Dist: b[x,y]>=1\n",
+        ] {
+            assert_ne!(digest(other), said, "{other}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use uv_distribution_filename::{SourceDistFilename, WheelFilename};
 use uv_pep440::VersionSpecifiers;
 use uv_pypi_types::LenientVersionSpecifiers;
 
+use super::error::Withdrawn;
 use super::page::{File, Offer, Page, Release, Wheel};
 use super::target::Target;
 
@@ -219,6 +220,22 @@ impl Admission {
         }
     }
 }
+
+/// A release that could be used if its publisher had not withdrawn it.
+pub(crate) fn withdrawn(release: &Release) -> Option<Withdrawn> {
+    let Offer::Wheel(wheel) = &release.offer else {
+        return None;
+    };
+    let words: Vec<&str> = wheel.yanked.as_deref()?.split_whitespace().collect();
+    Some(Withdrawn {
+        version: release.version.to_string(),
+        filename: wheel.filename.clone(),
+        reason: words.join(" ").chars().take(REASON_LENGTH_MAX).collect(),
+    })
+}
+
+/// How much of a publisher's reason is shown.
+const REASON_LENGTH_MAX: usize = 200;
 
 /// Whether a requirement lets pre-releases in (PEP 440, "Handling of pre-releases"): it names one, or no
 /// final version, usable or not, satisfies it.

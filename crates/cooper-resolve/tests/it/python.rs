@@ -208,7 +208,7 @@ fn yanked_versions_need_an_exact_pin() {
     check(
         &index,
         &["a>1"],
-        "no usable version of `a` for `a>1`: 2 was withdrawn by its publisher (broken on Mondays) | write a==1, or drop the version",
+        "every usable version of `a` that `a>1` allows was withdrawn by its publisher: 2 (broken on Mondays) | write `a==1`, or insist on a withdrawn version: `a==2`",
     );
     let solution = World::new(&index).resolve(&["a==2"]).unwrap();
     assert_eq!(solution.python[0].yanked.as_deref(), Some("broken on Mondays"));

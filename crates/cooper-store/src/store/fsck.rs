@@ -1,6 +1,7 @@
 //! Checking everything that the store promises, and repairing what can be.
 
 mod contents;
+mod marks;
 mod names;
 mod report;
 
@@ -21,12 +22,17 @@ pub use report::{Fault, FsckReport, Note};
 /// Checks one unpacked layer against its diff id; the text says what is wrong with it.
 pub type TreeCheck<'a> = dyn Fn(&Path, &DiffId) -> Result<(), String> + Sync + 'a;
 
+/// Checks what a caller keeps in [`RefRecord::details`](crate::RefRecord); the text says what is wrong with it.
+pub type RecordCheck<'a> = dyn Fn(&serde_json::Value) -> Result<(), String> + Sync + 'a;
+
 /// What fsck does beyond looking.
 #[derive(Clone, Copy, Default)]
 pub struct FsckOptions<'a> {
-    /// Take corrupted blobs and damaged trees out of the way, so that they are fetched or made again, remove names
-    /// whose records cannot be read, and rewrite `index.json`.
+    /// Take corrupted blobs, damaged trees and unreadable marks out of the way, so that they are made again, remove
+    /// names whose records cannot be read, rewrite `index.json`, and write the lines that the journal lacks.
     pub repair: bool,
+    /// How the caller's own part of a record is checked: this crate knows that it is JSON, not whose.
+    pub record_check: Option<&'a RecordCheck<'a>>,
     /// How a tree is checked: this crate knows that it should be there, not what should be in it.
     pub tree_check: Option<&'a TreeCheck<'a>>,
 }
@@ -77,6 +83,7 @@ impl Store {
             check.retire_unreadable()?;
         }
         check.root()?;
+        check.marks()?;
         check.contents()?;
         check.leftovers()?;
         Ok(check.report())

@@ -12,7 +12,7 @@ use super::file::Of as _;
 use super::{FileError, Store};
 
 /// What happened to a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Happening {
     Created,
@@ -43,7 +43,7 @@ impl Store {
         self.root().join("journal")
     }
 
-    /// Append one line. The caller holds the refs lock.
+    /// Append one line. The caller holds the lock of the names.
     pub(super) fn append_to_journal(&self, entry: &Entry) -> Result<(), FileError> {
         let path = self.journal_path();
         let mut options = OpenOptions::new();

@@ -43,7 +43,9 @@ pub struct StoreLock {
 
 /// Held while names change. Callers' locks cannot begin with a dot.
 const NAMES_LOCK: &str = ".names";
-const LOCK_NAME_LENGTH_MAX: usize = 200;
+/// Held while a mark is raised.
+const MARKS_LOCK: &str = ".marks";
+const NAME_LENGTH_MAX: usize = 200;
 
 impl Store {
     /// Wait for the lock of this name and take it.
@@ -54,6 +56,11 @@ impl Store {
     /// The lock of the names, which no caller's lock can be mixed up with.
     pub(super) fn lock_names(&self) -> Result<StoreLock, LockError> {
         wait_for(&self.root().join("locks").join(NAMES_LOCK))
+    }
+
+    /// The lock of the marks.
+    pub(super) fn lock_marks(&self) -> Result<StoreLock, LockError> {
+        wait_for(&self.root().join("locks").join(MARKS_LOCK))
     }
 
     /// Take the lock of this name if it is free.
@@ -68,17 +75,19 @@ impl Store {
     }
 
     fn lock_path(&self, name: &str) -> Result<PathBuf, LockError> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        let good = (1..=LOCK_NAME_LENGTH_MAX).contains(&name.len())
-            && !name.starts_with('.')
-            && name.chars().all(allowed);
-        if !good {
+        if !is_plain_name(name) {
             return Err(LockError::Name {
                 name: name.chars().take(80).collect(),
             });
         }
         Ok(self.root().join("locks").join(name))
     }
+}
+
+/// Whether this can be a file name of the store's own: plain ASCII, not hidden.
+pub(super) fn is_plain_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    (1..=NAME_LENGTH_MAX).contains(&name.len()) && !name.starts_with('.') && name.chars().all(allowed)
 }
 
 fn wait_for(path: &Path) -> Result<StoreLock, LockError> {

@@ -17,21 +17,23 @@ const OCI_LAYOUT: &[u8] = b"{\"imageLayoutVersion\":\"1.0.0\"}";
 /// The name of that file.
 const OCI_LAYOUT_NAME: &str = "oci-layout";
 /// Every directory of the layout, parents first.
-const DIRECTORIES: [&str; 8] = [
+const DIRECTORIES: [&str; 9] = [
     "blobs",
     "blobs/sha256",
     "trees",
     "trees/sha256",
     "refs",
+    "marks",
     "cache",
     "tmp",
     "locks",
 ];
 /// Everything that belongs into a store's root.
-pub(super) const ROOT_ENTRIES: [&str; 9] = [
+pub(super) const ROOT_ENTRIES: [&str; 10] = [
     "blobs",
     "trees",
     "refs",
+    "marks",
     "cache",
     "tmp",
     "locks",
@@ -104,9 +106,12 @@ impl Store {
 
 /// Every directory of the layout, so that one which somebody removed because it was empty is there again.
 fn make_directories(root: &Path) -> Result<(), FileError> {
-    DIRECTORIES
-        .iter()
-        .try_for_each(|directory| make_dir(&root.join(directory)).map(drop))
+    let mut made = false;
+    for directory in DIRECTORIES {
+        made |= make_dir(&root.join(directory))?;
+    }
+    // What is durable below a directory needs the directory to be so.
+    if made { sync_dir(root) } else { Ok(()) }
 }
 
 fn is_our_layout(text: &[u8]) -> bool {

@@ -126,6 +126,15 @@ impl fmt::Display for Listed {
     }
 }
 
+/// A tag of an image, in use or not.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    pub(super) organisation: Organisation,
+    pub(super) name: ImageName,
+    pub(super) tag: VersionTag,
+    pub(super) state: TagState,
+}
+
 /// Whether a tag is in use or was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TagState {
@@ -135,6 +144,9 @@ pub(super) enum TagState {
 
 impl Store {
     /// Make the next name of this version. Two at once both succeed, with different numbers.
+    ///
+    /// The name is made when its file is there. What fails after that, the view of the names or the journal, is
+    /// logged, and the next change of a name puts it right.
     ///
     /// # Errors
     /// [`RefError::MissingBlob`] and [`RefError::MissingTree`] when the record names what is not there.
@@ -194,19 +206,36 @@ impl Store {
 
     /// Every name, sorted.
     pub fn images(&self) -> Result<Vec<(Organisation, ImageName, VersionTag)>, RefError> {
-        let mut images = Vec::new();
-        for organisation in parsed_entries::<Organisation>(&self.refs_dir())? {
-            for name in parsed_entries::<ImageName>(&self.refs_dir().join(organisation.as_str()))? {
-                for tag in self.versions(&organisation, &name)? {
-                    images.push((organisation.clone(), name.clone(), tag));
-                }
-            }
-        }
+        let live = |named: Named| (named.state == TagState::Live).then_some(named);
+        let mut images: Vec<_> = self
+            .all_tags()?
+            .into_iter()
+            .filter_map(live)
+            .map(|named| (named.organisation, named.name, named.tag))
+            .collect();
         images.sort();
         Ok(images)
     }
 
-    /// Remove a name; its number is never given again. Whether it was there.
+    /// Every tag that any image has or had.
+    pub(super) fn all_tags(&self) -> Result<Vec<Named>, RefError> {
+        let mut found = Vec::new();
+        for organisation in parsed_entries::<Organisation>(&self.refs_dir())? {
+            for name in parsed_entries::<ImageName>(&self.refs_dir().join(organisation.as_str()))? {
+                let named = |(tag, state)| Named {
+                    organisation: organisation.clone(),
+                    name: name.clone(),
+                    tag,
+                    state,
+                };
+                found.extend(self.tags(&organisation, &name)?.into_iter().map(named));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Remove a name; its number is never given again. Whether it was there. As with
+    /// [`Store::create_version`], what fails after the change itself is logged and put right later.
     pub fn remove_version(
         &self,
         organisation: &Organisation,
@@ -223,13 +252,12 @@ impl Store {
             Err(RefError::Unreadable { .. }) => None,
             Err(error) => return Err(error),
         };
+        self.catch_up();
         let tombstone = directory.join(format!("{tag}{TOMBSTONE_ENDING}"));
         std::fs::rename(&path, &tombstone).of("rename to its place", &tombstone)?;
-        sync_dir(&directory)?;
-        self.rewrite_index()?;
-        if let Some(manifest) = manifest {
-            self.record_event(Happening::Removed, organisation, name, tag, manifest)?;
-        }
+        let entry =
+            manifest.map(|manifest| self.entry(Happening::Removed, organisation, name, tag, manifest));
+        self.follow(&directory, entry.as_ref());
         Ok(true)
     }
 
@@ -269,6 +297,7 @@ impl Store {
         record: &RefRecord,
     ) -> Result<VersionTag, RefError> {
         let _lock = self.lock_names().map_err(|source| RefError::Lock { source })?;
+        self.catch_up();
         self.make_image_dir(organisation, name)?;
         let tag = loop {
             let tag = self.next_tag(organisation, name, version)?;
@@ -282,9 +311,8 @@ impl Store {
                 Err(error) => return Err(error).of("link to its place", &place)?,
             }
         };
-        sync_dir(&self.image_dir(organisation, name))?;
-        self.rewrite_index()?;
-        self.record_event(Happening::Created, organisation, name, &tag, record.manifest)?;
+        let entry = self.entry(Happening::Created, organisation, name, &tag, record.manifest);
+        self.follow(&self.image_dir(organisation, name), Some(&entry));
         Ok(tag)
     }
 
@@ -350,22 +378,22 @@ impl Store {
         Ok(tags)
     }
 
-    fn record_event(
+    fn entry(
         &self,
         event: Happening,
         organisation: &Organisation,
         name: &ImageName,
         tag: &VersionTag,
         manifest: ManifestDigest,
-    ) -> Result<(), FileError> {
-        self.append_to_journal(&Entry {
+    ) -> Entry {
+        Entry {
             at: self.clock().now(),
             event,
             organisation: organisation.clone(),
             name: name.clone(),
             tag: tag.clone(),
             manifest,
-        })
+        }
     }
 
     /// Every name with its record, sorted.
@@ -409,7 +437,7 @@ pub(super) fn parse_tag_file(file: &str) -> Option<(VersionTag, TagState)> {
     Some((tag.parse().ok()?, state))
 }
 
-fn read_record(path: &Path) -> Result<Option<RefRecord>, RefError> {
+pub(super) fn read_record(path: &Path) -> Result<Option<RefRecord>, RefError> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

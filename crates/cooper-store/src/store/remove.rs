@@ -16,14 +16,24 @@ struct Level {
     left: Vec<CString>,
 }
 
-/// Remove a directory and everything in it, following no link. One descriptor is open at a time and nothing recurses,
-/// so that no depth is too deep: the way up is `..`, which is safe where nobody else moves directories.
+/// Remove a directory and everything in it, as [`clear_directory`] does.
 ///
 /// # Errors
 /// When something cannot be removed; what was removed until then is gone. [`io::ErrorKind::NotFound`] when there is no
 /// such directory.
 pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
-    let mut directory = open_at(rustix::fs::CWD.as_fd(), path)?;
+    clear_directory(open_at(rustix::fs::CWD.as_fd(), path)?)?;
+    std::fs::remove_dir(path)
+}
+
+/// Remove everything in an open directory and not the directory, following no link. One descriptor is open at a time
+/// and nothing recurses, so that no depth is too deep: the way up is `..`, which is safe where nobody else moves
+/// directories.
+///
+/// # Errors
+/// When something cannot be removed; what was removed until then is gone.
+pub fn clear_directory(directory: OwnedFd) -> io::Result<()> {
+    let mut directory = directory;
     let mut levels = vec![Level {
         name: None,
         left: remove_files(&directory)?,
@@ -50,7 +60,7 @@ pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
             }
         }
     }
-    std::fs::remove_dir(path)
+    Ok(())
 }
 
 fn open_at(directory: rustix::fd::BorrowedFd<'_>, name: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {

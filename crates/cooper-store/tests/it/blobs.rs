@@ -159,6 +159,7 @@ fn a_new_store_is_a_private_oci_layout() {
         "cache",
         "index.json",
         "locks",
+        "marks",
         "oci-layout",
         "refs",
         "tmp",

@@ -84,6 +84,7 @@ fn repair_takes_a_corrupted_blob_out_of_the_way() {
     damage(&fixture.root().join("index.json"), b"");
     let options = FsckOptions {
         repair: true,
+        record_check: None,
         tree_check: None,
     };
     let report = fixture.store.fsck(&options, &Progress::silent()).unwrap();
@@ -149,6 +150,7 @@ fn trees_are_checked_by_the_caller() {
     };
     let options = FsckOptions {
         repair: false,
+        record_check: None,
         tree_check: Some(&check),
     };
     let fsck = || fixture.store.fsck(&options, &Progress::silent()).unwrap();
@@ -251,6 +253,54 @@ fn a_number_that_could_be_given_again_is_a_fault() {
     damage(&record, &text);
     damage(&record.with_file_name("1.0.0.1.removed"), &text);
     assert_eq!(fixture.fsck().faults, [Fault::TagInUseAndRemoved { image }]);
+}
+
+#[test]
+fn a_record_that_is_not_the_callers_is_a_fault() {
+    let (fixture, _) = with_image();
+    let check = |details: &serde_json::Value| match details.get("content") {
+        Some(content) if content == "image" => Ok(()),
+        _ => Err("it tells of no content".to_owned()),
+    };
+    let fsck = |repair| {
+        let options = FsckOptions {
+            repair,
+            record_check: Some(&check),
+            ..FsckOptions::default()
+        };
+        fixture.store.fsck(&options, &Progress::silent()).unwrap().faults
+    };
+    assert_eq!(fsck(false), []);
+    let path = fixture.root().join("refs/local/example/1.0.0.1.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    record["details"] = serde_json::json!({ "somebody": "else" });
+    damage(&path, record.to_string().as_bytes());
+    let fault = |removed| Fault::UnreadableRef {
+        image: IMAGE.to_owned(),
+        path: path.clone(),
+        reason: "it tells of no content".to_owned(),
+        removed,
+    };
+    assert_eq!(fsck(false), [fault(false)]);
+    assert_eq!(fsck(true), [fault(true)]);
+    assert!(!path.exists() && path.with_file_name("1.0.0.1.removed").exists());
+    assert_eq!(fsck(false), []);
+}
+
+#[test]
+fn repair_writes_the_missing_lines_of_the_journal() {
+    let (fixture, _) = with_image();
+    std::fs::remove_file(fixture.root().join("journal")).unwrap();
+    let repair = FsckOptions {
+        repair: true,
+        ..FsckOptions::default()
+    };
+    let notes = fixture.store.fsck(&repair, &Progress::silent()).unwrap().notes;
+    assert!(
+        matches!(notes.as_slice(), [Note::Unjournalled { .. }]),
+        "{notes:?}"
+    );
+    assert_eq!(fixture.fsck().notes, []);
 }
 
 #[test]

@@ -223,3 +223,53 @@ fn nothing_stays_in_tmp_after_a_name_was_made() {
         .join(&names_in(&fixture.root().join("tmp"))[0]);
     assert_eq!(names_in(&session), Vec::<String>::new());
 }
+
+/// The lines of the journal: what happened, and to which tag.
+fn journal(fixture: &Fixture) -> Vec<String> {
+    let text = std::fs::read_to_string(fixture.root().join("journal")).unwrap_or_default();
+    let line = |line: &str| {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        format!(
+            "{} {}",
+            entry["event"].as_str().unwrap(),
+            entry["tag"].as_str().unwrap()
+        )
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn a_name_that_was_made_is_made_whatever_fails_after_it() {
+    let fixture = Fixture::new();
+    let (index, lines) = (fixture.root().join("index.json"), fixture.root().join("journal"));
+    // Neither can be written: one is a directory with something in it, the other leads nowhere.
+    std::fs::remove_file(&index).unwrap();
+    std::fs::create_dir_all(index.join("in the way")).unwrap();
+    std::os::unix::fs::symlink("nowhere/journal", &lines).unwrap();
+    assert_eq!(create(&fixture.store, "1.0.0", "a"), "1.0.0.1");
+    assert_eq!(create(&fixture.store, "1.0.0", "b"), "1.0.0.2");
+    assert!(
+        fixture
+            .store
+            .remove_version(&owner(), &name(), &tag("1.0.0.2"))
+            .unwrap()
+    );
+    assert_eq!(
+        fixture.store.versions(&owner(), &name()).unwrap(),
+        [tag("1.0.0.1")]
+    );
+    assert_eq!(journal(&fixture), Vec::<String>::new());
+
+    std::fs::remove_dir_all(&index).unwrap();
+    std::fs::remove_file(&lines).unwrap();
+    assert_eq!(create(&fixture.store, "1.0.0", "c"), "1.0.0.3");
+    let expected = [
+        "created 1.0.0.1",
+        "created 1.0.0.2",
+        "removed 1.0.0.2",
+        "created 1.0.0.3",
+    ];
+    assert_eq!(journal(&fixture), expected);
+    let report = fixture.fsck();
+    assert_eq!((report.faults, report.notes), (Vec::new(), Vec::new()));
+}

@@ -21,7 +21,8 @@ Flags are stronger than the environment, which is stronger than cooper.toml in t
 directory or the nearest folder above it, then the user's ~/.config/cooper/cooper.toml, then
 /etc/cooper/cooper.toml, then the defaults. PROJECT says what the file of a project may do: set a
 value, only tighten it, or nothing (unless the user's own file has
-`trust.allow_project_sources = true`). Passwords in addresses are masked.
+`trust.allow_project_sources = true`). What it may not say, or says wrongly, is left out here and
+stops every other command. Passwords in addresses are masked.
 
 A cooper.toml:
   organisation = \"team\"
@@ -39,9 +40,33 @@ pub(crate) struct ConfigArgs {}
 
 /// Execute `cooper config`.
 pub(crate) fn config(shell: &Shell) -> Result<Exit, Failure> {
-    let settings = shell.settings()?.all()?;
-    shell.print(|| document(&settings), |out| write(out, &settings))?;
-    Ok(Exit::GOOD)
+    for (name, near) in shell.unknown_variables() {
+        let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        shell.say("warning", &format!("nothing reads the variable {name}{near}"));
+    }
+    let (settings, faults) = shell.settings_and_faults()?;
+    let settings = settings.all()?;
+    shell.print(
+        || with_faults(document(&settings), &faults),
+        |out| write(out, &settings),
+    )?;
+    if !shell.json() {
+        for fault in &faults {
+            shell.fail(fault);
+        }
+    }
+    Ok(faults.first().map_or(Exit::GOOD, Failure::exit_status))
+}
+
+/// The settings alone, or beside what is wrong: then the document is that of an error.
+fn with_faults(settings: Value, faults: &[Failure]) -> Value {
+    let Some(first) = faults.first() else {
+        return settings;
+    };
+    let mut document = first.json();
+    document["settings"] = settings;
+    document["errors"] = faults.iter().map(|fault| fault.json()["error"].clone()).collect();
+    document
 }
 
 fn document(settings: &[(&'static Key, Option<Setting>)]) -> Value {

@@ -149,7 +149,7 @@ fn locked_workshop(settings: &Settings) -> Result<Workshop, Failure> {
     let need = if settings.sources().is_ok() {
         Need::Sources { refresh: false }
     } else {
-        Need::Store
+        Need::Lock
     };
     open_workshop(settings, need)
 }

@@ -122,6 +122,7 @@ fn describe(fault: &Fault) -> Described<'_> {
         Fault::UnreadableRef { removed, .. } => ("unreadable-name", &[], *removed),
         Fault::LostTag { .. } => ("lost-tag", &[], false),
         Fault::TagInUseAndRemoved { .. } => ("tag-in-use-and-removed", &[], false),
+        Fault::UnreadableMark { moved, .. } => ("unreadable-mark", &[], *moved),
         Fault::ForeignFile { .. } => ("foreign-file", &[], false),
     };
     Described {

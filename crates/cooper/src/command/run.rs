@@ -25,9 +25,9 @@ Examples:
   cooper run --timeout 30s --memory 256MiB --env MODE=test example_name script.py
 
 Everything after the script belongs to it; flags of `cooper run` stand before it. Standard input,
-output and error pass through. The exit status is the script's; 124 after the time limit, 137 after
-the memory limit, 125 when nothing could be run. With --json only this last is a document on
-standard output, which otherwise belongs to the script.";
+output and error pass through; when output is a terminal, so does TERM. The exit status is the
+script's; 124 after the time limit, 137 after the memory limit, 125 when nothing could be run. With
+--json only this last is a document on standard output, which otherwise belongs to the script.";
 
 /// Run a script, code or a command in an image, isolated
 ///
@@ -89,6 +89,9 @@ fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<E
         .iter()
         .map(|pair| variable(pair))
         .collect::<Result<Vec<_>, _>>()?;
+    // The first of them gives way to the last.
+    let terminal = shell.terminal().map(|name| ("TERM".into(), name.to_owned()));
+    let env = terminal.into_iter().chain(env).collect();
     let mut settings = shell.settings()?;
     set_flags(&mut settings, args)?;
     let limits = limits(&settings)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cooper_core::progress::Stage;
 use cooper_core::{Event, Progress};
+use cooperage::before_interrupt;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::table::printable;
@@ -34,10 +35,17 @@ impl ProgressDisplay {
     pub(crate) fn new(bars: bool, warnings: bool) -> Self {
         let bars = bars.then(|| {
             let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-            Arc::new(Bars {
+            let bars = Arc::new(Bars {
                 lines,
                 stages: Mutex::default(),
-            })
+            });
+            // Else half a line would stay on the terminal; where this cannot be, that is all that is lost.
+            let shown = Arc::clone(&bars);
+            let _ = before_interrupt(move || {
+                shown.clear();
+                shown.lines.set_draw_target(ProgressDrawTarget::hidden());
+            });
+            bars
         });
         Self { bars, warnings }
     }
@@ -62,11 +70,7 @@ impl ProgressDisplay {
     /// Take the bars away.
     pub(crate) fn finish(&self) {
         if let Some(bars) = &self.bars {
-            let mut stages = bars.stages.lock().unwrap_or_else(PoisonError::into_inner);
-            for (_, line) in std::mem::take(&mut *stages) {
-                line.bar.finish_and_clear();
-            }
-            let _ = bars.lines.clear();
+            bars.clear();
         }
     }
 }
@@ -84,6 +88,14 @@ fn write_warning(text: &str) {
 }
 
 impl Bars {
+    fn clear(&self) {
+        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, line) in std::mem::take(&mut *stages) {
+            line.bar.finish_and_clear();
+        }
+        let _ = self.lines.clear();
+    }
+
     fn show(&self, event: Event, warnings: bool) {
         match event {
             Event::Started { stage, items, bytes } => self.started(stage, items, bytes),

@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use super::key::KEYS;
+
+/// What the names of our own variables begin with.
+pub(crate) const VARIABLE_PREFIX: &str = "COOPER_";
+
 /// The variables and the working directory that the program was started with.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
@@ -39,6 +44,18 @@ impl Environment {
             .get(OsStr::new(name))
             .map(OsString::as_os_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// The variables that are ours by their beginning and that nothing reads, sorted.
+    pub(crate) fn unknown(&self) -> Vec<String> {
+        let known = |name: &str| KEYS.iter().any(|key| key.variables.contains(&name));
+        let names = self
+            .variables
+            .keys()
+            .map(|name| name.to_string_lossy().into_owned());
+        names
+            .filter(|name| name.starts_with(VARIABLE_PREFIX) && self.variable(name).is_some() && !known(name))
+            .collect()
     }
 
     /// A variable that names an absolute path.

@@ -5,25 +5,29 @@ use super::file::{FileEntry, SettingsFile};
 use super::key::{ALLOW_PROJECT_SOURCES, Key, ProjectRule};
 use super::{Refused, SettingsError};
 
-/// Check a project's file against what is in force without it.
-pub(crate) fn check(
-    project: &SettingsFile,
+/// Check a project's file against what is in force without it: what it may not say is taken out of it and told.
+pub(crate) fn take_refused(
+    project: &mut SettingsFile,
     others: &[&SettingsFile],
     own_file: &std::path::Path,
-) -> Result<(), SettingsError> {
+) -> Vec<SettingsError> {
     let allowed = texts_of(&ALLOW_PROJECT_SOURCES, others).is_some_and(|texts| texts == ["true"]);
-    for entry in &project.entries {
-        if let Some(refused) = judge(entry, others, allowed) {
-            return Err(SettingsError::Refused {
-                path: project.path.clone(),
-                line: entry.line,
-                key: entry.key.name,
-                refused,
-                own_file: own_file.to_owned(),
-            });
-        }
-    }
-    Ok(())
+    let SettingsFile { path, entries } = project;
+    let mut faults = Vec::new();
+    entries.retain(|entry| {
+        let Some(refused) = judge(entry, others, allowed) else {
+            return true;
+        };
+        faults.push(SettingsError::Refused {
+            path: path.clone(),
+            line: entry.line,
+            key: entry.key.name,
+            refused,
+            own_file: own_file.to_owned(),
+        });
+        false
+    });
+    faults
 }
 
 fn judge(entry: &FileEntry, others: &[&SettingsFile], allowed: bool) -> Option<Refused> {
@@ -68,11 +72,14 @@ mod tests {
 
     fn verdict(project: &str, user: &str) -> Result<(), String> {
         let parse = |name: &str, text: &str| SettingsFile::parse(Path::new(name), text).unwrap();
-        let (project, user) = (
+        let (mut project, user) = (
             parse("/project/cooper.toml", project),
             parse("/home/cooper.toml", user),
         );
-        check(&project, &[&user], Path::new("/home/cooper.toml")).map_err(|error| error.to_string())
+        let said = project.entries.len();
+        let faults = take_refused(&mut project, &[&user], Path::new("/home/cooper.toml"));
+        assert_eq!(project.entries.len() + faults.len(), said);
+        faults.first().map_or(Ok(()), |fault| Err(fault.to_string()))
     }
 
     #[test]

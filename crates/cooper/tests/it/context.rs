@@ -142,6 +142,34 @@ impl Host {
         })
     }
 
+    /// The binary at a terminal of its own, which writes to standard output what is shown and takes keys from
+    /// standard input. `TERM` is `xterm-256color`.
+    pub(crate) fn at_terminal(&self, args: &[&str]) -> Command {
+        let inner = self.command(args);
+        let words = std::iter::once(inner.get_program()).chain(inner.get_args());
+        // Without `exec`, some shells stay between.
+        let line: Vec<String> = words.map(|word| shell_word(word.to_str().unwrap())).collect();
+        let mut terminal = Command::new("script");
+        terminal
+            .args([
+                "--quiet",
+                "--flush",
+                "--return",
+                "--command",
+                &format!("exec {}", line.join(" ")),
+                "/dev/null",
+            ])
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("TERM", "xterm-256color")
+            .env("SHELL", "/bin/sh");
+        terminal
+            .current_dir(self.path("project"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        terminal
+    }
+
     /// Start the binary without waiting for it.
     pub(crate) fn start(&self, args: &[&str]) -> Child {
         let mut command = self.command(args);

@@ -1,5 +1,7 @@
 //! `cooper create` on a made archive and index: versions, sameness, locks.
 
+use std::io::Write as _;
+
 use serde_json::json;
 
 use crate::context::{World, archive, done, index};
@@ -178,6 +180,11 @@ fn a_lock_gives_the_same_image_anywhere() {
         .json();
     assert_eq!(copy["digest"], first["digest"]);
     assert_eq!(copy["image"], json!("local/copy:1.0.0.1"));
+    assert_eq!(
+        copy["findings"][0]["code"],
+        json!("INTEGRITY-UNCHECKED-SNAPSHOT"),
+        "{copy}"
+    );
 
     // The artefacts are there: neither a network nor a mirror's address is needed.
     other.set("COOPER_DEBIAN_MIRROR", "http://127.0.0.1:9/debian");
@@ -200,6 +207,69 @@ fn a_lock_gives_the_same_image_anywhere() {
         .json();
     assert_eq!(piped["digest"], first["digest"]);
     assert_eq!(world.server.requests(), [], "nothing was fetched");
+}
+
+#[test]
+fn the_signed_indexes_of_a_lock_are_checked_again_where_they_are_kept() {
+    let mut world = World::new();
+    let first = world.create_example();
+    let lock = world.cooper(&["inspect", "example_name", "--lock"]).good().json();
+    let create = |world: &World, lock: &serde_json::Value| {
+        let args = ["create", "copy", "--locked", "-", "--offline", "--json"];
+        world.host.cooper_with_input(&args, &lock.to_string())
+    };
+    let copy = create(&world, &lock).good().json();
+    assert_eq!(
+        (&copy["findings"], &copy["digest"]),
+        (&json!([]), &first["digest"])
+    );
+
+    // The files are kept with the image, and say themselves from when they are and who has signed them.
+    let digests: Vec<&str> = lock["origin"]["snapshots"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|snapshot| snapshot["kind"] == "debian")
+        .map(|snapshot| snapshot["digest"].as_str().unwrap())
+        .collect();
+    let record = world.host.path("store/refs/local/copy/1.0.0.1.json");
+    let record = std::fs::read_to_string(record).unwrap();
+    assert!(
+        digests.len() == 3 && digests.iter().all(|digest| record.contains(digest)),
+        "{record}"
+    );
+    let mut lying = lock.clone();
+    lying["origin"]["snapshots"][0]["date"] = json!("2031-01-01T00:00:00Z");
+    lying["origin"]["snapshots"][0]["newest_seen"] = json!("2031-01-01T00:00:00Z");
+    let told = create(&world, &lying).with(3).json();
+    assert_eq!(
+        told["error"]["findings"][0]["code"],
+        json!("INTEGRITY-ROLLED-BACK"),
+        "{told}"
+    );
+    let mut other_suite = lock.clone();
+    other_suite["origin"]["snapshots"][0]["digest"] = lock["origin"]["snapshots"][1]["digest"].clone();
+    let told = create(&world, &other_suite).with(3).json();
+    assert_eq!(
+        told["error"]["findings"][0]["code"],
+        json!("INTEGRITY-UNSIGNED"),
+        "{told}"
+    );
+
+    let strangers = world.host.path("strangers.gpg");
+    std::fs::File::create(&strangers)
+        .unwrap()
+        .write_all(&testkit::SigningKey::stranger().certificate())
+        .unwrap();
+    world
+        .host
+        .set("COOPER_DEBIAN_KEYRING", &strangers.display().to_string());
+    let told = create(&world, &lock).with(3).json();
+    assert_eq!(
+        told["error"]["findings"][0]["code"],
+        json!("INTEGRITY-UNSIGNED"),
+        "{told}"
+    );
 }
 
 #[test]

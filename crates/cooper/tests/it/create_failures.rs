@@ -43,6 +43,7 @@ fn what_cannot_be_resolved_is_explained() {
         &["create", "a", "--dependencies", "requests>=3"],
         &["create", "a", "--dependencies", "requests>=2.32,old"],
         &["create", "a", "--dependencies", "requests[sockets]"],
+        &["create", "a", "--dependencies", "requests>2.32.3"],
         &["create", "a", "--packages", "libxslt", "--json"],
     ];
     world.host.assert_snapshot(
@@ -99,9 +100,20 @@ fn plans_without_integrity_are_refused() {
         (&json!("refused"), &json!("INTEGRITY-NO-HASH")),
         "{error}"
     );
-    world
-        .cooper(&["create", "a", "--dependencies", "gone", "--json"])
-        .with(1);
+    let error = failure(&world, &["--dependencies", "gone"], 3);
+    assert_eq!(
+        (
+            &error["code"],
+            &error["findings"][0]["code"],
+            &error["findings"][0]["subject"]
+        ),
+        (&json!("refused"), &json!("INTEGRITY-YANKED"), &json!("gone 1.0")),
+        "{error}"
+    );
+    assert!(
+        said(&error).contains("1.0 (it was wrong)") && said(&error).contains("`gone==1.0`"),
+        "{error}"
+    );
     let pinned = world
         .cooper(&["create", "a", "--dependencies", "gone==1.0", "--json"])
         .good()
@@ -110,6 +122,48 @@ fn plans_without_integrity_are_refused() {
         pinned["findings"][0]["code"],
         json!("INTEGRITY-YANKED-PINNED"),
         "{pinned}"
+    );
+}
+
+#[test]
+fn a_wheel_that_says_other_things_of_itself_than_the_index_is_refused() {
+    let side =
+        |name: &str, rest: &str| format!("Metadata-Version: 2.4\nName: {name}\nVersion: 1.0\n{rest}\n");
+    let wheel = |name: &str| Wheel::new(name, "1.0").package(name, "").requires("html5lib>=1");
+    let world = World::of(
+        &archive(),
+        &index()
+            .wheel(wheel("silent").with_other_metadata_file(&side("silent", "")))
+            .wheel(wheel("python").with_other_metadata_file(&side(
+                "python",
+                "Requires-Python: >=3.8\nRequires-Dist: html5lib>=1\n",
+            )))
+            .wheel(wheel("honest").with_other_metadata_file(&side(
+                "Honest",
+                "Summary: written otherwise\nRequires-Dist: HTML5lib (>= 1)\n",
+            ))),
+    );
+    for name in ["silent", "python"] {
+        let error = failure(&world, &["--dependencies", name], 1);
+        assert_eq!(error["code"], json!("unusable-artefact"), "{error}");
+        let file = format!("{name}-1.0-py3-none-any.whl does not say of itself what the index said of it");
+        assert!(said(&error).contains(&file), "{error}");
+    }
+    world.cooper(&["create", "a", "--dependencies", "honest"]).good();
+}
+
+#[test]
+fn a_wheel_for_another_platform_than_its_name_says_is_refused() {
+    let mut native = Wheel::new("native", "1.0").tag("cp313-cp313-win_amd64");
+    native = native
+        .package("native", "")
+        .filename("native-1.0-py3-none-any.whl");
+    let world = World::of(&archive(), &index().wheel(native));
+    let error = failure(&world, &["--dependencies", "native"], 1);
+    assert_eq!(error["code"], json!("unusable-artefact"), "{error}");
+    assert!(
+        said(&error).contains("named for py3-none-any, its `WHEEL` file says cp313-cp313-win_amd64"),
+        "{error}"
     );
 }
 
@@ -218,6 +272,64 @@ fn old_states_of_an_archive_are_refused() {
         (1, &example["digest"]),
         "nothing is lost"
     );
+}
+
+#[test]
+fn an_old_state_stays_old_when_the_cache_is_emptied_and_the_mirror_changes() {
+    let mut world = World::new();
+    world.create_example();
+    std::fs::remove_dir_all(world.host.path("store/cache")).unwrap();
+    let older = archive().date("2025-09-01T08:00:00Z");
+    let elsewhere = testkit::Server::start(older.routes().merge(index().routes()));
+    for (variable, folder) in [
+        ("COOPER_DEBIAN_MIRROR", "debian"),
+        ("COOPER_DEBIAN_SECURITY_MIRROR", "debian-security"),
+    ] {
+        world.host.set(variable, &elsewhere.url(folder));
+    }
+    let create = ["create", "b", "--packages", "jq", "--json"];
+    let error = world.cooper(&create).with(3).json()["error"].clone();
+    let codes: Vec<&Value> = error["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["code"])
+        .collect();
+    assert_eq!(codes, [&json!("INTEGRITY-ROLLED-BACK"); 3], "{error}");
+    world.cooper(&["fsck"]).good();
+    // The hint's other way: a store that has not seen the newer state.
+    let fresh = world.host.path("fresh").display().to_string();
+    world
+        .cooper(&[create.as_slice(), &["--store", &fresh]].concat())
+        .good();
+}
+
+#[test]
+fn an_interrupt_takes_progress_off_the_terminal() {
+    use std::io::{Read as _, Write as _};
+    let world = World::new();
+    world.server.fault("/debian/pool/*", Fault::HangAfter(100));
+    let mut child = world
+        .host
+        .at_terminal(&["create", "a", "--packages", "wget"])
+        .spawn()
+        .unwrap();
+    let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut shown, mut piece) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&shown).contains("downloading") {
+        let read = screen.read(&mut piece).unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&shown));
+        shown.extend_from_slice(&piece[..read]);
+    }
+    keyboard.write_all(b"\x03").unwrap();
+    screen.read_to_end(&mut shown).unwrap();
+    let shown = String::from_utf8_lossy(&shown).into_owned();
+    // What the last line has after it was cleared for the last time.
+    let last = shown.rsplit("\u{1b}[2K").next().unwrap();
+    assert_eq!(last.trim(), "", "{shown:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 2));
+    world.server.clear_faults();
+    nothing_left(&world);
 }
 
 #[test]

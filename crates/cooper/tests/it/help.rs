@@ -30,3 +30,20 @@ fn nothing_to_do_is_a_usage_error() {
         &host.transcript(&[&[], &["--json"], &["create"], &["run"], &["inspect"]]),
     );
 }
+
+#[test]
+fn help_is_a_command_too() {
+    let host = Host::new();
+    for (asked, flag) in [
+        (&["help"][..], &["--help"][..]),
+        (&["help", "create"], &["create", "--help"]),
+        (&["help", "run"], &["run", "--help"]),
+    ] {
+        assert_eq!(host.cooper(asked).good().stdout, host.cooper(flag).good().stdout);
+    }
+    let unknown = host.cooper(&["help", "creat"]).with(2);
+    assert!(
+        unknown.stderr.contains("creat") && unknown.stderr.contains("hint:"),
+        "{unknown}"
+    );
+}

@@ -196,6 +196,81 @@ fn damaged_artefacts_are_never_built_and_fetched_again() {
 }
 
 #[test]
+fn a_damaged_artefact_that_cannot_be_fetched_again_is_called_damaged() {
+    let world = World::new();
+    world.create_example();
+    let lock = world.cooper(&["inspect", "example_name", "--lock"]).good().json();
+    let (python, debian) = (&lock["content"]["python"][0], &lock["content"]["packages"][0]);
+    for (artefact, path, cut_off) in [(python, "/files/*", false), (debian, "/debian/pool/*", true)] {
+        let digest = artefact["sha256"].as_str().unwrap();
+        let blob = world
+            .host
+            .path("store/blobs/sha256")
+            .join(digest.trim_start_matches("sha256:"));
+        damage(&blob);
+        if cut_off {
+            std::fs::File::options()
+                .write(true)
+                .open(&blob)
+                .unwrap()
+                .set_len(10)
+                .unwrap();
+        }
+        for folder in ["cache/layer", "trees/sha256"] {
+            std::fs::remove_dir_all(world.host.path("store").join(folder)).unwrap();
+        }
+        std::fs::create_dir(world.host.path("store/trees/sha256")).unwrap();
+        world.server.fault(path, testkit::Fault::NotFound);
+        let create = [
+            "create",
+            "example_name",
+            "-d",
+            "mechanize",
+            "-p",
+            "wget",
+            "--json",
+        ];
+        let error = world.cooper(&create).with(1).json()["error"].clone();
+        assert_eq!(error["code"], json!("fetch-failed"), "{error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.contains(digest) && message.contains("damaged in the store: put aside"),
+            "{message}"
+        );
+        assert!(message.contains("does not exist"), "{message}");
+        world.server.clear_faults();
+        world.create_example();
+        world.cooper(&["fsck"]).good();
+    }
+}
+
+#[test]
+fn a_record_that_is_json_and_not_ours_is_found_and_repaired() {
+    let world = World::new();
+    world.create_example();
+    let path = world.host.path("store/refs/local/example_name/1.0.0.1.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    record["details"] = json!({ "made_by": "somebody else" });
+    std::fs::File::create(&path)
+        .unwrap()
+        .write_all(record.to_string().as_bytes())
+        .unwrap();
+    let report = world.cooper(&["fsck", "--json"]).with(1).json();
+    assert_eq!(report["faults"][0]["code"], json!("unreadable-name"), "{report}");
+    let message = report["faults"][0]["message"].as_str().unwrap();
+    assert!(
+        message.contains("local/example_name:1.0.0.1") && message.contains("not the record of an image"),
+        "{message}"
+    );
+    world.cooper(&["fsck", "--repair"]).with(1);
+    world.cooper(&["fsck"]).good();
+    assert_eq!(
+        world.create_example()["image"],
+        json!("local/example_name:1.0.0.2")
+    );
+}
+
+#[test]
 fn a_damaged_tree_is_made_again() {
     let world = World::new();
     let created = world.create_example();

@@ -16,6 +16,30 @@ fn world() -> World {
 }
 
 #[test]
+fn programs_at_a_terminal_know_which_it_is() {
+    let world = world();
+    let shown = |args: &[&str]| {
+        let mut child = world.host.at_terminal(args).spawn().unwrap();
+        let _keyboard = child.stdin.take();
+        let output = child.wait_with_output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let print = ["example_name", "--", "sh", "-c", "echo term=$TERM"];
+    assert_eq!(shown(&[&["run"], &print[..]].concat()), "term=xterm-256color");
+    assert_eq!(
+        shown(&[&["run", "--env", "TERM=dumb"], &print[..]].concat()),
+        "term=dumb"
+    );
+    let mut host = world.another_host();
+    host.set("COOPER_STORE", &world.host.path("store").display().to_string());
+    host.set("TERM", "xterm-256color");
+    assert_eq!(
+        host.cooper(&[&["run"], &print[..]].concat()).good().stdout.trim(),
+        "term="
+    );
+}
+
+#[test]
 fn scripts_code_and_commands_run() {
     let world = world();
     world

@@ -70,6 +70,83 @@ fn settings_that_cannot_be() {
 }
 
 #[test]
+fn config_shows_what_is_in_force_beside_a_fault_of_the_project() {
+    let host = host();
+    host.write(
+        "project/cooper.toml",
+        "organisation = \"team\"\nrun.memory = \"64GiB\"\nfreshness.max_age = \"1d\"\n",
+    );
+    let shown = host.cooper(&["config"]).with(2);
+    let row = |name: &str| {
+        let line = shown.stdout.lines().find(|line| line.starts_with(name));
+        line.map(|line| line.split_whitespace().nth(1).unwrap().to_owned())
+    };
+    assert_eq!(
+        (
+            row("organisation").as_deref(),
+            row("run.memory").as_deref(),
+            row("freshness.max_age").as_deref()
+        ),
+        (Some("team"), Some("1GiB"), Some("10m")),
+        "{shown}"
+    );
+    for said in [
+        "cooper.toml:2: a project's file may not set `run.memory`",
+        "cooper.toml:3:",
+        "hint: ",
+    ] {
+        assert!(shown.stderr.contains(said), "{shown}");
+    }
+    let document = host.cooper(&["config", "--json"]).with(2);
+    assert_eq!(document.stderr, "", "{document}");
+    let document = document.json();
+    assert_eq!(
+        document["error"]["code"],
+        serde_json::json!("configuration"),
+        "{document}"
+    );
+    assert_eq!(document["errors"].as_array().map(Vec::len), Some(2), "{document}");
+    let memory = document["settings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["key"] == "run.memory");
+    assert_eq!(memory.unwrap()["value"], serde_json::json!("1GiB"), "{document}");
+
+    host.write("project/cooper.toml", "this is not TOML\n");
+    let shown = host.cooper(&["config"]).with(2);
+    assert!(
+        shown.stdout.contains("run.memory") && shown.stderr.contains("cooper.toml:1"),
+        "{shown}"
+    );
+    host.cooper(&["images"]).with(2);
+}
+
+#[test]
+fn variables_that_nothing_reads_are_told() {
+    let mut host = host();
+    host.set("COOPER_ORGANIZATION", "me");
+    host.set("COOPER_WHATEVER_IT_MAY_BE", "1");
+    host.set("COOPER_STORE", &host.path("store").display().to_string());
+    let config = host.cooper(&["config"]).good();
+    assert_eq!(
+        config.stderr,
+        "warning: nothing reads the variable COOPER_ORGANIZATION; did you mean COOPER_ORGANISATION?\n\
+         warning: nothing reads the variable COOPER_WHATEVER_IT_MAY_BE\n"
+    );
+    let images = host.cooper(&["images", "--json"]).good();
+    assert_eq!(images.json(), serde_json::json!([]));
+    assert_eq!(
+        images.stderr,
+        "warning: nothing reads COOPER_ORGANIZATION, COOPER_WHATEVER_IT_MAY_BE: see `cooper config`\n"
+    );
+    assert_eq!(host.cooper(&["images", "--quiet"]).good().stderr, "");
+    host.unset("COOPER_ORGANIZATION");
+    host.unset("COOPER_WHATEVER_IT_MAY_BE");
+    assert!(!host.cooper(&["images"]).good().stderr.contains("warning"));
+}
+
+#[test]
 fn a_project_is_found_from_below_and_trusted_when_the_user_says_so() {
     let host = host();
     host.write("project/cooper.toml", "store = \"own store\"\n");

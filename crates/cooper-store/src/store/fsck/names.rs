@@ -28,6 +28,9 @@ impl Check<'_> {
         }
         self.foreign_refs()?;
         self.journal(&listed)?;
+        if self.options.repair {
+            self.store.catch_up();
+        }
         let names_failed = |source| FsckError::Names { source };
         if !self.store.index_is_current().map_err(names_failed)? {
             if self.options.repair {
@@ -54,6 +57,10 @@ impl Check<'_> {
         let image = entry.to_string();
         match &entry.record {
             Ok(record) => {
+                let check = self.options.record_check;
+                if let Some(Err(reason)) = check.map(|check| check(&record.details)) {
+                    self.unreadable_ref(entry, reason, self.options.repair);
+                }
                 for digest in record.needed_blobs() {
                     self.blobs_needed.entry(digest).or_default().insert(image.clone());
                 }
@@ -69,17 +76,21 @@ impl Check<'_> {
                     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
                 // What the system refuses to read now may be whole.
                 let removed = self.options.repair && matches!(error, RefError::Unreadable { .. });
-                self.faults.push(Fault::UnreadableRef {
-                    image,
-                    path: entry.path.clone(),
-                    reason,
-                    removed,
-                });
-                if removed {
-                    self.unreadable
-                        .push((entry.organisation.clone(), entry.name.clone(), entry.tag.clone()));
-                }
+                self.unreadable_ref(entry, reason, removed);
             }
+        }
+    }
+
+    fn unreadable_ref(&mut self, entry: &Listed, reason: String, removed: bool) {
+        self.faults.push(Fault::UnreadableRef {
+            image: entry.to_string(),
+            path: entry.path.clone(),
+            reason,
+            removed,
+        });
+        if removed {
+            self.unreadable
+                .push((entry.organisation.clone(), entry.name.clone(), entry.tag.clone()));
         }
     }
 

@@ -105,6 +105,14 @@ pub enum Fault {
         /// The name as `ORGANISATION/NAME:TAG`.
         image: String,
     },
+    /// A mark does not hold a time.
+    #[error("the mark `{path}` cannot be read")]
+    UnreadableMark {
+        /// Its file.
+        path: PathBuf,
+        /// Whether repair moved it out of the way.
+        moved: bool,
+    },
     /// A file that does not belong there.
     #[error("`{path}` does not belong into the store")]
     ForeignFile {
