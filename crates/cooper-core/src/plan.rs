@@ -109,6 +109,16 @@ pub enum Snapshot {
     },
 }
 
+impl Snapshot {
+    /// The file that is signed: a Debian suite's `InRelease`.
+    pub fn signed_file(&self) -> Option<BlobDigest> {
+        match self {
+            Self::Debian { digest, .. } => Some(*digest),
+            Self::Python { .. } => None,
+        }
+    }
+}
+
 /// A relative path below an archive's root: plain components only.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolPath(String);

@@ -9,7 +9,9 @@ use cooper_gate::{Cleared, Evidence, Refusal};
 use cooper_image::{AssembleError, Image, Inventory};
 use cooper_resolve::address::with_credentials;
 use cooper_resolve::{ResolveError, debian};
-use cooper_store::{FetchBlob, FetchError, LockError, ReadBlobError, RefError, RefRecord, WriteBlobError};
+use cooper_store::{
+    FetchBlob, FetchError, LockError, ReadBlobError, RefError, RefRecord, Store, WriteBlobError,
+};
 use serde::Serialize;
 use url::Url;
 
@@ -424,7 +426,7 @@ impl Workshop {
         };
         let reference = RefRecord {
             manifest: image.manifest,
-            blobs: self.kept_blobs(lock, image, &record),
+            blobs: kept_blobs(&self.store, lock, image, &record),
             trees: record.layers.clone(),
             created_at: self.clock.now(),
             details: serde_json::to_value(&record).map_err(CreateError::Json)?,
@@ -447,29 +449,32 @@ impl Workshop {
             notes: Vec::new(),
         })
     }
+}
 
-    /// Everything that a version keeps alive. The signed indexes of its snapshots are among it where they are in the
-    /// store: they prove what its lock says of them.
-    fn kept_blobs(&self, lock: &Lock, image: &Image, record: &ImageRecord) -> Vec<BlobDigest> {
-        let mut blobs = vec![
-            image.manifest.into(),
-            image.config.into(),
-            record.lock_file,
-            record.inventory,
-        ];
-        blobs.extend(image.layers.iter().map(|layer| BlobDigest::from(layer.digest)));
-        blobs.extend(lock.content.artefacts().map(|(digest, _)| digest));
-        let signed = lock
-            .origin
-            .snapshots
+/// Everything that a version keeps alive. The signed indexes of its snapshots are among it where they are in the store:
+/// they prove what its lock says of them.
+fn kept_blobs(
+    store: &Store,
+    lock: &Lock,
+    image: &Image,
+    record: &ImageRecord,
+) -> Vec<cooper_core::BlobDigest> {
+    let mut blobs = vec![
+        image.manifest.into(),
+        image.config.into(),
+        record.lock_file,
+        record.inventory,
+    ];
+    blobs.extend(
+        image
+            .layers
             .iter()
-            .filter_map(|snapshot| match snapshot {
-                Snapshot::Debian { digest, .. } => Some(*digest),
-                Snapshot::Python { .. } => None,
-            });
-        blobs.extend(signed.filter(|digest| self.store.contains(digest)));
-        blobs
-    }
+            .map(|layer| cooper_core::BlobDigest::from(layer.digest)),
+    );
+    blobs.extend(lock.content.artefacts().map(|(digest, _)| digest));
+    let signed = lock.origin.snapshots.iter().filter_map(Snapshot::signed_file);
+    blobs.extend(signed.filter(|digest| store.contains(digest)));
+    blobs
 }
 
 /// `path` below `root`, whether or not `root` ends with a slash.
