@@ -18,15 +18,16 @@ mod namespace;
 mod report;
 mod round;
 mod run_case;
+mod run_folder;
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::args::Options;
 use crate::case::{Bench, CaseResult};
 use crate::error::BenchError;
 use crate::machine::Machine;
+use crate::run_folder::RunFolder;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -42,9 +43,9 @@ fn main() -> ExitCode {
 
 /// Measure, and write what was measured; whether nothing failed and every required ratio was reached.
 fn bench(options: &Options) -> Result<bool, BenchError> {
-    let run_folder = RunFolder::make(options)?;
-    let base = base::base_tar(options, &run_folder.path)?;
-    let bench = Bench::start(options, &run_folder.path, &base)?;
+    let run_folder = RunFolder::make(&options.work)?;
+    let base = base::base_tar(options, run_folder.path())?;
+    let bench = Bench::start(options, run_folder.path(), &base)?;
     let machine = Machine::describe(options, &bench)?;
     let results = bench.cases();
     drop(bench);
@@ -59,35 +60,6 @@ fn bench(options: &Options) -> Result<bool, BenchError> {
         say("error: something failed, or a required ratio was missed: see the table");
     }
     Ok(good)
-}
-
-/// What one run leaves behind: nothing. What an earlier, killed run left is removed as well.
-struct RunFolder {
-    path: PathBuf,
-}
-
-impl RunFolder {
-    fn make(options: &Options) -> Result<Self, BenchError> {
-        let path = options.work.join("run");
-        let folder = Self { path };
-        folder.remove();
-        std::fs::create_dir_all(&folder.path).map_err(|source| BenchError::file(&folder.path, source))?;
-        Ok(folder)
-    }
-
-    fn remove(&self) {
-        if self.path.exists()
-            && let Err(error) = std::fs::remove_dir_all(&self.path)
-        {
-            say(&format!("{} could not be removed: {error}", self.path.display()));
-        }
-    }
-}
-
-impl Drop for RunFolder {
-    fn drop(&mut self) {
-        self.remove();
-    }
 }
 
 /// A line for the person who waits.
