@@ -36,11 +36,16 @@ impl RunFolder {
                 .args(no_late_work)
                 .arg(&folder.disk),
         )?;
-        timed(
-            Command::new("/bin/mount")
-                .args(["-o", "loop"])
-                .args([&folder.disk, &folder.path]),
+        let device = timed(
+            Command::new("/sbin/losetup")
+                .args(["--find", "--show", "--direct-io=on"])
+                .arg(&folder.disk),
         )?;
+        let device = device.stdout.trim();
+        let mounted = timed(Command::new("/bin/mount").arg(device).arg(&folder.path));
+        // From now on the device lives as long as its mount.
+        timed(Command::new("/sbin/losetup").args(["--detach", device]))?;
+        mounted?;
         Ok(folder)
     }
 

@@ -1,5 +1,7 @@
 //! What a resolution works with: the store, the door to the network, the clock, where the indexes are.
 
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cooper_core::base::SuiteKind;
@@ -22,6 +24,30 @@ pub struct Context<'a> {
     pub freshness: Freshness,
     /// Where events go.
     pub progress: &'a Progress,
+    /// Takes what need not be waited for.
+    pub later: &'a Later,
+}
+
+/// Work that no result depends on, done on threads of its own beside what follows. Dropping it waits for them.
+#[derive(Debug, Default)]
+pub struct Later(Mutex<Vec<JoinHandle<()>>>);
+
+impl Later {
+    pub(crate) fn run(&self, work: impl FnOnce() + Send + 'static) {
+        let mut threads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(std::thread::spawn(work));
+    }
+}
+
+impl Drop for Later {
+    fn drop(&mut self) {
+        let threads = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            // What it panicked about was said by the panic.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Where the indexes are.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cooper_core::{Clock, ImageName, ImageReference, ImageVersion, Organisation, VersionTag};
 use cooper_image::Scripts;
-use cooper_resolve::{Context, Freshness, Sources};
+use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, IntakeError, RefRecord, Store};
 
 use crate::record::{FullReference, ImageRecord, KeptImage};
@@ -37,6 +37,7 @@ pub struct Workshop {
     pub(crate) store: Store,
     pub(crate) intake: Intake,
     pub(crate) clock: Arc<dyn Clock>,
+    later: Later,
 }
 
 /// Why a workshop cannot be opened.
@@ -112,6 +113,7 @@ impl Workshop {
             store,
             intake,
             clock,
+            later: Later::default(),
         })
     }
 
@@ -129,6 +131,7 @@ impl Workshop {
             sources: &self.config.sources,
             freshness: self.config.freshness,
             progress,
+            later: &self.later,
         }
     }
 

@@ -4,6 +4,7 @@
 //! the same packages costs nothing.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use cooper_core::base::Suite;
 use cooper_core::progress::Stage;
@@ -91,11 +92,16 @@ fn make(context: &Context, snapshot: &SuiteSnapshot) -> Result<(Suite, PackageIn
     checked
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         .map_err(unpack_error)?;
-    let compact = built.map_err(|source| DebianError::Index { suite, source })?;
-    if let Err(error) = context.store.cache_put(KIND, &key(snapshot), &compact) {
-        tracing::debug!(%suite, ?error, "cannot keep the packages in the cache");
-    }
-    let index = PackageIndex::from_bytes(compact).map_err(|source| DebianError::Damaged { suite, source })?;
+    let compact = Arc::new(built.map_err(|source| DebianError::Index { suite, source })?);
+    let index = PackageIndex::from_shared(Arc::clone(&compact));
+    let index = index.map_err(|source| DebianError::Damaged { suite, source })?;
+    let (store, key) = (context.store.clone(), key(snapshot));
+    context.later.run(move || {
+        drop(text);
+        if let Err(error) = store.cache_put(KIND, &key, &compact) {
+            tracing::debug!(%suite, ?error, "cannot keep the packages in the cache");
+        }
+    });
     Ok((suite, index))
 }
 

@@ -15,6 +15,7 @@
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use super::stanza::{Line, ParseStanzaError, STANZA_BYTES_MAX, Stanza, known_field, read_line};
 
@@ -85,7 +86,7 @@ pub struct PackageIndex {
 #[derive(Debug)]
 enum Records {
     File { file: File, start: u64 },
-    Memory(Vec<u8>),
+    Memory(Arc<Vec<u8>>),
 }
 
 /// Build the compact form of a `Packages` text.
@@ -361,19 +362,23 @@ impl PackageIndex {
     }
 
     /// Use a compact index that is in memory.
-    pub fn from_bytes(mut bytes: Vec<u8>) -> Result<Self, ReadIndexError> {
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, ReadIndexError> {
+        Self::from_shared(Arc::new(bytes))
+    }
+
+    /// Use a compact index that somebody else uses too.
+    pub(super) fn from_shared(bytes: Arc<Vec<u8>>) -> Result<Self, ReadIndexError> {
         let damaged = |part| ReadIndexError::Damaged { part };
         let footer_start = bytes
             .len()
             .checked_sub(FOOTER_BYTES)
             .ok_or_else(|| damaged("its length"))?;
         let footer = Footer::read(&bytes[footer_start..]).ok_or_else(|| damaged("its footer"))?;
-        bytes.truncate(footer_start);
         let table_start = footer
             .table_len()
             .and_then(|length| footer_start.checked_sub(length));
         let table_start = table_start.filter(|start| *start as u64 == footer.records);
-        let table = bytes.split_off(table_start.ok_or_else(|| damaged("its length"))?);
+        let table = bytes[table_start.ok_or_else(|| damaged("its length"))?..footer_start].to_vec();
         Self::checked(Records::Memory(bytes), table, &footer)
     }
 

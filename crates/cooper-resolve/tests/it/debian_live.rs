@@ -11,7 +11,7 @@ use cooper_core::clock::SystemClock;
 use cooper_core::plan::PlannedDebian;
 use cooper_core::{Base, Progress};
 use cooper_resolve::debian::{self, DebianSolution};
-use cooper_resolve::{Context, Sources};
+use cooper_resolve::{Context, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, Store};
 
 use crate::debian_world::{FRESH, chain, requests, shown};
@@ -96,6 +96,7 @@ impl Live {
             sources: &self.sources,
             freshness: FRESH,
             progress: &progress,
+            later: &Later::default(),
         };
         debian::resolve(&context, base, &requests(packages))
             .unwrap_or_else(|error| panic!("{}", chain(&error)))
@@ -156,6 +157,7 @@ fn live_debian_suggests_what_was_meant() {
         sources: &live.sources,
         freshness: FRESH,
         progress: &progress,
+        later: &Later::default(),
     };
     for (asked, meant) in [
         ("libxslt", "libxslt1.1"),

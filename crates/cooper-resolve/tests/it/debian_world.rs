@@ -7,7 +7,7 @@ use std::time::Duration;
 use cooper_core::base::SuiteKind;
 use cooper_core::{Base, Clock, DebianRequirement, Progress, Timestamp};
 use cooper_resolve::debian::{self, DebianError, DebianSolution};
-use cooper_resolve::{Context, Freshness, Sources};
+use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, Store};
 use testkit::{DebPackage, DebianArchive, PythonIndex, TestContext};
 
@@ -85,6 +85,7 @@ impl World {
             sources: &self.sources,
             freshness: self.freshness,
             progress: &progress,
+            later: &Later::default(),
         })
     }
 }

@@ -8,7 +8,7 @@ use cooper_core::clock::PinnedClock;
 use cooper_core::plan::Snapshot;
 use cooper_core::{Base, Progress, PythonRequirement, Timestamp};
 use cooper_resolve::python::{self, PythonError, PythonSolution};
-use cooper_resolve::{Context, Freshness, Sources};
+use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, Store};
 use testkit::{Fault, Hashes, PythonIndex, Route, Sdist, Server, Wheel};
 
@@ -57,6 +57,7 @@ impl World {
             sources: &sources,
             freshness: self.freshness,
             progress: &Progress::silent(),
+            later: &Later::default(),
         };
         let requirements: Vec<PythonRequirement> = texts.iter().map(|text| text.parse().unwrap()).collect();
         python::resolve(&context, self.base, &requirements)

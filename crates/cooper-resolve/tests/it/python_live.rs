@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use cooper_core::clock::SystemClock;
 use cooper_core::{Base, Progress, PythonRequirement};
 use cooper_resolve::python::{self, PythonError, PythonSolution};
-use cooper_resolve::{Context, Freshness, Sources};
+use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, Store};
 use url::Url;
 
@@ -69,6 +69,7 @@ impl Bench {
                 offline: false,
             },
             progress: &Progress::silent(),
+            later: &Later::default(),
         };
         let mut requirements: Vec<PythonRequirement> =
             texts.iter().map(|text| text.parse().unwrap()).collect();
