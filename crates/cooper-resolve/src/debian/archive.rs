@@ -12,10 +12,10 @@ use cooper_store::{FetchBlob, FetchBytes, FetchError};
 use url::Url;
 
 use super::error::DebianError;
-use super::index::{PackageIndex, build};
+use super::index::{IndexBuilder, PackageIndex};
 use super::release::{Form, ListedFile, PACKAGES, Release};
 use super::snapshot::{SuiteSnapshot, below};
-use super::unpack::{UnpackError, check, unpack};
+use super::unpack::{UnpackError, unpack};
 use crate::address::public;
 use crate::context::Context;
 
@@ -83,21 +83,22 @@ fn recall(context: &Context, snapshot: &SuiteSnapshot) -> Option<PackageIndex> {
 fn make(context: &Context, snapshot: &SuiteSnapshot) -> Result<(Suite, PackageIndex), DebianError> {
     let (suite, release) = (snapshot.suite, &snapshot.signed.release);
     let unpack_error = |source| DebianError::Unpack { suite, source };
-    let text = text(context, snapshot, release)?;
-    let (checked, built) = std::thread::scope(|scope| {
-        let checked = scope.spawn(|| check(&text, release.index));
-        let built = build(&text);
-        (checked.join(), built)
-    });
-    checked
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        .map_err(unpack_error)?;
+    let mut builder = IndexBuilder::new(usize::try_from(release.index.size).unwrap_or(0));
+    let mut built = Ok(());
+    if let Some((bytes, form)) = compressed(context, snapshot, release)? {
+        let unpacked = unpack(&bytes, form, release.index, |piece| {
+            if built.is_ok() {
+                built = builder.feed(piece);
+            }
+        });
+        unpacked.map_err(unpack_error)?;
+    }
+    let built = built.and_then(|()| builder.finish());
     let compact = Arc::new(built.map_err(|source| DebianError::Index { suite, source })?);
     let index = PackageIndex::from_shared(Arc::clone(&compact));
     let index = index.map_err(|source| DebianError::Damaged { suite, source })?;
     let (store, key) = (context.store.clone(), key(snapshot));
     context.later.run(move || {
-        drop(text);
         if let Err(error) = store.cache_put(KIND, &key, &compact) {
             tracing::debug!(%suite, ?error, "cannot keep the packages in the cache");
         }
@@ -105,12 +106,16 @@ fn make(context: &Context, snapshot: &SuiteSnapshot) -> Result<(Suite, PackageIn
     Ok((suite, index))
 }
 
-/// The uncompressed list, its digest not checked yet.
-fn text(context: &Context, snapshot: &SuiteSnapshot, release: &Release) -> Result<Vec<u8>, DebianError> {
+/// The compressed list and its form; nothing for an empty one.
+fn compressed(
+    context: &Context,
+    snapshot: &SuiteSnapshot,
+    release: &Release,
+) -> Result<Option<(Vec<u8>, Form)>, DebianError> {
     let suite = snapshot.suite;
     let unpack_error = |source| DebianError::Unpack { suite, source };
     if release.index.size == 0 {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let Some((form, file)) = release.forms.first().copied() else {
         return Err(DebianError::Release {
@@ -139,13 +144,13 @@ fn text(context: &Context, snapshot: &SuiteSnapshot, release: &Release) -> Resul
         kept: None,
         source: Box::new(source),
     };
-    let bytes = compressed(context, &request).map_err(fetch_error)?;
-    unpack(&bytes, form, release.index).map_err(unpack_error)
+    let bytes = fetched(context, &request).map_err(fetch_error)?;
+    Ok(Some((bytes, form)))
 }
 
 /// The compressed list from the store, fetched where it is not there. A damaged copy there is passed over; what
 /// is fetched instead is checked by what it unpacks to.
-fn compressed(context: &Context, request: &FetchBlob) -> Result<Vec<u8>, FetchError> {
+fn fetched(context: &Context, request: &FetchBlob) -> Result<Vec<u8>, FetchError> {
     let blob = context.intake.fetch_blob(context.store, request, &|_| {})?;
     match context.store.read_blob(&blob, request.size) {
         Ok(bytes) => Ok(bytes),

@@ -91,56 +91,38 @@ enum Records {
 
 /// Build the compact form of a `Packages` text.
 pub fn build(text: &[u8]) -> Result<Vec<u8>, BuildIndexError> {
-    if text.len() as u64 > TEXT_BYTES_MAX {
-        return Err(BuildIndexError::TooLong { bytes: text.len() });
-    }
-    let mut builder = Builder {
-        records: Vec::with_capacity(text.len() * 3 / 4),
-        ..Builder::default()
-    };
-    for range in stanzas(text) {
-        builder.add(range.start, &text[range])?;
-    }
-    Ok(builder.finish())
+    let mut builder = IndexBuilder::new(text.len());
+    builder.feed(text)?;
+    builder.finish()
 }
 
-/// The stanzas' places, without the blank lines between them.
-fn stanzas(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
-    let finder = memchr::memmem::Finder::new(b"\n\n");
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        while text.get(at) == Some(&b'\n') {
-            at += 1;
-        }
-        let rest = text.get(at..).filter(|rest| !rest.is_empty())?;
-        let end = finder.find(rest).map_or(rest.len(), |end| end + 1);
-        let range = at..at + end;
-        at += end;
-        Some(range)
-    })
-}
-
-#[derive(Default)]
-struct Builder<'a> {
+/// Builds the compact form of a `Packages` text that comes in pieces.
+#[derive(Debug, Default)]
+pub struct IndexBuilder {
     records: Vec<u8>,
-    entries: Vec<Entry<'a>>,
-    provides: Vec<(&'a [u8], usize)>,
+    entries: Vec<Entry>,
+    /// Where in `records` a provided name is, and the stanza that provides it.
+    provides: Vec<(Range<usize>, usize)>,
     /// The parts of the present stanza that are kept.
     kept: Vec<Range<usize>>,
+    /// The beginning of a stanza whose end has not come yet.
+    begun: Vec<u8>,
+    /// How many bytes have come before `begun`.
+    taken: usize,
 }
 
-/// What the index itself needs of a stanza.
+/// What the index itself needs of a stanza: places in it.
 #[derive(Default)]
-struct Scan<'a> {
-    name: &'a [u8],
+struct Scan {
+    name: Range<usize>,
     essential: bool,
     /// Where the value of `Provides` is.
     provided: Range<usize>,
 }
 
-impl<'a> Scan<'a> {
+impl Scan {
     /// Read a stanza; `kept` gets the places of the fields that resolution reads, whole lines.
-    fn read(stanza: &'a [u8], kept: &mut Vec<Range<usize>>) -> Result<Self, ParseStanzaError> {
+    fn read(stanza: &[u8], kept: &mut Vec<Range<usize>>) -> Result<Self, ParseStanzaError> {
         if stanza.len() > STANZA_BYTES_MAX {
             return Err(ParseStanzaError::TooLong { bytes: stanza.len() });
         }
@@ -153,7 +135,7 @@ impl<'a> Scan<'a> {
                 Line::Field(field, value) => {
                     open = known_field(field);
                     match open {
-                        Some(PACKAGE) => scan.name = value,
+                        Some(PACKAGE) => scan.name = place_of(value, stanza),
                         Some(ESSENTIAL_FIELD) => scan.essential = value == b"yes",
                         Some(PROVIDES) => scan.provided = start + field.len() + 1..end,
                         _ => {}
@@ -171,36 +153,107 @@ impl<'a> Scan<'a> {
     }
 }
 
-struct Entry<'a> {
-    name: &'a [u8],
+/// Where a part of a text is in it.
+fn place_of(part: &[u8], text: &[u8]) -> Range<usize> {
+    let start = part.as_ptr().addr() - text.as_ptr().addr();
+    start..start + part.len()
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Where in the records it is.
+    name: Range<usize>,
     record: Range<usize>,
     crc: u32,
     essential: bool,
 }
 
-impl<'a> Builder<'a> {
-    fn add(&mut self, at: usize, stanza: &'a [u8]) -> Result<(), BuildIndexError> {
+impl IndexBuilder {
+    /// For a text of about so many bytes.
+    pub fn new(text_bytes: usize) -> Self {
+        Self {
+            // What is left out is more than what is added at the end: nothing is moved.
+            records: Vec::with_capacity(text_bytes.min(1 << 30)),
+            ..Self::default()
+        }
+    }
+
+    /// Take the next piece of the text.
+    pub fn feed(&mut self, piece: &[u8]) -> Result<(), BuildIndexError> {
+        let bytes = self.taken + self.begun.len() + piece.len();
+        if bytes as u64 > TEXT_BYTES_MAX {
+            return Err(BuildIndexError::TooLong { bytes });
+        }
+        let mut rest = piece;
+        if !self.begun.is_empty() {
+            let Some(end) = end_across(&self.begun, piece) else {
+                self.begun.extend_from_slice(piece);
+                return self.check_begun();
+            };
+            let mut stanza = std::mem::take(&mut self.begun);
+            stanza.extend_from_slice(&piece[..end]);
+            self.add(self.taken, &stanza)?;
+            self.taken += stanza.len();
+            stanza.clear();
+            self.begun = stanza;
+            rest = &piece[end..];
+        }
+        let finder = memchr::memmem::Finder::new(b"\n\n");
+        loop {
+            let blank = rest.iter().take_while(|byte| **byte == b'\n').count();
+            self.taken += blank;
+            rest = &rest[blank..];
+            let Some(end) = finder.find(rest).map(|end| end + 1) else {
+                self.begun.extend_from_slice(rest);
+                return self.check_begun();
+            };
+            self.add(self.taken, &rest[..end])?;
+            self.taken += end;
+            rest = &rest[end..];
+        }
+    }
+
+    /// A stanza without end is not collected.
+    fn check_begun(&self) -> Result<(), BuildIndexError> {
+        if self.begun.len() <= STANZA_BYTES_MAX {
+            return Ok(());
+        }
+        let bytes = self.begun.len();
+        Err(BuildIndexError::Stanza {
+            at: self.taken,
+            source: ParseStanzaError::TooLong { bytes },
+        })
+    }
+
+    fn add(&mut self, at: usize, stanza: &[u8]) -> Result<(), BuildIndexError> {
         let fault = |source| BuildIndexError::Stanza { at, source };
         self.kept.clear();
-        let Scan {
-            name,
-            essential,
-            provided,
-        } = Scan::read(stanza, &mut self.kept).map_err(fault)?;
-        if name.is_empty() {
+        let scan = Scan::read(stanza, &mut self.kept).map_err(fault)?;
+        if scan.name.is_empty() {
             return Err(fault(ParseStanzaError::Missing { field: "Package" }));
         }
-        if name.len() > NAME_BYTES_MAX {
+        if scan.name.len() > NAME_BYTES_MAX {
             return Err(BuildIndexError::Name {
                 at,
-                bytes: name.len(),
+                bytes: scan.name.len(),
             });
         }
-        self.add_provides(&stanza[provided]);
         let start = self.records.len();
+        let (mut name, mut provided) = (0..0, 0..0);
         for range in &self.kept {
+            let moved = |place: &Range<usize>| {
+                let place_start = self.records.len() + (place.start - range.start);
+                place_start..place_start + place.len()
+            };
+            if range.contains(&scan.name.start) {
+                name = moved(&scan.name);
+            }
+            if range.contains(&scan.provided.start) {
+                provided = moved(&scan.provided);
+            }
             self.records.extend_from_slice(&stanza[range.clone()]);
         }
+        self.add_provides(provided);
         let record = start..self.records.len();
         self.records.push(b'\n');
         let crc = libdeflater::crc32(&self.records[record.clone()]);
@@ -208,70 +261,99 @@ impl<'a> Builder<'a> {
             name,
             record,
             crc,
-            essential,
+            essential: scan.essential,
         });
         Ok(())
     }
 
     /// Names only: versions are looked at when the stanza is read.
-    fn add_provides(&mut self, field: &'a [u8]) {
-        for piece in field.split(|byte| *byte == b',') {
+    fn add_provides(&mut self, field: Range<usize>) {
+        let text = &self.records[field.clone()];
+        for piece in text.split(|byte| *byte == b',') {
             let piece = piece.trim_ascii();
             let end = piece
                 .iter()
                 .position(|byte| byte.is_ascii_whitespace() || b":([<".contains(byte));
             let name = &piece[..end.unwrap_or(piece.len())];
             if !name.is_empty() && name.len() <= NAME_BYTES_MAX {
-                self.provides.push((name, self.entries.len()));
+                let place = place_of(name, text);
+                let place = field.start + place.start..field.start + place.end;
+                self.provides.push((place, self.entries.len()));
             }
         }
     }
 
-    fn finish(self) -> Vec<u8> {
-        let Self {
-            mut records,
-            entries,
-            provides,
-            ..
-        } = self;
-        let order = by_hash(entries.iter().map(|entry| entry.name));
-        let mut rank = vec![0; entries.len()];
-        for (sorted, (_, position)) in order.iter().enumerate() {
-            rank[*position] = sorted;
+    /// The compact form, when the whole text has been taken.
+    pub fn finish(mut self) -> Result<Vec<u8>, BuildIndexError> {
+        let last = std::mem::take(&mut self.begun);
+        if !last.is_empty() {
+            self.add(self.taken, &last)?;
         }
+        let table = self.table();
+        let mut records = self.records;
         let records_len = records.len();
-        let (mut names, mut last) = (Vec::new(), (&b""[..], 0));
-        for (hash, position) in &order {
-            let entry = &entries[*position];
-            records.extend_from_slice(&hash.to_le_bytes());
-            put(&mut records, entry.record.start);
-            put(&mut records, entry.record.len());
-            records.extend_from_slice(&entry.crc.to_le_bytes());
-            put_name(&mut records, &mut names, &mut last, entry.name);
-            records.extend_from_slice(&(if entry.essential { ESSENTIAL } else { 0 }).to_le_bytes());
-        }
-        for (hash, position) in by_hash(provides.iter().map(|(name, _)| *name)) {
-            let (name, stanza) = provides[position];
-            records.extend_from_slice(&hash.to_le_bytes());
-            put(&mut records, rank[stanza]);
-            put_name(&mut records, &mut names, &mut last, name);
-            records.extend_from_slice(&[0; 2]);
-        }
-        records.extend_from_slice(&names);
+        records.extend_from_slice(&table.bytes);
 
-        let table_crc = libdeflater::crc32(&records[records_len..]);
+        let table_crc = libdeflater::crc32(&table.bytes);
         let footer_start = records.len();
         records.extend_from_slice(MAGIC);
         records.extend_from_slice(&(records_len as u64).to_le_bytes());
-        put(&mut records, entries.len());
-        put(&mut records, provides.len());
-        put(&mut records, names.len());
+        put(&mut records, self.entries.len());
+        put(&mut records, self.provides.len());
+        put(&mut records, table.names_len);
         put(&mut records, 0);
         records.extend_from_slice(&table_crc.to_le_bytes());
         let footer_crc = libdeflater::crc32(&records[footer_start..]);
         records.extend_from_slice(&footer_crc.to_le_bytes());
-        records
+        Ok(records)
     }
+
+    /// entries, provides, names
+    fn table(&self) -> Table {
+        let text = |place: &Range<usize>| &self.records[place.clone()];
+        let order = by_hash(self.entries.iter().map(|entry| text(&entry.name)));
+        let mut rank = vec![0; self.entries.len()];
+        for (sorted, (_, position)) in order.iter().enumerate() {
+            rank[*position] = sorted;
+        }
+        let mut bytes = Vec::new();
+        let (mut names, mut last) = (Vec::new(), (&b""[..], 0));
+        for (hash, position) in &order {
+            let entry = &self.entries[*position];
+            bytes.extend_from_slice(&hash.to_le_bytes());
+            put(&mut bytes, entry.record.start);
+            put(&mut bytes, entry.record.len());
+            bytes.extend_from_slice(&entry.crc.to_le_bytes());
+            put_name(&mut bytes, &mut names, &mut last, text(&entry.name));
+            bytes.extend_from_slice(&(if entry.essential { ESSENTIAL } else { 0 }).to_le_bytes());
+        }
+        for (hash, position) in by_hash(self.provides.iter().map(|(name, _)| text(name))) {
+            let (name, stanza) = &self.provides[position];
+            bytes.extend_from_slice(&hash.to_le_bytes());
+            put(&mut bytes, rank[*stanza]);
+            put_name(&mut bytes, &mut names, &mut last, text(name));
+            bytes.extend_from_slice(&[0; 2]);
+        }
+        bytes.extend_from_slice(&names);
+        Table {
+            bytes,
+            names_len: names.len(),
+        }
+    }
+}
+
+/// What is loaded of an index when it is opened.
+struct Table {
+    bytes: Vec<u8>,
+    names_len: usize,
+}
+
+/// Where in `piece` the stanza ends that `begun` begins, its line feed included.
+fn end_across(begun: &[u8], piece: &[u8]) -> Option<usize> {
+    if begun.ends_with(b"\n") && piece.first() == Some(&b'\n') {
+        return Some(0);
+    }
+    memchr::memmem::find(piece, b"\n\n").map(|end| end + 1)
 }
 
 /// The names' hashes and positions, sorted. Sorting numbers is several times quicker than sorting names.
@@ -539,6 +621,29 @@ mod tests {
 
     fn open(text: &str) -> PackageIndex {
         PackageIndex::from_bytes(build(text.as_bytes()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn it_does_not_matter_where_the_text_is_cut() {
+        let text = format!("\n\n{}\n\n\n{}", text(), text().trim_end());
+        let whole = build(text.as_bytes()).unwrap();
+        for length in 1..text.len() {
+            let mut builder = IndexBuilder::new(0);
+            for piece in text.as_bytes().chunks(length) {
+                builder.feed(piece).unwrap();
+            }
+            assert_eq!(builder.finish().unwrap(), whole, "pieces of {length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_stanza_without_end_is_not_collected() {
+        let mut builder = IndexBuilder::new(0);
+        let fed: Vec<bool> = (0..20).map(|_| builder.feed(&[b'x'; 64 << 10]).is_ok()).collect();
+        assert_eq!(
+            fed.iter().position(|good| !good),
+            Some(STANZA_BYTES_MAX / (64 << 10))
+        );
     }
 
     #[test]

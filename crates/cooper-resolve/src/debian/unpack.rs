@@ -1,8 +1,10 @@
 //! From the compressed index to its text, bounded by what the release file signed.
 
-use std::io::Read as _;
+use std::io::Read;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 
 use cooper_core::Digest;
+use sha2::{Digest as _, Sha256};
 
 use super::index::TEXT_BYTES_MAX;
 use super::release::{Form, ListedFile};
@@ -49,32 +51,39 @@ pub enum UnpackError {
     },
 }
 
-/// Unpack to exactly the listed size. The digest is [`check`]ed apart, so that it can run at the same time as
-/// what reads the text.
-pub fn unpack(bytes: &[u8], form: Form, listed: ListedFile) -> Result<Vec<u8>, UnpackError> {
-    let size = usize::try_from(listed.size)
-        .ok()
-        .filter(|_| listed.size <= TEXT_BYTES_MAX);
-    let size = size.ok_or(UnpackError::TooLarge { size: listed.size })?;
-    let text = match form {
-        Form::Gzip => gunzip(bytes, size)?,
-        Form::Xz => unxz(bytes, size)?,
-        Form::Plain => bytes.to_vec(),
-    };
-    let actual = text.len() as u64;
-    match actual.cmp(&listed.size) {
-        std::cmp::Ordering::Less => Err(UnpackError::TooShort {
-            size: listed.size,
-            actual,
-        }),
-        std::cmp::Ordering::Greater => Err(UnpackError::TooLong { size: listed.size }),
-        std::cmp::Ordering::Equal => Ok(text),
-    }
-}
+/// Bytes of a piece.
+const PIECE_BYTES: usize = 512 << 10;
+/// How many pieces may wait to be taken.
+const PIECES_WAITING: usize = 4;
 
-/// Check the text's digest.
-pub fn check(text: &[u8], listed: ListedFile) -> Result<(), UnpackError> {
-    let actual = Digest::of(text);
+/// Unpack to exactly what is listed. `take` gets the text in pieces while the next ones are unpacked by another thread;
+/// what it got is not to be used before this says that it was right.
+pub fn unpack(
+    bytes: &[u8],
+    form: Form,
+    listed: ListedFile,
+    mut take: impl FnMut(&[u8]),
+) -> Result<(), UnpackError> {
+    if listed.size > TEXT_BYTES_MAX {
+        return Err(UnpackError::TooLarge { size: listed.size });
+    }
+    let (pieces, waiting) = sync_channel(PIECES_WAITING);
+    let (used, spare) = channel();
+    let hasher = std::thread::scope(|scope| {
+        let unpacked = scope.spawn(move || read_pieces(bytes, form, listed.size, &pieces, &spare));
+        let mut hasher = Sha256::new();
+        for piece in waiting {
+            hasher.update(&piece);
+            take(&piece);
+            // Nobody needs it any more at the end.
+            let _ = used.send(piece);
+        }
+        let unpacked = unpacked.join();
+        unpacked
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            .map(|()| hasher)
+    })?;
+    let actual = Digest::from_bytes(hasher.finalize().into());
     if actual == listed.sha256 {
         return Ok(());
     }
@@ -84,32 +93,54 @@ pub fn check(text: &[u8], listed: ListedFile) -> Result<(), UnpackError> {
     })
 }
 
-fn gunzip(bytes: &[u8], size: usize) -> Result<Vec<u8>, UnpackError> {
-    let mut text = vec![0; size];
-    let length = libdeflater::Decompressor::new()
-        .gzip_decompress(bytes, &mut text)
-        .map_err(|error| match error {
-            libdeflater::DecompressionError::InsufficientSpace => UnpackError::TooLong { size: size as u64 },
-            libdeflater::DecompressionError::BadData => UnpackError::Compression {
-                reason: "bad data".to_owned(),
-            },
+/// Send the text piece by piece, never more than was signed.
+fn read_pieces(
+    bytes: &[u8],
+    form: Form,
+    size: u64,
+    pieces: &SyncSender<Vec<u8>>,
+    spare: &Receiver<Vec<u8>>,
+) -> Result<(), UnpackError> {
+    let mut text = reader(bytes, form)?;
+    let mut actual = 0;
+    loop {
+        let mut piece = spare.try_recv().unwrap_or_default();
+        piece.clear();
+        let room = (PIECE_BYTES as u64).min(size - actual + 1);
+        let read = text.by_ref().take(room).read_to_end(&mut piece);
+        let read = read.map_err(|error| UnpackError::Compression {
+            reason: error.to_string(),
         })?;
-    text.truncate(length);
-    Ok(text)
+        actual += read as u64;
+        if actual > size {
+            return Err(UnpackError::TooLong { size });
+        }
+        if read == 0 {
+            break;
+        }
+        if pieces.send(piece).is_err() {
+            break;
+        }
+    }
+    if actual < size {
+        return Err(UnpackError::TooShort { size, actual });
+    }
+    Ok(())
 }
 
-fn unxz(bytes: &[u8], size: usize) -> Result<Vec<u8>, UnpackError> {
-    let damaged = |reason: String| UnpackError::Compression { reason };
-    let flags = liblzma::stream::CONCATENATED;
-    let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_MAX, flags);
-    let stream = stream.map_err(|error| damaged(error.to_string()))?;
-    let mut text = Vec::with_capacity(size.saturating_add(1));
-    let decoder = liblzma::bufread::XzDecoder::new_stream(bytes, stream);
-    decoder
-        .take(size as u64 + 1)
-        .read_to_end(&mut text)
-        .map_err(|error| damaged(error.to_string()))?;
-    Ok(text)
+fn reader(bytes: &[u8], form: Form) -> Result<Box<dyn Read + '_>, UnpackError> {
+    Ok(match form {
+        Form::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
+        Form::Xz => {
+            let flags = liblzma::stream::CONCATENATED;
+            let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_MAX, flags);
+            let stream = stream.map_err(|error| UnpackError::Compression {
+                reason: error.to_string(),
+            })?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(bytes, stream))
+        }
+        Form::Plain => Box::new(bytes),
+    })
 }
 
 #[cfg(test)]
@@ -121,6 +152,12 @@ mod tests {
             size: text.len() as u64,
             sha256: Digest::of(text),
         }
+    }
+
+    /// The whole text.
+    fn unpack(bytes: &[u8], form: Form, listed: ListedFile) -> Result<Vec<u8>, UnpackError> {
+        let mut text = Vec::new();
+        super::unpack(bytes, form, listed, |piece| text.extend_from_slice(piece)).map(|()| text)
     }
 
     fn gzip(text: &[u8]) -> Vec<u8> {
@@ -149,7 +186,6 @@ mod tests {
             ] {
                 assert_eq!(unpack(&bytes, form, listed(text)).unwrap(), text);
             }
-            check(text, listed(text)).unwrap();
         }
     }
 
@@ -184,8 +220,9 @@ mod tests {
             assert!(unpack(b"<html>", form, listed(&text)).is_err());
             assert!(unpack(b"", form, listed(&text)).is_err());
         }
+        let other = b"Package: b\n".repeat(10_000);
         assert!(matches!(
-            check(b"other", listed(&text)),
+            unpack(&gzip(&other), Form::Gzip, listed(&text)),
             Err(UnpackError::OtherDigest { .. })
         ));
     }
