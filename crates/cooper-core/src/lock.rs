@@ -81,8 +81,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             version: 2,
-            compression: Compression::Gzip {
-                level: 1,
+            compression: Compression::Igzip {
                 member_bytes: 1 << 20,
             },
         }
@@ -98,6 +97,12 @@ pub enum Compression {
     Gzip {
         /// libdeflate's level, 1 to 12.
         level: u8,
+        /// Uncompressed bytes of each member but the last.
+        member_bytes: u32,
+    },
+    /// The same by level 1 of Intel's ISA-L 2.31: more than twice as quick, one part in twenty larger. Its bytes are
+    /// the same on every x86-64 processor that has SSE 4.2 and PCLMULQDQ; others are refused.
+    Igzip {
         /// Uncompressed bytes of each member but the last.
         member_bytes: u32,
     },

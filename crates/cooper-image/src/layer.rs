@@ -123,6 +123,9 @@ pub enum PackError {
         /// Bytes of a member.
         member_bytes: u32,
     },
+    /// The compressor works otherwise on this processor.
+    #[error("the compressor gives other bytes on this processor than on others")]
+    Processor,
     /// The compressed layer could not be written.
     #[error("cannot write the layer")]
     Write(#[source] io::Error),
@@ -141,6 +144,10 @@ impl PackError {
             Self::Overlay { .. } => {
                 Some("mount build overlays with `redirect_dir=off,metacopy=off`".to_owned())
             }
+            Self::Processor => Some(
+                "use a machine whose processor has SSE 4.2 and PCLMULQDQ, as all x86-64 processors since 2011 do"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

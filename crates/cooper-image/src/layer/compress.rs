@@ -10,12 +10,21 @@ use std::sync::{Mutex, PoisonError};
 use cooper_core::lock::Compression;
 use libdeflater::{CompressionLvl, Compressor};
 
+mod igzip;
+
 use super::PackError;
 use super::walk::Emit;
 
+/// What compresses a member.
+#[derive(Clone, Copy)]
+enum Engine {
+    Libdeflate(CompressionLvl),
+    Igzip,
+}
+
 /// A compressor's checked settings.
 pub(super) struct Settings {
-    level: CompressionLvl,
+    engine: Engine,
     member_bytes: usize,
     threads: usize,
 }
@@ -28,18 +37,26 @@ const FLIGHT_BYTES_MAX: usize = 64 << 20;
 
 impl Settings {
     pub(super) fn new(compression: Compression, threads: usize) -> Result<Self, PackError> {
-        let Compression::Gzip { level, member_bytes } = compression;
+        let (engine, level, member_bytes) = match compression {
+            Compression::Gzip { level, member_bytes } => {
+                let parsed = CompressionLvl::new(i32::from(level)).ok();
+                let parsed = parsed.filter(|_| level > 0);
+                (parsed.map(Engine::Libdeflate), level, member_bytes)
+            }
+            Compression::Igzip { member_bytes } => (Some(Engine::Igzip), igzip::LEVEL, member_bytes),
+        };
         let impossible = || PackError::Compression { level, member_bytes };
-        let parsed = CompressionLvl::new(i32::from(level)).map_err(|_| impossible())?;
-        if level == 0 || !(MEMBER_BYTES_MIN..=MEMBER_BYTES_MAX).contains(&member_bytes) {
-            return Err(impossible());
+        let in_bounds = (MEMBER_BYTES_MIN..=MEMBER_BYTES_MAX).contains(&member_bytes);
+        let engine = engine.filter(|_| in_bounds).ok_or_else(impossible)?;
+        if matches!(engine, Engine::Igzip) && !igzip::gives_known_bytes() {
+            return Err(PackError::Processor);
         }
         let member_bytes = usize::try_from(member_bytes).map_err(|_| impossible())?;
         // A thread has at most two pieces waiting, one at work and one being written, each twice.
         let threads_in_bounds = FLIGHT_BYTES_MAX / (8 * member_bytes);
         let threads = threads.min(THREADS_MAX).min(threads_in_bounds).max(1);
         Ok(Self {
-            level: parsed,
+            engine,
             member_bytes,
             threads,
         })
@@ -88,7 +105,7 @@ pub(super) fn compress<T: Send>(
         let waiting_jobs = &waiting_jobs;
         for _ in 0..settings.threads {
             let used = used.clone();
-            scope.spawn(move || work(settings.level, waiting_jobs, &used));
+            scope.spawn(move || work(settings.engine, waiting_jobs, &used));
         }
         let source = scope.spawn(move || {
             let mut emit = |piece| send(piece, &jobs, &answers, &spare);
@@ -119,8 +136,11 @@ fn send(
     Ok(spare.pieces.try_recv().unwrap_or_default())
 }
 
-fn work(level: CompressionLvl, jobs: &Mutex<Receiver<Job>>, used: &Sender<Vec<u8>>) {
-    let mut compressor = Compressor::new(level);
+fn work(engine: Engine, jobs: &Mutex<Receiver<Job>>, used: &Sender<Vec<u8>>) {
+    let mut libdeflate = match engine {
+        Engine::Libdeflate(level) => Some(Compressor::new(level)),
+        Engine::Igzip => None,
+    };
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job {
@@ -131,11 +151,15 @@ fn work(level: CompressionLvl, jobs: &Mutex<Receiver<Job>>, used: &Sender<Vec<u8
         else {
             return;
         };
-        let bound = compressor.gzip_compress_bound(piece.len());
-        room.resize(bound.max(room.len()), 0);
-        let compressed = compressor
-            .gzip_compress(&piece, &mut room)
-            .map_err(|_| PackError::Stopped);
+        let compressed = match &mut libdeflate {
+            Some(compressor) => {
+                let bound = compressor.gzip_compress_bound(piece.len());
+                room.resize(bound.max(room.len()), 0);
+                compressor.gzip_compress(&piece, &mut room).ok()
+            }
+            None => igzip::compress(&piece, &mut room),
+        };
+        let compressed = compressed.ok_or(PackError::Stopped);
         let compressed = compressed.map(|length| Member { room, length });
         // Nobody listens any more when writing failed.
         let _ = answer.send(compressed);

@@ -23,6 +23,7 @@ const GZIP: Compression = Compression::Gzip {
     level: 1,
     member_bytes: 4096,
 };
+const IGZIP: Compression = Compression::Igzip { member_bytes: 4096 };
 
 fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
     let time = Timespec {
@@ -128,12 +129,14 @@ fn entries_come_in_the_order_of_their_bytes() {
 fn the_bytes_do_not_depend_on_threads_or_on_the_tree_s_place() {
     let (one, two) = (small_tree(), small_tree());
     let first = packed(one.path(), LayerKind::Tree, GZIP, 1);
-    for threads in [1, 2, 3, 16, 1000] {
-        assert_eq!(
-            packed(two.path(), LayerKind::Tree, GZIP, threads),
-            first,
-            "{threads} threads"
-        );
+    for (compression, first) in [
+        (GZIP, first.clone()),
+        (IGZIP, packed(one.path(), LayerKind::Tree, IGZIP, 1)),
+    ] {
+        for threads in [1, 2, 3, 16, 1000] {
+            let again = packed(two.path(), LayerKind::Tree, compression, threads);
+            assert_eq!(again, first, "{threads} threads");
+        }
     }
     let larger = Compression::Gzip {
         level: 1,
@@ -156,6 +159,11 @@ fn the_compressor_s_bytes_are_pinned() {
     assert_eq!(
         Digest::of(&bytes).hex(),
         "a4e20cdb73bf0fc1705bc5ca59216743a83336ed56277ced2366ae0bb570c22a"
+    );
+    let (_, bytes) = packed(small_tree().path(), LayerKind::Tree, IGZIP, 2);
+    assert_eq!(
+        Digest::of(&bytes).hex(),
+        "029de57b414a86cb709699bb59cf93a38baabde6bbd7c59ef2dbec0fef57ec38"
     );
 }
 
