@@ -7,10 +7,12 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::command::config::ConfigArgs;
 use crate::command::create::CreateArgs;
+use crate::command::diff::DiffArgs;
 use crate::command::fsck::FsckArgs;
 use crate::command::images::ImagesArgs;
 use crate::command::inspect::InspectArgs;
 use crate::command::run::RunArgs;
+use crate::command::update::UpdateArgs;
 use crate::command::version::VersionArgs;
 use crate::failure::{Code, Exit, Failure};
 
@@ -94,9 +96,11 @@ pub(crate) enum Color {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Create(CreateArgs),
+    Update(UpdateArgs),
     Images(ImagesArgs),
     Run(RunArgs),
     Inspect(InspectArgs),
+    Diff(DiffArgs),
     Fsck(FsckArgs),
     Config(ConfigArgs),
     Version(VersionArgs),

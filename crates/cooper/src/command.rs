@@ -2,10 +2,12 @@
 
 pub(crate) mod config;
 pub(crate) mod create;
+pub(crate) mod diff;
 pub(crate) mod fsck;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod run;
+pub(crate) mod update;
 pub(crate) mod version;
 
 use std::ffi::OsString;
@@ -52,9 +54,11 @@ pub(crate) fn execute(command_line: &[OsString]) -> ExitCode {
 fn dispatch(command: Command, command_line: &[OsString], shell: &Shell) -> Result<Exit, Failure> {
     match command {
         Command::Create(args) => create::create(args, shell),
+        Command::Update(args) => update::update(&args, shell),
         Command::Images(args) => images::images(&args, shell),
         Command::Run(args) => run::run(&args, command_line, shell),
         Command::Inspect(args) => inspect::inspect(&args, shell),
+        Command::Diff(args) => diff::diff(&args, shell),
         Command::Fsck(args) => fsck::fsck(&args, shell),
         Command::Config(_) => config::config(shell),
         Command::Version(_) => version::version(shell),
@@ -73,6 +77,7 @@ fn chat_line(args: &ChatArgs, shell: &Shell) -> Result<Exit, Failure> {
     }
     match chat::parse_split(&words)? {
         ChatCommand::Create(words) => create::create_words(words, create::Freshening::default(), shell),
+        ChatCommand::Update(words) => update::update_words(words, shell),
         ChatCommand::Images(query) => images::list(&query, shell),
     }
 }

@@ -114,6 +114,11 @@ impl Failure {
         self.0.exit
     }
 
+    /// What happened, in one sentence.
+    pub(crate) fn message(&self) -> &str {
+        &self.0.message
+    }
+
     pub(crate) fn is_silent(&self) -> bool {
         self.0.silent
     }

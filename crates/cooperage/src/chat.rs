@@ -14,8 +14,19 @@ use crate::images::{ImageQuery, ImageSort, PackageQuery};
 pub enum ChatCommand {
     /// `/docker_image_create`
     Create(CreateWords),
+    /// `/docker_image_update`
+    Update(UpdateWords),
     /// `/docker_images`
     Images(ImageQuery),
+}
+
+/// The arguments of an update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpdateWords {
+    /// `image=`
+    One(ImageName),
+    /// `all=true`
+    All,
 }
 
 /// The arguments of a create: all that a request needs except the base of those who name none.
@@ -66,12 +77,6 @@ pub enum ChatError {
         command: String,
         /// The nearest that there is.
         near: Option<&'static str>,
-    },
-    /// The command is known and cannot be given yet.
-    #[error("`/{command}` is not in this version")]
-    NotYet {
-        /// Without the slash.
-        command: &'static str,
     },
     /// The command has no such argument.
     #[error("there is no argument `{argument}`")]
@@ -138,10 +143,6 @@ impl ChatError {
         match self {
             Self::NotACommand { .. } | Self::UnknownCommand { near: None, .. } => example(),
             Self::UnknownCommand { near: Some(near), .. } => Some(format!("did you mean `/{near}`?")),
-            Self::NotYet { .. } => Some(format!(
-                "commands of this version: {}",
-                listed(Verb::ALL.map(Verb::command))
-            )),
             Self::UnknownArgument { near: Some(near), .. } => Some(format!("did you mean `{near}=`?")),
             Self::UnknownArgument {
                 command, near: None, ..
@@ -149,6 +150,7 @@ impl ChatError {
                 let verb = Verb::ALL.into_iter().find(|verb| verb.command() == *command)?;
                 Some(format!("its arguments: {}", verb.arguments().join(", ")))
             }
+            Self::Missing { argument: "image" } => Some("add `image=example_name`, or `all=true`".to_owned()),
             Self::Repeated { argument: "name" } => Some("an image has one name".to_owned()),
             Self::Repeated { argument } => {
                 Some(format!("give one `{argument}=`; entries are separated by commas"))
@@ -167,10 +169,6 @@ impl ChatError {
 }
 
 const EXAMPLE: &str = "/docker_image_create name=example_name dependencies=mechanize packages=wget";
-
-fn listed<const N: usize>(commands: [&str; N]) -> String {
-    commands.map(|command| format!("`/{command}`")).join(", ")
-}
 
 /// What to type instead of words that make no request.
 pub fn request_hint(error: &ParseRequestError) -> Option<String> {
@@ -196,22 +194,21 @@ pub fn request_hint(error: &ParseRequestError) -> Option<String> {
     Some(hint.to_owned())
 }
 
-/// The commands of this version.
+/// The commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
     Create,
+    Update,
     Images,
 }
 
-/// Commands of the product that a later version has.
-const NOT_YET: [&str; 1] = ["docker_image_update"];
-
 impl Verb {
-    const ALL: [Self; 2] = [Self::Create, Self::Images];
+    const ALL: [Self; 3] = [Self::Create, Self::Update, Self::Images];
 
     const fn command(self) -> &'static str {
         match self {
             Self::Create => "docker_image_create",
+            Self::Update => "docker_image_update",
             Self::Images => "docker_images",
         }
     }
@@ -219,6 +216,7 @@ impl Verb {
     const fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Create => &["name", "dependencies", "packages", "base"],
+            Self::Update => &["image", "all"],
             Self::Images => &["pattern", "package", "sort"],
         }
     }
@@ -227,13 +225,9 @@ impl Verb {
         if let Some(verb) = Self::ALL.into_iter().find(|verb| verb.command() == command) {
             return Ok(verb);
         }
-        if let Some(command) = NOT_YET.into_iter().find(|known| *known == command) {
-            return Err(ChatError::NotYet { command });
-        }
-        let known = Self::ALL.map(Self::command).into_iter().chain(NOT_YET);
         Err(ChatError::UnknownCommand {
             command: shown(command),
-            near: nearest(command, known),
+            near: nearest(command, Self::ALL.map(Self::command)),
         })
     }
 }
@@ -264,6 +258,7 @@ pub fn parse_split(words: &[String]) -> Result<ChatCommand, ChatError> {
         .collect::<Result<Vec<_>, _>>()?;
     match verb {
         Verb::Create => parse_words(pairs).map(ChatCommand::Create),
+        Verb::Update => parse_update(pairs).map(ChatCommand::Update),
         Verb::Images => parse_query(pairs).map(ChatCommand::Images),
     }
 }
@@ -306,6 +301,39 @@ pub fn parse_words(words: impl IntoIterator<Item = (String, String)>) -> Result<
         dependencies,
         packages,
     })
+}
+
+/// Parse the arguments of an update: `image`, or `all=true`.
+///
+/// # Errors
+/// As [`parse_words`]; also when both or neither is there.
+pub fn parse_update(words: impl IntoIterator<Item = (String, String)>) -> Result<UpdateWords, ChatError> {
+    let mut values = take_arguments(Verb::Update, words)?;
+    let image = values
+        .take("image")
+        .map(|name| name.parse::<ImageName>())
+        .transpose()?;
+    let all = match values.take("all").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => {
+            return Err(ChatError::Value {
+                argument: "all",
+                value: shown(other),
+                possible: "`all=true`",
+            });
+        }
+    };
+    match (image, all) {
+        (Some(name), false) => Ok(UpdateWords::One(name)),
+        (None, true) => Ok(UpdateWords::All),
+        (None, false) => Err(ChatError::Missing { argument: "image" }),
+        (Some(name), true) => Err(ChatError::Value {
+            argument: "image",
+            value: name.to_string(),
+            possible: "either `image=` or `all=true`",
+        }),
+    }
 }
 
 /// Parse the arguments of a list of images: `pattern`, `package`, `sort`, each at most once, in any order.
@@ -441,7 +469,7 @@ mod tests {
     fn request(line: &str) -> Result<Request, ChatError> {
         match parse(line)? {
             ChatCommand::Create(words) => words.request(Base::default()),
-            ChatCommand::Images(_) => panic!("{line} is not a create"),
+            ChatCommand::Update(_) | ChatCommand::Images(_) => panic!("{line} is not a create"),
         }
     }
 
@@ -475,6 +503,18 @@ mod tests {
     }
 
     #[test]
+    fn an_update_is_of_one_image_or_of_all() {
+        let update = |line: &str| match parse(line) {
+            Ok(ChatCommand::Update(words)) => words,
+            other => panic!("{line}: {other:?}"),
+        };
+        let one = UpdateWords::One("example_name".parse().unwrap());
+        assert_eq!(update("/docker_image_update image=example_name"), one);
+        assert_eq!(update("/docker_image_update image=example_name all=false"), one);
+        assert_eq!(update("/docker_image_update all=true"), UpdateWords::All);
+    }
+
+    #[test]
     fn spaces_are_kept_inside_quotes() {
         let spaced =
             request("/docker_image_create name=a dependencies=\"requests [socks] >= 2.31, < 3, pandas\"");
@@ -493,10 +533,16 @@ mod tests {
             "no command `/docker_image_crate`",
             "/docker_image_create",
         ),
+        ("/docker_image_update", "`image` is missing", "all=true"),
         (
-            "/docker_image_update image=a",
-            "not in this version",
-            "/docker_image_create",
+            "/docker_image_update image=a all=true",
+            "`image=a` is not possible",
+            "either",
+        ),
+        (
+            "/docker_image_update all=yes",
+            "`all=yes` is not possible",
+            "all=true",
         ),
         ("/docker_image_create nam=a", "no argument `nam`", "name="),
         (
@@ -579,7 +625,7 @@ mod tests {
         for (line, message, hint) in WRONG_LINES {
             let error = match parse(line) {
                 Ok(ChatCommand::Create(words)) => words.request(Base::Trixie).unwrap_err(),
-                Ok(ChatCommand::Images(query)) => panic!("{line} is {query:?}"),
+                Ok(other) => panic!("{line} is {other:?}"),
                 Err(error) => error,
             };
             assert!(error.to_string().contains(message), "{line}: {error}");

@@ -31,7 +31,6 @@ impl ChatError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::UnknownCommand { .. } | Self::NotACommand { .. } => "unknown-command",
-            Self::NotYet { .. } => "not-in-this-version",
             Self::UnknownArgument { .. } => "unknown-argument",
             Self::Request(error) => request_code(error),
             _ => "usage",

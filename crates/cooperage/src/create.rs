@@ -162,6 +162,13 @@ impl CreateError {
     }
 }
 
+/// Where a plan comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Request,
+    Lock,
+}
+
 impl Workshop {
     /// Make an image for a request; nothing new when a version of that name has the same lock already.
     ///
@@ -170,7 +177,7 @@ impl Workshop {
     pub fn create(&self, request: &Request, progress: &Progress) -> Result<Created, CreateError> {
         let resolution = cooper_resolve::resolve(&self.context(progress), request)?;
         let evidence = Evidence::at(self.clock.now());
-        let mut created = self.build(&resolution.plan, &evidence, progress)?;
+        let mut created = self.build(&resolution.plan, &evidence, Source::Request, progress)?;
         created.notes = resolution.notes;
         Ok(created)
     }
@@ -202,10 +209,16 @@ impl Workshop {
             judged_at: resolved_at,
             unchecked: rechecked.unchecked,
         };
-        self.build(&plan, &evidence, progress)
+        self.build(&plan, &evidence, Source::Lock, progress)
     }
 
-    fn build(&self, plan: &Plan, evidence: &Evidence, progress: &Progress) -> Result<Created, CreateError> {
+    fn build(
+        &self,
+        plan: &Plan,
+        evidence: &Evidence,
+        source: Source,
+        progress: &Progress,
+    ) -> Result<Created, CreateError> {
         let cleared = cooper_gate::evaluate(plan, evidence, &self.config.program)?;
         let name = plan.request.name();
         let digest = cleared.lock().content.digest();
@@ -219,7 +232,7 @@ impl Workshop {
         if let Some(same) = self.same_and_whole(name, digest)? {
             return self.already(same, &cleared);
         }
-        self.publish(&cleared, &image)
+        self.publish(&cleared, &image, source)
     }
 
     /// Fetch what is missing, and assemble. An artefact that is damaged in the store is fetched again.
@@ -250,7 +263,11 @@ impl Workshop {
     }
 
     /// The version of this name that has this lock and all its blobs and trees.
-    fn same_and_whole(&self, name: &ImageName, lock: LockDigest) -> Result<Option<KeptImage>, CreateError> {
+    pub(crate) fn same_and_whole(
+        &self,
+        name: &ImageName,
+        lock: LockDigest,
+    ) -> Result<Option<KeptImage>, CreateError> {
         let organisation = &self.config.organisation;
         for tag in self.store.versions(organisation, name)?.into_iter().rev() {
             let reference = FullReference {
@@ -387,7 +404,7 @@ impl Workshop {
     }
 
     /// Write lock, inventory and record, and take the next version tag.
-    fn publish(&self, cleared: &Cleared, image: &Image) -> Result<Created, CreateError> {
+    fn publish(&self, cleared: &Cleared, image: &Image, source: Source) -> Result<Created, CreateError> {
         let lock = cleared.lock();
         let request = lock.origin.request.clone();
         let name = request.name().clone();
@@ -415,6 +432,7 @@ impl Workshop {
             .put_blob(&serde_json::to_vec(&image.inventory).map_err(CreateError::Json)?)?;
         let record = ImageRecord {
             request,
+            locked: source == Source::Lock,
             lock: lock.content.digest(),
             lock_file,
             inventory,
@@ -483,7 +501,7 @@ fn below(root: &Url, path: &str) -> Option<Url> {
     Url::parse(&text).ok()
 }
 
-fn differences(old: &Inventory, new: &Inventory) -> Vec<Change> {
+pub(crate) fn differences(old: &Inventory, new: &Inventory) -> Vec<Change> {
     let mut changes = Vec::new();
     for (ecosystem, old, new) in [
         ("debian", &old.debian, &new.debian),

@@ -4,6 +4,7 @@ use cooper_core::{BlobDigest, ImageReference, Lock, LockDigest, Request, Timesta
 use cooper_image::Inventory;
 use serde::Serialize;
 
+use crate::create::{Change, differences};
 use crate::record::{FullReference, KeptImage};
 use crate::workshop::{LookupError, Workshop};
 
@@ -60,6 +61,17 @@ pub enum InspectError {
     },
 }
 
+/// What differs between two images.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The one.
+    pub from: FullReference,
+    /// The other.
+    pub to: FullReference,
+    /// The packages that are not the same in both, from the first to the second.
+    pub changes: Vec<Change>,
+}
+
 impl InspectError {
     /// What to do.
     pub fn hint(&self) -> Option<String> {
@@ -94,6 +106,20 @@ impl Workshop {
             manifest,
             config,
             packages,
+        })
+    }
+
+    /// What differs between the packages of two images.
+    ///
+    /// # Errors
+    /// When there is no such image, or an inventory cannot be read.
+    pub fn diff(&self, from: &ImageReference, to: &ImageReference) -> Result<Difference, InspectError> {
+        let (from, to) = (self.lookup(from)?, self.lookup(to)?);
+        let changes = differences(&self.inventory(&from)?, &self.inventory(&to)?);
+        Ok(Difference {
+            from: from.reference,
+            to: to.reference,
+            changes,
         })
     }
 

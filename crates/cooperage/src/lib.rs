@@ -12,6 +12,7 @@ pub mod inspect;
 mod metadata;
 pub mod record;
 pub mod run;
+pub mod update;
 pub mod workshop;
 
 pub use cooper_image::{Inventory, InventoryPackage, Scripts};
@@ -22,7 +23,8 @@ pub use cooper_store::{Fault, FsckError, FsckReport, IntakeConfig, Note, Proxies
 
 pub use create::{Change, CreateError, Created};
 pub use images::{ImageQuery, ImageSort, ImageSummary, PackageQuery};
-pub use inspect::{InspectError, Inspection};
+pub use inspect::{Difference, InspectError, Inspection};
 pub use record::{FullReference, ImageRecord};
 pub use run::{Program, RunError, RunOrder};
+pub use update::{UpdateOutcome, Updated};
 pub use workshop::{LookupError, OpenError, Workshop, WorkshopConfig};

@@ -46,6 +46,9 @@ impl From<FullReference> for ImageReference {
 pub struct ImageRecord {
     /// What was asked.
     pub request: Request,
+    /// Whether it was made from a lock: then no update moves it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub locked: bool,
     /// The hashed part of the lock: same digest, same image.
     pub lock: LockDigest,
     /// The whole lock as a blob, with its origin.

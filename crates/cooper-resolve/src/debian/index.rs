@@ -639,7 +639,8 @@ mod tests {
     #[test]
     fn a_stanza_without_end_is_not_collected() {
         let mut builder = IndexBuilder::new(0);
-        let fed: Vec<bool> = (0..20).map(|_| builder.feed(&[b'x'; 64 << 10]).is_ok()).collect();
+        let piece = vec![b'x'; 64 << 10];
+        let fed: Vec<bool> = (0..20).map(|_| builder.feed(&piece).is_ok()).collect();
         assert_eq!(
             fed.iter().position(|good| !good),
             Some(STANZA_BYTES_MAX / (64 << 10))

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use cooper_core::{Effect, Lock, Progress};
+use cooper_core::{Effect, Finding, Lock, Progress};
 use cooperage::chat::{self, ChatError, CreateWords};
 use cooperage::{CreateError, Created, FullReference, Workshop};
 use serde_json::{Value, json};
@@ -62,6 +62,13 @@ pub(crate) struct Freshening {
     /// Fetch nothing: use what is in the store, however old
     #[arg(long)]
     offline: bool,
+}
+
+impl Freshening {
+    /// Whether indexes are fetched again.
+    pub(crate) fn refresh(self) -> bool {
+        self.refresh
+    }
 }
 
 /// Execute `cooper create`.
@@ -154,7 +161,8 @@ fn locked_workshop(settings: &Settings) -> Result<Workshop, Failure> {
     open_workshop(settings, need)
 }
 
-fn settings(freshening: Freshening, shell: &Shell) -> Result<Settings, Failure> {
+/// The settings in force, with the flags of freshness.
+pub(crate) fn settings(freshening: Freshening, shell: &Shell) -> Result<Settings, Failure> {
     let mut settings = shell.settings()?;
     if freshening.offline {
         settings.flag(&key::OFFLINE, "--offline", "true".to_owned())?;
@@ -207,11 +215,18 @@ fn finish(
     for note in &created.notes {
         shell.note("note", note);
     }
-    for finding in created
-        .findings
-        .iter()
-        .filter(|finding| finding.effect == Effect::Note)
-    {
+    tell_findings(&created.findings, shell);
+    shell.print(
+        || document(&created, sufficient, elapsed),
+        |out| write(out, &created, elapsed, shell.quiet()),
+    )?;
+    Ok(Exit::GOOD)
+}
+
+/// Tell what the gates noted.
+pub(crate) fn tell_findings(findings: &[Finding], shell: &Shell) {
+    let noted = findings.iter().filter(|finding| finding.effect == Effect::Note);
+    for finding in noted {
         let text = format!(
             "{} {}: {}",
             finding.code.as_str(),
@@ -220,11 +235,6 @@ fn finish(
         );
         shell.note("note", &text);
     }
-    shell.print(
-        || document(&created, sufficient, elapsed),
-        |out| write(out, &created, elapsed, shell.quiet()),
-    )?;
-    Ok(Exit::GOOD)
 }
 
 fn document(created: &Created, sufficient: Option<&FullReference>, elapsed: Duration) -> Value {

@@ -69,26 +69,33 @@ pub(crate) fn write_changes(out: &mut dyn Write, before: &str, changes: &[Change
     }
     writeln!(out, "changes since {before}:")?;
     for change in changes.iter().take(CHANGES_MAX) {
-        let Change {
-            ecosystem,
-            name,
-            before,
-            now,
-        } = change;
-        let line = match (before, now) {
-            (None, Some(now)) => format!("+ {ecosystem} {name} {now}"),
-            (Some(before), None) => format!("- {ecosystem} {name} {before}"),
-            (before, now) => {
-                let shown = |version: &Option<String>| version.clone().unwrap_or_default();
-                format!("~ {ecosystem} {name} {} -> {}", shown(before), shown(now))
-            }
-        };
-        writeln!(out, "  {}", printable(&line))?;
+        write!(out, "  ")?;
+        write_change(out, change)?;
+        writeln!(out)?;
     }
     match changes.len().saturating_sub(CHANGES_MAX) {
         0 => Ok(()),
         more => writeln!(out, "  … and {more} more"),
     }
+}
+
+/// One change, without a line end.
+pub(crate) fn write_change(out: &mut dyn Write, change: &Change) -> io::Result<()> {
+    let Change {
+        ecosystem,
+        name,
+        before,
+        now,
+    } = change;
+    let line = match (before, now) {
+        (None, Some(now)) => format!("+ {ecosystem} {name} {now}"),
+        (Some(before), None) => format!("- {ecosystem} {name} {before}"),
+        (before, now) => {
+            let shown = |version: &Option<String>| version.clone().unwrap_or_default();
+            format!("~ {ecosystem} {name} {} -> {}", shown(before), shown(now))
+        }
+    };
+    write!(out, "{}", printable(&line))
 }
 
 #[cfg(test)]

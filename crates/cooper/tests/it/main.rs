@@ -17,3 +17,4 @@ mod kill;
 mod live;
 mod run;
 mod settings;
+mod update;

@@ -1,0 +1,151 @@
+//! Today's answer to what was asked of an image before.
+
+use std::collections::BTreeSet;
+
+use cooper_core::{Finding, ImageName, ImageReference, ManifestDigest, Plan, Progress};
+use cooper_gate::Evidence;
+use cooper_image::{Inventory, InventoryPackage};
+
+use crate::create::{Change, CreateError, differences};
+use crate::inspect::InspectError;
+use crate::record::FullReference;
+use crate::workshop::{LookupError, Workshop};
+
+/// What came of an update.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Updated {
+    /// The newest version before it.
+    pub before: FullReference,
+    /// What it did.
+    pub outcome: UpdateOutcome,
+    /// What the gates noted.
+    pub findings: Vec<Finding>,
+    /// What the resolvers want the user to know.
+    pub notes: Vec<String>,
+}
+
+/// What an update did, or would do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum UpdateOutcome {
+    /// There is a new version.
+    New {
+        /// Its tag.
+        image: FullReference,
+        /// What it points at.
+        digest: ManifestDigest,
+        /// What differs from the version before.
+        changes: Vec<Change>,
+    },
+    /// There would be a new version.
+    Would {
+        /// What would differ from the version before.
+        changes: Vec<Change>,
+    },
+    /// The request has the same answer as before.
+    Same,
+    /// The image was made from a lock: it does not move.
+    Locked,
+}
+
+impl Workshop {
+    /// The names of the own organisation's images, sorted.
+    ///
+    /// # Errors
+    /// When the names cannot be listed.
+    pub fn image_names(&self) -> Result<Vec<ImageName>, InspectError> {
+        let images = self.store.images().map_err(|source| LookupError::Store {
+            name: self.config.organisation.to_string(),
+            source,
+        })?;
+        let own = images
+            .into_iter()
+            .filter(|(organisation, ..)| *organisation == self.config.organisation);
+        let names: BTreeSet<ImageName> = own.map(|(_, name, _)| name).collect();
+        Ok(names.into_iter().collect())
+    }
+
+    /// Resolve the request of an image's newest version again: a new version where the answer is another one. The old
+    /// versions stay. With `dry_run` nothing is made, and nothing but indexes fetched.
+    ///
+    /// # Errors
+    /// As [`Workshop::create`]; also when there is no such image.
+    pub fn update(
+        &self,
+        name: &ImageName,
+        dry_run: bool,
+        progress: &Progress,
+    ) -> Result<Updated, CreateError> {
+        let kept = self.lookup(&ImageReference {
+            organisation: Some(self.config.organisation.clone()),
+            name: name.clone(),
+            tag: None,
+        })?;
+        let before = kept.reference.clone();
+        if kept.record.locked {
+            return Ok(Updated {
+                before,
+                outcome: UpdateOutcome::Locked,
+                findings: Vec::new(),
+                notes: Vec::new(),
+            });
+        }
+        let request = kept.record.request.clone();
+        if !dry_run {
+            let created = self.create(&request, progress)?;
+            let changes = created.changes.map(|(_, changes)| changes);
+            let outcome = if created.created {
+                UpdateOutcome::New {
+                    image: created.image,
+                    digest: created.digest,
+                    changes: changes.unwrap_or_default(),
+                }
+            } else {
+                UpdateOutcome::Same
+            };
+            return Ok(Updated {
+                before,
+                outcome,
+                findings: created.findings,
+                notes: created.notes,
+            });
+        }
+        let resolution = cooper_resolve::resolve(&self.context(progress), &request)?;
+        let evidence = Evidence::at(self.clock.now());
+        let cleared = cooper_gate::evaluate(&resolution.plan, &evidence, &self.config.program)?;
+        let outcome = if self
+            .same_and_whole(name, cleared.lock().content.digest())?
+            .is_some()
+        {
+            UpdateOutcome::Same
+        } else {
+            let changes = differences(&self.inventory(&kept)?, &planned(&resolution.plan));
+            UpdateOutcome::Would { changes }
+        };
+        Ok(Updated {
+            before,
+            outcome,
+            findings: cleared.notes().to_vec(),
+            notes: resolution.notes,
+        })
+    }
+}
+
+/// What an image of a plan would have in it, licences left out.
+fn planned(plan: &Plan) -> Inventory {
+    let package = |name: String, version: String| InventoryPackage {
+        name,
+        version,
+        licence: None,
+    };
+    let debian = plan.base.iter().chain(&plan.packages);
+    Inventory {
+        debian: debian
+            .map(|planned| package(planned.name.to_string(), planned.version.to_string()))
+            .collect(),
+        python: plan
+            .python
+            .iter()
+            .map(|planned| package(planned.name.to_string(), planned.version.to_string()))
+            .collect(),
+    }
+}
