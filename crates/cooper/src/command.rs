@@ -28,6 +28,7 @@ pub(crate) fn execute(command_line: &[OsString]) -> ExitCode {
         Ok(Parsed::Command(cli)) => {
             let Cli { globals, command } = *cli;
             let shell = Shell::new(globals, environment);
+            shell.start_log();
             // `config` tells more of them, and the others have nothing to do with settings.
             if !matches!(
                 command,

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::args::{Color, Globals};
 use crate::failure::{Code, Exit, Failure};
+use crate::log;
 use crate::render::progress::ProgressDisplay;
 use crate::render::table::printable_lines;
 use crate::settings::key::KEYS;
@@ -40,6 +41,19 @@ impl Shell {
     /// A shell of this process.
     pub(crate) fn new(globals: Globals, environment: Environment) -> Self {
         Self { globals, environment }
+    }
+
+    /// Let the libraries' warnings be told.
+    pub(crate) fn start_log(&self) {
+        let value = self.environment.variable(log::VARIABLE);
+        let value = value.map(|value| value.to_string_lossy());
+        if !log::start(value.as_deref(), self.globals.quiet) {
+            let possible = "possible: off, error, warn, info, debug, trace";
+            self.say(
+                "warning",
+                &format!("{} is not understood; {possible}", log::VARIABLE),
+            );
+        }
     }
 
     /// Whether only what was asked for is wanted.

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::key::KEYS;
+use crate::log;
 
 /// What the names of our own variables begin with.
 pub(crate) const VARIABLE_PREFIX: &str = "COOPER_";
@@ -48,7 +49,8 @@ impl Environment {
 
     /// The variables that are ours by their beginning and that nothing reads, sorted.
     pub(crate) fn unknown(&self) -> Vec<String> {
-        let known = |name: &str| KEYS.iter().any(|key| key.variables.contains(&name));
+        let known =
+            |name: &str| name == log::VARIABLE || KEYS.iter().any(|key| key.variables.contains(&name));
         let names = self
             .variables
             .keys()

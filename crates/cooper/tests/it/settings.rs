@@ -1,6 +1,6 @@
 //! Settings from files, variables and flags.
 
-use crate::context::Host;
+use crate::context::{Host, World};
 
 /// A host whose settings come from nothing outside its folder.
 fn host() -> Host {
@@ -185,4 +185,34 @@ fn a_host_without_mirrors_says_how_to_name_one() {
     }
     let failed = host.cooper(&["create", "a", "--packages", "wget"]).with(2);
     assert!(failed.stderr.contains("COOPER_DEBIAN_MIRROR"), "{failed}");
+}
+
+/// What the libraries notice on the way is told, as much as is wanted.
+#[test]
+fn warnings_of_the_libraries_are_told() {
+    let mut world = World::new();
+    world.create_example();
+    let damage = |world: &World| {
+        for entry in std::fs::read_dir(world.host.path("store/cache/debian-packages")).unwrap() {
+            let file = std::fs::OpenOptions::new()
+                .write(true)
+                .open(entry.unwrap().path());
+            file.unwrap().set_len(100).unwrap();
+        }
+    };
+    let told = "warning: the kept packages are damaged and are made anew (suite=trixie";
+    let wishes = ["jq", "libxslt1.1", "libpsl5", "jq,libpsl5"];
+    let levels = [None, Some("off"), Some("loud"), Some("debug")];
+    for ((packages, level), expected) in wishes.iter().zip(levels).zip([true, false, true, true]) {
+        damage(&world);
+        if let Some(level) = level {
+            world.host.set("COOPER_LOG", level);
+        }
+        let done = world
+            .cooper(&["create", "another", "--packages", packages])
+            .good();
+        assert_eq!(done.stderr.contains(told), expected, "{level:?}: {done}");
+        let misunderstood = done.stderr.contains("COOPER_LOG is not understood");
+        assert_eq!(misunderstood, level == Some("loud"), "{done}");
+    }
 }
