@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::command::completions::{CompletionsArgs, ManArgs};
 use crate::command::config::ConfigArgs;
 use crate::command::create::CreateArgs;
 use crate::command::diff::DiffArgs;
@@ -104,6 +105,8 @@ pub(crate) enum Command {
     Fsck(FsckArgs),
     Config(ConfigArgs),
     Version(VersionArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
     /// A command in chat form
     #[command(hide = true)]
     Chat(ChatArgs),

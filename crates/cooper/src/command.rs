@@ -1,5 +1,6 @@
 //! The commands: one file for each, with its arguments and one function.
 
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod diff;
@@ -63,6 +64,8 @@ fn dispatch(command: Command, command_line: &[OsString], shell: &Shell) -> Resul
         Command::Fsck(args) => fsck::fsck(&args, shell),
         Command::Config(_) => config::config(shell),
         Command::Version(_) => version::version(shell),
+        Command::Completions(args) => completions::completions(&args, shell),
+        Command::Man(args) => completions::man(&args, shell),
         Command::Chat(args) => chat_line(&args, shell),
         // Turned into one of the others, or refused, by `args::parse`.
         Command::Other(_) => Ok(Exit::USAGE),
@@ -77,7 +80,9 @@ fn chat_line(args: &ChatArgs, shell: &Shell) -> Result<Exit, Failure> {
         words.extend_from_slice(rest);
     }
     match chat::parse_split(&words)? {
-        ChatCommand::Create(words) => create::create_words(words, create::Freshening::default(), shell),
+        ChatCommand::Create(words) => {
+            create::create_words(words, create::Freshening::default(), false, shell)
+        }
         ChatCommand::Update(words) => update::update_words(words, shell),
         ChatCommand::Images(query) => images::list(&query, shell),
     }

@@ -182,6 +182,15 @@ impl Workshop {
         Ok(created)
     }
 
+    /// An image that is there, as a create would give it.
+    ///
+    /// # Errors
+    /// When there is no such image, or its inventory cannot be read.
+    pub fn reuse(&self, image: &FullReference) -> Result<Created, CreateError> {
+        let kept = self.lookup(&image.clone().into())?;
+        self.existing(kept, Vec::new())
+    }
+
     /// Make an image from a lock, under a name.
     ///
     /// # Errors
@@ -301,6 +310,10 @@ impl Workshop {
     }
 
     fn already(&self, kept: KeptImage, cleared: &Cleared) -> Result<Created, CreateError> {
+        self.existing(kept, cleared.notes().to_vec())
+    }
+
+    fn existing(&self, kept: KeptImage, findings: Vec<Finding>) -> Result<Created, CreateError> {
         let packages = self.inventory(&kept)?;
         Ok(Created {
             image: kept.reference,
@@ -309,7 +322,7 @@ impl Workshop {
             size_bytes: kept.record.size_bytes,
             packages,
             changes: None,
-            findings: cleared.notes().to_vec(),
+            findings,
             notes: Vec::new(),
         })
     }

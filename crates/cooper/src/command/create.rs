@@ -22,6 +22,7 @@ Examples:
   cooper create name=example_name dependencies=mechanize packages=wget
   cooper create report --dependencies 'requests[socks]>=2.31,<3,pandas' --base debian:bookworm
   cooper create tools --packages jq,wget=1.25.0-2 --refresh
+  cooper create any --dependencies requests --reuse
   cooper inspect example_name --lock > a.lock && cooper create --locked a.lock example_name
 
 The tag counts up: `local/example_name:1.0.0.1`, then `:1.0.0.2`. A request that resolves to the
@@ -46,8 +47,11 @@ pub(crate) struct CreateArgs {
     /// What the image stands on: debian:trixie (Python 3.13) or debian:bookworm (Python 3.11)
     #[arg(long, value_name = "BASE")]
     base: Option<String>,
+    /// Take an image that already has all of this, where there is one, and make none
+    #[arg(long)]
+    reuse: bool,
     /// Rebuild from this lock (`-`: standard input) in place of resolving
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "packages", "base", "refresh"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "packages", "base", "refresh", "reuse"])]
     locked: Option<PathBuf>,
     #[command(flatten)]
     freshening: Freshening,
@@ -78,6 +82,7 @@ pub(crate) fn create(args: CreateArgs, shell: &Shell) -> Result<Exit, Failure> {
         dependencies,
         packages,
         base,
+        reuse,
         locked,
         freshening,
     } = args;
@@ -92,7 +97,7 @@ pub(crate) fn create(args: CreateArgs, shell: &Shell) -> Result<Exit, Failure> {
     let words = chat::parse_words(pairs)?;
     match locked {
         Some(file) => create_locked(&words, &file, freshening, shell),
-        None => create_words(words, freshening, shell),
+        None => create_words(words, freshening, reuse, shell),
     }
 }
 
@@ -109,6 +114,7 @@ fn word_pair(word: String) -> Result<(String, String), ChatError> {
 pub(crate) fn create_words(
     words: CreateWords,
     freshening: Freshening,
+    reuse: bool,
     shell: &Shell,
 ) -> Result<Exit, Failure> {
     let settings = settings(freshening, shell)?;
@@ -121,6 +127,9 @@ pub(crate) fn create_words(
         },
     )?;
     let sufficient = workshop.sufficient(&request)?;
+    if let Some(image) = sufficient.as_ref().filter(|_| reuse) {
+        return finish(shell, Some(image), |_| workshop.reuse(image));
+    }
     if let Some(image) = &sufficient {
         shell.note(
             "note",
@@ -216,9 +225,10 @@ fn finish(
         shell.note("note", note);
     }
     tell_findings(&created.findings, shell);
+    let reused = sufficient == Some(&created.image);
     shell.print(
         || document(&created, sufficient, elapsed),
-        |out| write(out, &created, elapsed, shell.quiet()),
+        |out| write(out, &created, reused, elapsed, shell.quiet()),
     )?;
     Ok(Exit::GOOD)
 }
@@ -257,11 +267,19 @@ fn document(created: &Created, sufficient: Option<&FullReference>, elapsed: Dura
     })
 }
 
-fn write(out: &mut dyn Write, created: &Created, elapsed: Duration, quiet: bool) -> io::Result<()> {
+fn write(
+    out: &mut dyn Write,
+    created: &Created,
+    reused: bool,
+    elapsed: Duration,
+    quiet: bool,
+) -> io::Result<()> {
     if quiet {
         return writeln!(out, "{}", created.image);
     }
-    if created.created {
+    if reused {
+        writeln!(out, "taken {}: it has all of this", created.image)?;
+    } else if created.created {
         writeln!(out, "created {}", created.image)?;
     } else {
         writeln!(out, "no new version: same lock as {}", created.image)?;

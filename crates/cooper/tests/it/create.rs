@@ -123,8 +123,17 @@ fn an_image_that_suffices_is_named_first() {
         (&document["sufficient"], &document["created"]),
         (&json!("local/example_name:1.0.0.1"), &json!(true))
     );
+    let reused = world
+        .cooper(&["create", "any", "--dependencies", "html5lib", "--reuse", "--json"])
+        .good()
+        .json();
+    assert_eq!(
+        (&reused["image"], &reused["created"]),
+        (&json!("local/example_name:1.0.0.1"), &json!(false))
+    );
+    assert_eq!(world.cooper(&["inspect", "any"]).status, 1, "none was made");
     let more = world
-        .cooper(&["create", "more", "--packages", "wget,jq", "--json"])
+        .cooper(&["create", "more", "--packages", "wget,jq", "--reuse", "--json"])
         .good()
         .json();
     assert_eq!(more["sufficient"], json!(null));

@@ -5,7 +5,20 @@ use crate::context::Host;
 #[test]
 fn every_command_has_help_with_examples() {
     let host = Host::new();
-    for command in ["create", "images", "run", "inspect", "fsck", "config", "version"] {
+    let commands = [
+        "create",
+        "update",
+        "images",
+        "run",
+        "inspect",
+        "diff",
+        "fsck",
+        "config",
+        "version",
+        "completions",
+        "man",
+    ];
+    for command in commands {
         let help = host.cooper(&[command, "--help"]).good();
         assert!(help.stdout.contains("\nExamples:\n  cooper "), "{help}");
         assert!(
@@ -46,4 +59,35 @@ fn help_is_a_command_too() {
         unknown.stderr.contains("creat") && unknown.stderr.contains("hint:"),
         "{unknown}"
     );
+}
+
+/// Completions and manual pages know every command that `--help` shows.
+#[test]
+fn completions_and_manual_pages_are_those_of_the_commands() {
+    let host = Host::new();
+    let commands = [
+        "create", "update", "images", "run", "inspect", "diff", "fsck", "config", "version",
+    ];
+    for shell in ["bash", "zsh", "fish"] {
+        let script = host.cooper(&["completions", shell]).good().stdout;
+        for command in commands {
+            assert!(script.contains(command), "{shell}: {command}");
+        }
+        assert!(script.contains("dry-run"), "{shell}: {script}");
+    }
+    let program = host.cooper(&["man"]).good().stdout;
+    assert!(
+        program.starts_with(".ie") && program.contains(".TH cooper 1"),
+        "{program}"
+    );
+    for command in commands {
+        let page = host.cooper(&["man", command]).good().stdout;
+        assert!(page.contains(&format!(".TH cooper-{command} 1")), "{page}");
+        assert!(
+            page.contains("EXAMPLES") || page.contains("Examples") || command == "version",
+            "{page}"
+        );
+    }
+    host.cooper(&["man", "nothing"]).with(2);
+    host.cooper(&["completions", "cmd.exe"]).with(2);
 }
