@@ -235,7 +235,8 @@ impl Bench<'_> {
     fn remembered(self, role: &'static str, key: &str) -> Option<BuiltLayer> {
         let cached = self.store.cache_get("layer", key)?;
         let known: RememberedLayer = serde_json::from_slice(&cached.bytes).ok()?;
-        let whole = self.store.contains(&known.digest.into()) && self.store.tree(&known.diff_id).is_some();
+        let whole =
+            self.store.renew_blob(&known.digest.into()) && self.store.renew_tree(&known.diff_id).is_some();
         whole.then(|| known.built(role))
     }
 }

@@ -15,7 +15,7 @@ pub use intake::{
     Range, RangeReply,
 };
 pub use store::{
-    BlobWriter, Cached, Fault, FsckError, FsckOptions, FsckReport, LockError, MarkError, Note, OpenError,
-    ReadBlobError, RefError, RefRecord, Scratch, StageError, Store, StoreLock, TreeStage, WriteBlobError,
-    clear_directory,
+    BlobWriter, Cached, Fault, FsckError, FsckOptions, FsckReport, GcError, GcReport, Holds, LockError,
+    MarkError, Note, OpenError, ReadBlobError, RefError, RefRecord, Scratch, StageError, Store, StoreLock,
+    TreeStage, WriteBlobError, clear_directory,
 };

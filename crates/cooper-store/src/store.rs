@@ -53,12 +53,15 @@
 //!   their own open file, so they work between threads as between processes and end with their holder.
 //! - A session directory is flock'd by its process. Making one and locking it are two steps; a sweeper
 //!   can come between, so the maker looks again after locking whether the directory is still there.
+//! - A blob or a tree is flock'd, shared, by whoever relies on it without a name of his own that keeps it ([`Holds`]);
+//!   garbage collection, which the module `gc` writes down, passes over what it cannot lock.
 
 mod blob;
 mod cache;
 mod file;
 mod follow;
 mod fsck;
+mod gc;
 mod index;
 mod journal;
 mod lock;
@@ -78,6 +81,7 @@ use cooper_core::Clock;
 pub use blob::{BlobWriter, ReadBlobError, WriteBlobError};
 pub use cache::Cached;
 pub use fsck::{Fault, FsckError, FsckOptions, FsckReport, Note, RecordCheck, TreeCheck};
+pub use gc::{GcError, GcReport, Holds};
 pub use lock::{LockError, StoreLock};
 pub use marks::MarkError;
 pub use open::OpenError;

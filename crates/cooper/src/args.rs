@@ -12,6 +12,7 @@ use crate::command::diff::DiffArgs;
 use crate::command::fsck::FsckArgs;
 use crate::command::images::ImagesArgs;
 use crate::command::inspect::InspectArgs;
+use crate::command::remove::{GcArgs, RemoveArgs};
 use crate::command::run::RunArgs;
 use crate::command::update::UpdateArgs;
 use crate::command::version::VersionArgs;
@@ -102,6 +103,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     Inspect(InspectArgs),
     Diff(DiffArgs),
+    Remove(RemoveArgs),
+    Gc(GcArgs),
     Fsck(FsckArgs),
     Config(ConfigArgs),
     Version(VersionArgs),

@@ -7,6 +7,7 @@ pub(crate) mod diff;
 pub(crate) mod fsck;
 pub(crate) mod images;
 pub(crate) mod inspect;
+pub(crate) mod remove;
 pub(crate) mod run;
 pub(crate) mod update;
 pub(crate) mod version;
@@ -61,6 +62,8 @@ fn dispatch(command: Command, command_line: &[OsString], shell: &Shell) -> Resul
         Command::Run(args) => run::run(&args, command_line, shell),
         Command::Inspect(args) => inspect::inspect(&args, shell),
         Command::Diff(args) => diff::diff(&args, shell),
+        Command::Remove(args) => remove::remove(&args, shell),
+        Command::Gc(args) => remove::gc(&args, shell),
         Command::Fsck(args) => fsck::fsck(&args, shell),
         Command::Config(_) => config::config(shell),
         Command::Version(_) => version::version(shell),

@@ -337,7 +337,7 @@ impl Workshop {
         let (mut wanted, mut damaged) = (Vec::new(), put_aside.clone());
         for (digest, size) in lock.content.artefacts() {
             match self.store.blob_size(&digest) {
-                Some(present) if present == size => continue,
+                Some(present) if present == size && self.store.renew_blob(&digest) => continue,
                 Some(_)
                     if matches!(
                         self.store.open_checked_blob(&digest),
@@ -504,7 +504,7 @@ fn kept_blobs(
     );
     blobs.extend(lock.content.artefacts().map(|(digest, _)| digest));
     let signed = lock.origin.snapshots.iter().filter_map(Snapshot::signed_file);
-    blobs.extend(signed.filter(|digest| store.contains(digest)));
+    blobs.extend(signed.filter(|digest| store.renew_blob(digest)));
     blobs
 }
 

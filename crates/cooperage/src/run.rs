@@ -8,6 +8,7 @@ use cooper_sandbox::{
     Enforcement, InjectedFile, Limits, Network, Outcome, Profile, Root, SandboxError, Spec, Stdin, Stdio,
     User,
 };
+use cooper_store::Holds;
 
 use crate::record::FullReference;
 use crate::workshop::{LookupError, Workshop};
@@ -115,7 +116,9 @@ impl Workshop {
     pub fn run(&self, order: &RunOrder) -> Result<Outcome, RunError> {
         let kept = self.lookup(&order.image)?;
         let image = kept.reference;
-        let layers = self.layer_paths(&image, &kept.record.layers)?;
+        // Until the run has ended, no garbage collection takes a layer away.
+        let mut holds = Holds::default();
+        let layers = self.layer_paths(&image, &kept.record.layers, &mut holds)?;
         let (argv, mut files) = command_line(order);
         if order.network == Network::Host {
             files.extend(HOST_NAMES.into_iter().filter_map(of_host));
@@ -143,15 +146,20 @@ impl Workshop {
     }
 
     /// The layers' trees, the top one first, as the sandbox wants them.
-    fn layer_paths(&self, image: &FullReference, layers: &[DiffId]) -> Result<Vec<PathBuf>, RunError> {
-        let path = |layer: &DiffId| {
+    fn layer_paths(
+        &self,
+        image: &FullReference,
+        layers: &[DiffId],
+        holds: &mut Holds,
+    ) -> Result<Vec<PathBuf>, RunError> {
+        let mut path = |layer: &DiffId| {
             let missing = || RunError::MissingLayer {
                 image: image.clone(),
                 layer: *layer,
             };
-            self.store.tree(layer).ok_or_else(missing)
+            holds.tree(&self.store, layer).ok_or_else(missing)
         };
-        layers.iter().rev().map(path).collect()
+        layers.iter().rev().map(&mut path).collect()
     }
 }
 

@@ -98,7 +98,7 @@ impl Intake {
         cancel: &Cancel,
     ) -> Result<BlobDigest, FetchError> {
         let digest = BlobDigest::new(fetch.digest);
-        if store.blob_size(&digest) == Some(fetch.size) {
+        if store.blob_size(&digest) == Some(fetch.size) && store.renew_blob(&digest) {
             return Ok(digest);
         }
         let kept = |error| match fetch.urls.first() {

@@ -49,7 +49,9 @@ impl Intake {
 fn missing(store: &Store, fetches: Vec<FetchBlob>) -> Vec<FetchBlob> {
     let mut seen = BTreeSet::new();
     let needed = |fetch: &FetchBlob| {
-        seen.insert(fetch.digest) && store.blob_size(&BlobDigest::new(fetch.digest)) != Some(fetch.size)
+        let digest = BlobDigest::new(fetch.digest);
+        let present = || store.blob_size(&digest) == Some(fetch.size) && store.renew_blob(&digest);
+        seen.insert(fetch.digest) && !present()
     };
     let mut missing: Vec<FetchBlob> = fetches.into_iter().filter(needed).collect();
     missing.sort_by(|one, other| {

@@ -173,7 +173,7 @@ impl Store {
     /// Keep these bytes.
     pub fn put_blob(&self, bytes: &[u8]) -> Result<BlobDigest, WriteBlobError> {
         let digest = BlobDigest::of(bytes);
-        if self.blob_size(&digest) == Some(bytes.len() as u64) {
+        if self.blob_size(&digest) == Some(bytes.len() as u64) && self.renew_blob(&digest) {
             return Ok(digest);
         }
         let stage = self.staged_file("blob")?;
@@ -265,7 +265,7 @@ impl BlobWriter {
     }
 
     fn publish(&self, digest: &BlobDigest) -> Result<(), FileError> {
-        if self.store.blob_size(digest) == Some(self.length) {
+        if self.store.blob_size(digest) == Some(self.length) && self.store.renew_blob(digest) {
             return Ok(());
         }
         self.file.sync_data().of("sync", self.stage.path())?;

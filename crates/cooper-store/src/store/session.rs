@@ -14,6 +14,9 @@ use super::{FileError, Store};
 /// The reserved name below `tmp/` that no sweep touches.
 pub(super) const QUARANTINE: &str = "quarantine";
 
+/// An empty file in each session, made with it: its time says when the session began.
+pub(super) const STARTED: &str = ".started";
+
 /// How often a session directory is made anew when a sweeper was quicker than the lock.
 const SESSION_ATTEMPTS: u32 = 100;
 
@@ -77,6 +80,8 @@ impl Session {
                 .of("make the directory", &path)?;
             match lock_dir(&path) {
                 Ok(Some(locked)) => {
+                    let started = path.join(STARTED);
+                    super::file::create_new(&started)?;
                     return Ok(Self {
                         path,
                         process: std::process::id(),
@@ -90,6 +95,11 @@ impl Session {
                 Err(error) => return Err(error).of("lock", &path),
             }
         }
+    }
+
+    /// Its directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A path in the session that was not given before.
@@ -131,7 +141,8 @@ fn lock_dir(path: &Path) -> io::Result<Option<File>> {
     Ok(still_there(path, &opened).then_some(opened))
 }
 
-fn still_there(path: &Path, opened: &File) -> bool {
+/// Whether this is still what has that name.
+pub(super) fn still_there(path: &Path, opened: &File) -> bool {
     let (Ok(named), Ok(held)) = (std::fs::symlink_metadata(path), opened.metadata()) else {
         return false;
     };

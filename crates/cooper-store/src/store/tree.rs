@@ -73,7 +73,7 @@ impl TreeStage {
     /// one is dropped.
     pub fn commit(self, diff_id: &DiffId) -> Result<PathBuf, StageError> {
         let place = self.store.tree_path(diff_id);
-        if place.is_dir() {
+        if place.is_dir() && self.store.renew(&place) {
             return Ok(place);
         }
         sync_filesystem(&self.path)?;

@@ -11,6 +11,7 @@ mod bounds;
 mod concurrent;
 mod fetch;
 mod fsck;
+mod gc;
 mod marks;
 mod names;
 mod proxy;

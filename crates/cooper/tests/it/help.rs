@@ -12,6 +12,8 @@ fn every_command_has_help_with_examples() {
         "run",
         "inspect",
         "diff",
+        "remove",
+        "gc",
         "fsck",
         "config",
         "version",
@@ -66,7 +68,7 @@ fn help_is_a_command_too() {
 fn completions_and_manual_pages_are_those_of_the_commands() {
     let host = Host::new();
     let commands = [
-        "create", "update", "images", "run", "inspect", "diff", "fsck", "config", "version",
+        "create", "update", "images", "run", "inspect", "diff", "remove", "gc", "fsck", "config", "version",
     ];
     for shell in ["bash", "zsh", "fish"] {
         let script = host.cooper(&["completions", shell]).good().stdout;

@@ -15,6 +15,7 @@ mod hostile;
 mod inventory;
 mod kill;
 mod live;
+mod remove;
 mod run;
 mod settings;
 mod update;
