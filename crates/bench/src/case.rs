@@ -258,9 +258,8 @@ impl<'a> Bench<'a> {
         CaseResult::new("the same request again", series, &[Goal::of(0.5, 0.1)])
     }
 
-    /// A place for a store that nothing was in. Stores are removed when everything is measured: ext4 without a
-    /// journal passes over the inodes of files that were removed in the last minutes, which slows down whoever
-    /// makes many files next.
+    /// A place for a store that nothing was in. Stores go with the run's file system, when everything is measured: no
+    /// turn pays for what an earlier one removed.
     fn new_folder(&self) -> PathBuf {
         let number = self.stores.get();
         self.stores.set(number + 1);

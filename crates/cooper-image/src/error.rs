@@ -132,12 +132,16 @@ impl AssembleError {
 
     /// What to do.
     pub fn hint(&self) -> Option<String> {
+        let no_room = || {
+            Some("check that the disk of the store has room: `cooper config` shows where it is".to_owned())
+        };
         let at_fault = || Some("the package itself is at fault: ask for another version".to_owned());
         if self.is_disk_full() {
             return Some("free some space on the store's disk and run again".to_owned());
         }
         match self {
             Self::Artefact { .. } => Some("run `cooper fsck --repair`, then create again".to_owned()),
+            Self::Pack { source, .. } => source.hint().or_else(no_room),
             Self::Script { call, .. } | Self::Stopped { call, .. } => {
                 let package = call
                     .split_once(" preinst")
@@ -155,14 +159,23 @@ impl AssembleError {
             }
             Self::Deb { source, .. } => source.hint().or_else(at_fault),
             Self::Wheel { source, .. } => source.hint().or_else(at_fault),
-            Self::Stage(_)
-            | Self::Write(_)
-            | Self::Tree { .. }
-            | Self::Pack { .. }
-            | Self::Lock(_)
-            | Self::Json { .. } => Some(
+            Self::Stage(_) | Self::Write(_) | Self::Tree { .. } | Self::Lock(_) | Self::Json { .. } => Some(
                 "check that the disk of the store has room: `cooper config` shows where it is".to_owned(),
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_cannot_be_packed_here_says_where_it_can() {
+        let error = AssembleError::Pack {
+            role: "base",
+            source: PackError::Processor,
+        };
+        assert!(error.hint().unwrap().contains("SSE 4.2"));
     }
 }

@@ -53,8 +53,9 @@
 //!   their own open file, so they work between threads as between processes and end with their holder.
 //! - A session directory is flock'd by its process. Making one and locking it are two steps; a sweeper
 //!   can come between, so the maker looks again after locking whether the directory is still there.
-//! - A blob or a tree is flock'd, shared, by whoever relies on it without a name of his own that keeps it ([`Holds`]);
-//!   garbage collection, which the module `gc` writes down, passes over what it cannot lock.
+//! - A blob or a tree is flock'd, shared: for a moment by whoever renews it ([`Store::renew_blob`]), and as long as it
+//!   is mounted by a run ([`Holds`]). Garbage collection, which the module `gc` writes down, passes over what it cannot
+//!   lock and what was renewed.
 
 mod blob;
 mod cache;
