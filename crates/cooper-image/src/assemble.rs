@@ -153,7 +153,7 @@ pub fn assemble(
                     }
                     .build(bench)
                 });
-                layer.and_then(|layer| layer.keep(bench))
+                layer.and_then(|layer| layer.keep(bench, || ()))
             })
         });
         let python = (!content.python.is_empty()).then(|| {
@@ -166,11 +166,13 @@ pub fn assemble(
                     }
                     .build(bench)
                 });
-                layer.and_then(|layer| layer.keep(bench))
+                layer.and_then(|layer| layer.keep(bench, || ()))
             })
         });
-        let base = base.keep(bench);
-        (base, os.map(joined), python.map(joined))
+        // A stage whose tree the store has already is gone when it is committed: not from under those who build on it.
+        let mut above = (None, None);
+        let base = base.keep(bench, || above = (os.map(joined), python.map(joined)));
+        (base, above.0, above.1)
     });
     let layers = [Some(base?), os.transpose()?, python.transpose()?];
     write_image(content, layers.into_iter().flatten().collect(), store)
@@ -292,11 +294,14 @@ impl FinishedLayer {
         Ok(Lower { key, root })
     }
 
-    /// Pack the tree, and keep tree, blob and a note of both.
-    fn keep(self, bench: Bench<'_>) -> Result<BuiltLayer, AssembleError> {
+    /// Pack the tree, and keep tree, blob and a note of both. Until `others` returns, the tree stays where it is.
+    fn keep(self, bench: Bench<'_>, others: impl FnOnce()) -> Result<BuiltLayer, AssembleError> {
         let role = self.role;
         let (tree, _one_at_a_time) = match self.state {
-            State::Kept(built) => return Ok(built),
+            State::Kept(built) => {
+                others();
+                return Ok(built);
+            }
             State::New { tree, one_at_a_time } => (tree, one_at_a_time),
         };
         bench.progress.started(Stage::Pack, 0, 0);
@@ -307,6 +312,7 @@ impl FinishedLayer {
             &bench.recipe.compression,
             bench.store,
         );
+        others();
         let packed = packed.map_err(|source| AssembleError::Pack { role, source })?;
         tree.stage.commit(&packed.diff_id).map_err(AssembleError::Stage)?;
         bench.progress.finished(Stage::Pack);

@@ -435,3 +435,23 @@ fn a_lock_of_two_bases_is_refused() {
         .json();
     assert!(told.to_string().contains("INTEGRITY-PLATFORM"), "{told}");
 }
+
+/// The base is made anew with a tree that the store has already; the layers above are built on it meanwhile.
+#[test]
+fn a_base_that_is_made_again_stays_until_the_layers_above_are_made() {
+    let world = World::new();
+    world.create_example();
+    for round in 0..12 {
+        std::fs::remove_dir_all(world.host.path("store/cache")).unwrap();
+        let args = [
+            "create",
+            &format!("again{round}"),
+            "--dependencies",
+            "mechanize",
+            "--packages",
+            "wget,jq",
+        ];
+        world.cooper(&args).good();
+    }
+    world.cooper(&["fsck"]).good();
+}
