@@ -41,6 +41,9 @@ pub enum FindingCode {
     /// An artefact was withdrawn by its publisher, and the request asks for exactly that version.
     #[serde(rename = "INTEGRITY-YANKED-PINNED")]
     YankedPinned,
+    /// A wheel was built here from sources, because the index has no wheel that fits.
+    #[serde(rename = "INTEGRITY-BUILT-HERE")]
+    BuiltHere,
     /// The plan names one artefact twice, or two versions of one package.
     #[serde(rename = "INTEGRITY-DUPLICATE")]
     Duplicate,
@@ -48,7 +51,7 @@ pub enum FindingCode {
 
 impl FindingCode {
     /// Every code, for documentation and tests.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoHash,
         Self::Unsigned,
         Self::Expired,
@@ -57,6 +60,7 @@ impl FindingCode {
         Self::WrongPlatform,
         Self::Yanked,
         Self::YankedPinned,
+        Self::BuiltHere,
         Self::Duplicate,
     ];
 
@@ -71,6 +75,7 @@ impl FindingCode {
             Self::WrongPlatform => "INTEGRITY-PLATFORM",
             Self::Yanked => "INTEGRITY-YANKED",
             Self::YankedPinned => "INTEGRITY-YANKED-PINNED",
+            Self::BuiltHere => "INTEGRITY-BUILT-HERE",
             Self::Duplicate => "INTEGRITY-DUPLICATE",
         }
     }

@@ -17,6 +17,7 @@ use crate::digest::{BlobDigest, LockDigest};
 use crate::plan::{Plan, PlannedDebian, PlannedPython, PoolPath, Snapshot};
 use crate::python::{DistributionVersion, PythonName};
 use crate::request::Request;
+use crate::source::{Built, BuiltFrom};
 
 /// A lock as it is kept and printed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,9 @@ pub struct LockContent {
     pub packages: Vec<DebianArtefact>,
     /// The Python distributions, sorted by name.
     pub python: Vec<PythonArtefact>,
+    /// The environments in which wheels of `python` were built, sorted by digest, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environments: Vec<LockContent>,
 }
 
 /// The base's own full lock.
@@ -148,6 +152,9 @@ pub struct PythonArtefact {
     pub size: u64,
     /// The digest of the wheel.
     pub sha256: BlobDigest,
+    /// What it was built from; none where an index has the wheel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built: Option<BuiltFrom>,
 }
 
 /// The unhashed part of a lock.
@@ -161,8 +168,11 @@ pub struct LockOrigin {
     pub resolved_by: String,
     /// The indexes that it was resolved against.
     pub snapshots: Vec<Snapshot>,
-    /// Where each artefact came from.
+    /// Where each artefact came from; of a wheel that was built, where its sources did.
     pub artefacts: BTreeMap<BlobDigest, ArtefactOrigin>,
+    /// The same of the environments in which wheels were built.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environments: BTreeMap<LockDigest, LockOrigin>,
 }
 
 /// Where an artefact came from, and can be fetched again.
@@ -200,7 +210,7 @@ impl LockContent {
         self.base.packages.iter().chain(&self.packages)
     }
 
-    /// Every artefact's digest and size.
+    /// The digest and size of every artefact that the image is assembled from.
     pub fn artefacts(&self) -> impl Iterator<Item = (BlobDigest, u64)> {
         let debian = self.debian().map(|artefact| (artefact.sha256, artefact.size));
         debian.chain(
@@ -208,6 +218,19 @@ impl LockContent {
                 .iter()
                 .map(|artefact| (artefact.sha256, artefact.size)),
         )
+    }
+
+    /// The digest and size of every artefact that wheels were built from, with those of the environments.
+    pub fn sources(&self) -> Vec<(BlobDigest, u64)> {
+        let built = self.python.iter().filter_map(|artefact| artefact.built.as_ref());
+        let mut sources: Vec<_> = built
+            .map(|built| (built.source.sha256, built.source.size))
+            .collect();
+        for environment in &self.environments {
+            sources.extend(environment.artefacts());
+            sources.extend(environment.sources());
+        }
+        sources
     }
 }
 
@@ -258,7 +281,14 @@ impl Lock {
             let mut asked = self.origin.request.dependencies().iter();
             asked.any(|requirement| requirement.name() == name && requirement.exact_version().is_some())
         };
-        let planned = |artefact: &PythonArtefact| match self.origin.artefacts.get(&artefact.sha256) {
+        let origin = |artefact: &PythonArtefact| {
+            let of = artefact
+                .built
+                .as_ref()
+                .map_or(artefact.sha256, |built| built.source.sha256);
+            self.origin.artefacts.get(&of)
+        };
+        let planned = |artefact: &PythonArtefact| match origin(artefact) {
             Some(ArtefactOrigin::Python { url }) => Ok(PlannedPython {
                 name: artefact.name.clone(),
                 version: artefact.version.clone(),
@@ -270,12 +300,36 @@ impl Lock {
                 fits_platform: fits(&artefact.filename, self.content.base.name),
                 yanked: None,
                 exactly_pinned: pinned(&artefact.name),
+                built: self.built(artefact, url)?,
             }),
             _ => Err(LockPlanError::NoOrigin {
                 artefact: artefact.name.to_string(),
             }),
         };
         self.content.python.iter().map(planned).collect()
+    }
+
+    fn built(&self, artefact: &PythonArtefact, url: &Url) -> Result<Option<Box<Built>>, LockPlanError> {
+        let Some(built) = &artefact.built else {
+            return Ok(None);
+        };
+        let of_digest = |content: &&LockContent| content.digest() == built.environment;
+        let content = self.content.environments.iter().find(of_digest);
+        let origin = self.origin.environments.get(&built.environment);
+        let (Some(content), Some(origin)) = (content, origin) else {
+            return Err(LockPlanError::NoEnvironment {
+                artefact: artefact.name.to_string(),
+            });
+        };
+        Ok(Some(Box::new(Built {
+            source: built.source.clone(),
+            url: url.clone(),
+            environment: Self {
+                cooper_lock: self.cooper_lock,
+                content: content.clone(),
+                origin: origin.clone(),
+            },
+        })))
     }
 }
 
@@ -286,6 +340,12 @@ pub enum LockPlanError {
     #[error("the lock does not say where `{artefact}` came from")]
     NoOrigin {
         /// The package.
+        artefact: String,
+    },
+    /// It does not have the environment in which one of its wheels was built.
+    #[error("the lock does not have the environment in which `{artefact}` was built")]
+    NoEnvironment {
+        /// The distribution.
         artefact: String,
     },
     /// What it locks is on another base than what was asked for.

@@ -16,6 +16,7 @@ use crate::digest::{BlobDigest, Digest};
 use crate::lock::Recipe;
 use crate::python::{DistributionVersion, PythonName};
 use crate::request::Request;
+use crate::source::Built;
 
 /// The result of resolving one request.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +80,8 @@ pub struct PlannedPython {
     pub yanked: Option<String>,
     /// The request asks for exactly this version with `==`.
     pub exactly_pinned: bool,
+    /// What the wheel was built from here; none where the index has the wheel. `url` is then that of the sources.
+    pub built: Option<Box<Built>>,
 }
 
 /// One index at one time, with what proves where it came from.

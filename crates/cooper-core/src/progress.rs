@@ -10,6 +10,8 @@ pub enum Stage {
     Resolve,
     /// Fetching artefacts.
     Download,
+    /// Building a wheel from sources.
+    Build,
     /// Unpacking archives to trees.
     Unpack,
     /// Running maintainer scripts.

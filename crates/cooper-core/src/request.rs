@@ -17,6 +17,8 @@ pub struct Request {
     base: Base,
     dependencies: Vec<PythonRequirement>,
     packages: Vec<DebianRequirement>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    build_packages: Vec<DebianRequirement>,
 }
 
 #[derive(Deserialize)]
@@ -25,13 +27,16 @@ struct RequestFields {
     base: Base,
     dependencies: Vec<PythonRequirement>,
     packages: Vec<DebianRequirement>,
+    #[serde(default)]
+    build_packages: Vec<DebianRequirement>,
 }
 
 impl TryFrom<RequestFields> for Request {
     type Error = ParseRequestError;
 
     fn try_from(fields: RequestFields) -> Result<Self, Self::Error> {
-        Self::new(fields.name, fields.base, fields.dependencies, fields.packages)
+        let request = Self::new(fields.name, fields.base, fields.dependencies, fields.packages)?;
+        request.with_build_packages(fields.build_packages)
     }
 }
 
@@ -53,7 +58,7 @@ pub enum ParseRequestError {
     /// A list is there and has nothing in it, or has nothing between two commas.
     #[error("`{list}` {}", if text.trim().is_empty() { "is empty".to_owned() } else { format!("has an empty entry in `{text}`") })]
     EmptyEntry {
-        /// `dependencies` or `packages`.
+        /// `dependencies`, `packages` or `build-packages`.
         list: &'static str,
         /// The whole list as it was written.
         text: String,
@@ -61,7 +66,7 @@ pub enum ParseRequestError {
     /// A bracket or a quote is not closed.
     #[error("`{list}` has a bracket or quote that is not closed in `{text}`")]
     Unclosed {
-        /// `dependencies` or `packages`.
+        /// `dependencies`, `packages` or `build-packages`.
         list: &'static str,
         /// The whole list as it was written.
         text: String,
@@ -69,7 +74,7 @@ pub enum ParseRequestError {
     /// More entries than a request may have.
     #[error("`{list}` has more than {} entries", ENTRIES_MAX)]
     TooMany {
-        /// `dependencies` or `packages`.
+        /// `dependencies`, `packages` or `build-packages`.
         list: &'static str,
     },
     /// Neither list was given.
@@ -98,9 +103,7 @@ impl Request {
             return Err(ParseRequestError::Nothing { name });
         }
         for (list, length) in [("dependencies", dependencies.len()), ("packages", packages.len())] {
-            if length > ENTRIES_MAX {
-                return Err(ParseRequestError::TooMany { list });
-            }
+            bounded(list, length)?;
         }
         dependencies.sort();
         dependencies.dedup();
@@ -111,6 +114,25 @@ impl Request {
             base,
             dependencies,
             packages,
+            build_packages: Vec::new(),
+        })
+    }
+
+    /// The same request, with Debian packages that are there while wheels are built from sources, and not in the
+    /// image.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub fn with_build_packages(
+        self,
+        mut packages: Vec<DebianRequirement>,
+    ) -> Result<Self, ParseRequestError> {
+        bounded("build-packages", packages.len())?;
+        packages.sort();
+        packages.dedup();
+        Ok(Self {
+            build_packages: packages,
+            ..self
         })
     }
 
@@ -139,6 +161,18 @@ impl Request {
     pub fn packages(&self) -> &[DebianRequirement] {
         &self.packages
     }
+
+    /// The Debian packages that are there while wheels are built, sorted.
+    pub fn build_packages(&self) -> &[DebianRequirement] {
+        &self.build_packages
+    }
+}
+
+fn bounded(list: &'static str, length: usize) -> Result<(), ParseRequestError> {
+    if length > ENTRIES_MAX {
+        return Err(ParseRequestError::TooMany { list });
+    }
+    Ok(())
 }
 
 /// Parse a list of Python requirements. It is separated by commas; commas inside brackets or quotes never
@@ -162,9 +196,18 @@ pub fn parse_dependencies(text: &str) -> Result<Vec<PythonRequirement>, ParseReq
         .collect()
 }
 
+/// Parse a list of Debian packages that are there while wheels are built, separated by commas.
+pub fn parse_build_packages(text: &str) -> Result<Vec<DebianRequirement>, ParseRequestError> {
+    parse_debian("build-packages", text)
+}
+
 /// Parse a list of Debian packages, separated by commas.
 pub fn parse_packages(text: &str) -> Result<Vec<DebianRequirement>, ParseRequestError> {
-    split_outside("packages", text)?
+    parse_debian("packages", text)
+}
+
+fn parse_debian(list: &'static str, text: &str) -> Result<Vec<DebianRequirement>, ParseRequestError> {
+    split_outside(list, text)?
         .into_iter()
         .map(|piece| DebianRequirement::from_str(piece).map_err(Into::into))
         .collect()

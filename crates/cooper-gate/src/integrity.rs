@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use cooper_core::base::Suite;
 use cooper_core::plan::{PlannedDebian, PlannedPython, Snapshot};
+use cooper_core::source::PlannedSource;
 use cooper_core::{Effect, Finding, FindingCode, Plan, Timestamp};
 
 use crate::verdict::{Evidence, architecture};
@@ -143,7 +144,38 @@ fn judge_python(planned: &PlannedPython) -> Vec<Finding> {
         ));
     }
     if let Some(reason) = &planned.yanked {
-        findings.push(yanked(planned, subject, reason));
+        let file = planned
+            .built
+            .as_ref()
+            .map_or(&planned.filename, |built| &built.source.filename);
+        let finding = yanked(&subject, file, reason, planned.exactly_pinned);
+        findings.push(finding);
+    }
+    if let Some(built) = &planned.built {
+        findings.push(Finding {
+            code: FindingCode::BuiltHere,
+            effect: Effect::Note,
+            subject,
+            message: format!(
+                "the index has no wheel that fits: {} was built from {} in a sandbox without network",
+                planned.filename, built.source.filename
+            ),
+            hint: "`cooper inspect IMAGE --lock` names the sources and the environment".to_owned(),
+        });
+    }
+    findings
+}
+
+/// Every finding about a source distribution that is to be built.
+pub(crate) fn judge_source(source: &PlannedSource) -> Vec<Finding> {
+    let subject = format!("{} {}", source.name, source.version);
+    let mut findings = Vec::new();
+    if source.sha256.is_none() {
+        let message = format!("the index has no SHA-256 for {}", source.filename);
+        findings.push(no_hash(subject.clone(), &message));
+    }
+    if let Some(reason) = &source.yanked {
+        findings.push(yanked(&subject, &source.filename, reason, source.exactly_pinned));
     }
     findings
 }
@@ -163,18 +195,17 @@ fn wrong_platform(subject: String, message: &str) -> Finding {
     )
 }
 
-fn yanked(planned: &PlannedPython, subject: String, reason: &str) -> Finding {
+fn yanked(subject: &str, filename: &str, reason: &str, exactly_pinned: bool) -> Finding {
     let reason = if reason.is_empty() {
         "no reason given"
     } else {
         reason
     };
-    let message = format!("its publisher withdrew {}: {reason}", planned.filename);
-    let hint = format!(
-        "ask for another version; `{}=={}` insists on this one",
-        planned.name, planned.version
-    );
-    if planned.exactly_pinned {
+    let message = format!("its publisher withdrew {filename}: {reason}");
+    let pin = subject.replace(' ', "==");
+    let hint = format!("ask for another version; `{pin}` insists on this one");
+    let subject = subject.to_owned();
+    if exactly_pinned {
         return Finding {
             code: FindingCode::YankedPinned,
             effect: Effect::Note,

@@ -9,4 +9,4 @@
 pub mod integrity;
 pub mod verdict;
 
-pub use verdict::{Cleared, Evidence, Refusal, evaluate};
+pub use verdict::{Cleared, ClearedSource, Evidence, Refusal, evaluate, evaluate_source};

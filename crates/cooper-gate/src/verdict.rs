@@ -8,7 +8,8 @@ use cooper_core::lock::{
     Architecture, ArtefactOrigin, BaseLock, DebianArtefact, LOCK_FORMAT, LockOrigin, Platform, PythonArtefact,
 };
 use cooper_core::plan::{PlannedDebian, PlannedPython};
-use cooper_core::{BlobDigest, Effect, Finding, Lock, LockContent, Plan, Timestamp};
+use cooper_core::source::{BuiltFrom, PlannedSource};
+use cooper_core::{BlobDigest, Digest, Effect, Finding, Lock, LockContent, LockDigest, Plan, Timestamp};
 
 use crate::integrity;
 
@@ -107,9 +108,49 @@ pub fn evaluate(plan: &Plan, evidence: &Evidence, resolved_by: &str) -> Result<C
     }
 }
 
+/// A source distribution that may be built. Only [`evaluate_source`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClearedSource {
+    source: PlannedSource,
+    sha256: Digest,
+}
+
+impl ClearedSource {
+    /// What it is.
+    pub fn source(&self) -> &PlannedSource {
+        &self.source
+    }
+
+    /// Its digest.
+    pub fn sha256(&self) -> BlobDigest {
+        BlobDigest::new(self.sha256)
+    }
+}
+
+/// Judge a source distribution, before anything of it is run. The environment in which it is built is judged as every
+/// plan is, and so is the wheel that comes of it.
+///
+/// # Errors
+/// [`Refusal`] when any finding holds or refuses.
+pub fn evaluate_source(source: &PlannedSource) -> Result<ClearedSource, Refusal> {
+    let findings = integrity::judge_source(source);
+    let refused = findings.iter().any(|finding| finding.effect > Effect::Note);
+    match source.sha256 {
+        Some(sha256) if !refused => Ok(ClearedSource {
+            source: source.clone(),
+            sha256,
+        }),
+        _ => Err(Refusal { findings }),
+    }
+}
+
 /// The lock of a plan whose artefacts all have hashes and fitting architectures; the integrity gate has
 /// found so before this is called, and `None` fails closed if it ever had not.
 fn lock_of(plan: &Plan, resolved_by: &str) -> Option<Lock> {
+    let built = plan.python.iter().filter_map(|planned| planned.built.as_ref());
+    let environments: BTreeMap<LockDigest, &Lock> = built
+        .map(|built| (built.environment.content.digest(), &built.environment))
+        .collect();
     let content = LockContent {
         recipe: plan.recipe,
         platform: Platform::LinuxAmd64,
@@ -119,6 +160,7 @@ fn lock_of(plan: &Plan, resolved_by: &str) -> Option<Lock> {
         },
         packages: debian_artefacts(&plan.packages)?,
         python: plan.python.iter().map(python_artefact).collect::<Option<_>>()?,
+        environments: environments.values().map(|lock| lock.content.clone()).collect(),
     };
     let origin = LockOrigin {
         request: plan.request.clone(),
@@ -126,6 +168,10 @@ fn lock_of(plan: &Plan, resolved_by: &str) -> Option<Lock> {
         resolved_by: resolved_by.to_owned(),
         snapshots: plan.snapshots.clone(),
         artefacts: origins(plan)?,
+        environments: environments
+            .iter()
+            .map(|(digest, lock)| (*digest, lock.origin.clone()))
+            .collect(),
     };
     Some(Lock {
         cooper_lock: LOCK_FORMAT,
@@ -167,6 +213,10 @@ fn python_artefact(planned: &PlannedPython) -> Option<PythonArtefact> {
         filename: planned.filename.clone(),
         size: planned.size,
         sha256: BlobDigest::new(planned.sha256?),
+        built: planned.built.as_ref().map(|built| BuiltFrom {
+            source: built.source.clone(),
+            environment: built.environment.content.digest(),
+        }),
     })
 }
 
@@ -179,12 +229,12 @@ fn origins(plan: &Plan) -> Option<BTreeMap<BlobDigest, ArtefactOrigin>> {
         Some((BlobDigest::new(planned.sha256?), origin))
     });
     let python = plan.python.iter().map(|planned| {
-        Some((
-            BlobDigest::new(planned.sha256?),
-            ArtefactOrigin::Python {
-                url: planned.url.clone(),
-            },
-        ))
+        let of = match &planned.built {
+            Some(built) => built.source.sha256,
+            None => BlobDigest::new(planned.sha256?),
+        };
+        let url = planned.url.clone();
+        Some((of, ArtefactOrigin::Python { url }))
     });
     debian.chain(python).collect()
 }

@@ -18,6 +18,7 @@ mod order;
 mod python_layer;
 mod replacements;
 pub mod rootfs;
+mod source_build;
 mod tree_files;
 pub mod wheel;
 
@@ -27,3 +28,4 @@ pub use error::AssembleError;
 pub use fast_paths::Scripts;
 pub use inventory::{Inventory, InventoryPackage};
 pub use oci::{ENVIRONMENT, Layer, USER, WORKING_DIR};
+pub use source_build::{BuildOutcome, Installed, SourceBuildError, build_source};

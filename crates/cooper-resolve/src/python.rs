@@ -5,10 +5,12 @@
 //! release the target may have, or why none) → `provider` (the index as the solver sees it) → `driver` (runs
 //! the solver, checks its answer without it) → [`PythonSolution`], or `explain` and `suggest` say why not.
 //!
-//! Resolution is for the target, never the host, and for wheels only: nothing of what is resolved is run.
+//! Resolution is for the target, never the host, and nothing of what is resolved is run. Where a release has only
+//! sources, `sources` fetches them and `source` reads them; that they have to be built is an answer of its own.
 //! The same pages give the same solution, whatever was cached and however the network behaves.
 
 mod ahead;
+mod built;
 mod default_index;
 mod driver;
 mod error;
@@ -23,6 +25,8 @@ pub mod outside;
 mod page;
 mod policy;
 mod provider;
+mod source;
+mod sources;
 mod suggest;
 mod tail;
 mod target;
@@ -34,9 +38,10 @@ use cooper_core::plan::{PlannedPython, Snapshot};
 use cooper_core::python::DistributionVersion;
 use cooper_core::{Base, BlobDigest, Digest, PythonName, PythonRequirement, Timestamp};
 
+pub use built::{BuildTarget, BuiltWheel};
 pub use default_index::default_index;
-pub use error::{PythonError, Withdrawn};
-pub use target::wheel_fits;
+pub use error::{PythonError, UnbuiltSource, Withdrawn};
+pub use target::{wheel_fits, wheel_is};
 
 use crate::context::Context;
 use ahead::ReadAhead;
@@ -44,6 +49,7 @@ use driver::Solved;
 use memo::Memo;
 use metadata::Metadata;
 use net::Net;
+use sources::SourceFacts;
 use target::Target;
 use wishes::Wishes;
 
@@ -58,16 +64,18 @@ pub struct PythonSolution {
     pub notes: Vec<String>,
 }
 
-/// Choose a version and a wheel for each of `dependencies` and all that they need, on `base`.
+/// Choose a version and a wheel for each of `dependencies` and all that they need, on the base of `build`.
 ///
 /// # Errors
-/// When a name is unknown, no version fits, the versions do not fit together, or the index cannot be read.
+/// [`PythonError::Unbuilt`] when sources have to be built to wheels first; whoever has done so
+/// ([`BuildTarget::remember`]) resolves again. Else when a name is unknown, no version fits, the versions do not fit together, or the index cannot be read.
 pub fn resolve(
     context: &Context,
-    base: Base,
     dependencies: &[PythonRequirement],
+    build: &BuildTarget,
 ) -> Result<PythonSolution, PythonError> {
-    let memo = Memo::new(context, base, dependencies);
+    let base = build.base;
+    let memo = Memo::new(context, dependencies, build);
     if let Some(solution) = memo.recall() {
         return Ok(solution);
     }
@@ -75,7 +83,7 @@ pub fn resolve(
         detail: format!("{base} cannot be described"),
     })?;
     let wishes = Wishes::new(dependencies, &target);
-    let ahead = ReadAhead(Net::new(context, target, wishes));
+    let ahead = ReadAhead(Net::new(context, target, wishes, build.clone()));
     let solved = driver::solve(&ahead, context.progress)?;
     tracing::debug!(
         distributions = solved.chosen.len(),
@@ -106,22 +114,26 @@ pub fn metadata_digest(
 
 fn planned(net: &Net, solved: &Solved, base: Base) -> Result<Vec<PlannedPython>, PythonError> {
     let planned = solved.chosen.iter().map(|(name, chosen)| {
-        let wheel = &chosen.wheel;
-        let size = match wheel.size.or(chosen.facts.size) {
+        let archive = &chosen.archive;
+        if let Some(SourceFacts::Built(built)) = &chosen.facts.source {
+            return Ok(sources::planned(net, name, chosen, built));
+        }
+        let size = match archive.size.or(chosen.facts.size) {
             Some(size) => size,
-            None => net.size(wheel)?,
+            None => net.size(archive)?,
         };
         Ok(PlannedPython {
             name: name.clone(),
             version: chosen.version.clone(),
-            filename: wheel.filename.clone(),
+            filename: archive.filename.clone(),
             size,
-            sha256: wheel.sha256,
-            url: wheel.url.clone(),
+            sha256: archive.sha256,
+            url: archive.url.clone(),
             metadata: chosen.facts.reading.as_ref().ok().map(Metadata::digest),
-            fits_platform: wheel_fits(&wheel.filename, base),
-            yanked: wheel.yanked.clone(),
+            fits_platform: wheel_fits(&archive.filename, base),
+            yanked: archive.yanked.clone(),
             exactly_pinned: net.wishes.admission(name).exact.contains(&chosen.version),
+            built: None,
         })
     });
     planned.collect()

@@ -6,7 +6,7 @@ use cooper_core::{Plan, Request};
 
 use crate::context::Context;
 use crate::debian::{self, DebianError};
-use crate::python::{self, PythonError};
+use crate::python::{self, BuildTarget, PythonError, UnbuiltSource};
 
 /// A plan and what the resolvers want the user to know.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,14 @@ pub enum ResolveError {
 }
 
 impl ResolveError {
+    /// The sources that have to be built before there is a plan, where that is the reason.
+    pub fn unbuilt(&self) -> Option<&[UnbuiltSource]> {
+        match self {
+            Self::Python(PythonError::Unbuilt { sources }) => Some(sources),
+            _ => None,
+        }
+    }
+
     /// What to do.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -44,9 +52,13 @@ impl ResolveError {
 /// When either has no solution, or an index cannot be had. Debian's fault is told first.
 pub fn resolve(context: &Context<'_>, request: &Request) -> Result<Resolution, ResolveError> {
     context.progress.started(Stage::Resolve, 0, 0);
+    let build = BuildTarget {
+        base: request.base(),
+        packages: request.build_packages().to_vec(),
+    };
     let (debian, python) = std::thread::scope(|scope| {
         let python = (!request.dependencies().is_empty())
-            .then(|| scope.spawn(|| python::resolve(context, request.base(), request.dependencies())));
+            .then(|| scope.spawn(|| python::resolve(context, request.dependencies(), &build)));
         let debian = debian::resolve(context, request.base(), request.packages());
         (debian, python.map(std::thread::ScopedJoinHandle::join))
     });

@@ -137,7 +137,8 @@ pub enum Stdio {
     /// The caller's. A pipe becomes the property of the run's user, so that it can open `/dev/stdout`. The run then stands in for the caller's process: SIGINT, SIGTERM, SIGHUP, SIGQUIT,
     /// SIGUSR1, SIGUSR2 and SIGWINCH that reach the calling thread are passed on to the program.
     Inherit,
-    /// Collected; what goes beyond the bounds is read and dropped.
+    /// Collected; what goes beyond the bounds is read and dropped: of standard output the end, of standard error the
+    /// middle.
     Capture {
         /// Bytes kept of standard output.
         stdout_max: u64,

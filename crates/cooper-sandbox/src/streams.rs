@@ -1,5 +1,6 @@
 //! The program's standard streams: the caller's, or made here.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
@@ -54,7 +55,20 @@ pub(crate) struct Captured {
 struct Capture {
     pipe: Option<OwnedFd>,
     bytes_max: usize,
+    keeps: Keeps,
     captured: Captured,
+    /// The last bytes, where they are kept and the first ones have filled their half.
+    last: VecDeque<u8>,
+}
+
+/// What of an output that is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Keeps {
+    /// Its beginning.
+    #[default]
+    First,
+    /// Its beginning and its end, each one half: a log says at its end what went wrong.
+    FirstAndLast,
 }
 
 fn failed(operation: &'static str) -> impl Fn(Errno) -> SandboxError {
@@ -80,8 +94,8 @@ impl Streams {
             stderr_max,
         } = spec.stdio
         {
-            (stdout, inside[1]) = Capture::open(stdout_max, host_id)?;
-            (stderr, inside[2]) = Capture::open(stderr_max, host_id)?;
+            (stdout, inside[1]) = Capture::open(stdout_max, Keeps::First, host_id)?;
+            (stderr, inside[2]) = Capture::open(stderr_max, Keeps::FirstAndLast, host_id)?;
         }
         Ok(Self {
             inside,
@@ -112,7 +126,7 @@ impl Streams {
     pub(crate) fn finish(mut self) -> (Captured, Captured) {
         self.stdout.drain(u32::MAX);
         self.stderr.drain(u32::MAX);
-        (self.stdout.captured, self.stderr.captured)
+        (self.stdout.finish(), self.stderr.finish())
     }
 }
 
@@ -158,7 +172,7 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, SandboxError> {
 
 impl Capture {
     /// A capture and the end of its pipe for the program, whom it belongs to so that `/dev/stdout` can be opened.
-    fn open(bytes_max: u64, host_id: u32) -> Result<(Self, Stream), SandboxError> {
+    fn open(bytes_max: u64, keeps: Keeps, host_id: u32) -> Result<(Self, Stream), SandboxError> {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
         rustix::io::ioctl_fionbio(&reader, true).map_err(failed("make a pipe"))?;
         own(writer.as_fd(), host_id).map_err(failed("make a pipe"))?;
@@ -167,7 +181,8 @@ impl Capture {
             Self {
                 pipe: Some(reader),
                 bytes_max,
-                captured: Captured::default(),
+                keeps,
+                ..Self::default()
             },
             Stream::Own(writer),
         ))
@@ -188,10 +203,22 @@ impl Capture {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        let room = self.bytes_max.saturating_sub(self.captured.bytes.len());
-        self.captured.truncated |= bytes.len() > room;
+        let first_max = match self.keeps {
+            Keeps::First => self.bytes_max,
+            Keeps::FirstAndLast => self.bytes_max / 2,
+        };
+        let last_max = self.bytes_max - first_max;
+        let room = first_max.saturating_sub(self.captured.bytes.len());
+        let (first, rest) = bytes.split_at(room.min(bytes.len()));
+        self.captured.bytes.extend_from_slice(first);
+        self.last.extend(rest);
+        let surplus = self.last.len().saturating_sub(last_max);
+        self.captured.truncated |= surplus > 0;
+        self.last.drain(..surplus);
+    }
+
+    fn finish(mut self) -> Captured {
+        self.captured.bytes.extend(self.last);
         self.captured
-            .bytes
-            .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 }

@@ -4,7 +4,7 @@
 //! same [`Request`] whichever door they come through. Values may be quoted with `'` or `"`; there are no escapes.
 
 use cooper_core::name::ParseNameError;
-use cooper_core::request::{ParseRequestError, parse_dependencies, parse_packages};
+use cooper_core::request::{ParseRequestError, parse_build_packages, parse_dependencies, parse_packages};
 use cooper_core::{Base, DebianRequirement, ImageName, ImagePattern, PythonRequirement, Request};
 
 use crate::images::{ImageQuery, ImageSort, PackageQuery};
@@ -40,6 +40,8 @@ pub struct CreateWords {
     pub dependencies: Vec<PythonRequirement>,
     /// `packages=`; empty when it was left out.
     pub packages: Vec<DebianRequirement>,
+    /// `build-packages=`; empty when it was left out.
+    pub build_packages: Vec<DebianRequirement>,
 }
 
 impl CreateWords {
@@ -53,8 +55,10 @@ impl CreateWords {
             base: own,
             dependencies,
             packages,
+            build_packages,
         } = self;
-        Ok(Request::new(name, own.unwrap_or(base), dependencies, packages)?)
+        let request = Request::new(name, own.unwrap_or(base), dependencies, packages)?;
+        Ok(request.with_build_packages(build_packages)?)
     }
 }
 
@@ -215,7 +219,7 @@ impl Verb {
 
     const fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Create => &["name", "dependencies", "packages", "base"],
+            Self::Create => &["name", "dependencies", "packages", "build-packages", "base"],
             Self::Update => &["image", "all"],
             Self::Images => &["pattern", "package", "sort"],
         }
@@ -274,7 +278,7 @@ pub fn split_pair(word: &str) -> Result<(String, String), ChatError> {
     }
 }
 
-/// Parse the arguments of a create: `name`, `dependencies`, `packages`, `base`, each at most once, in any order.
+/// Parse the arguments of a create: `name`, `dependencies`, `packages`, `build-packages`, `base`, each at most once, in any order.
 ///
 /// # Errors
 /// When an argument is unknown, repeated, missing, or its value is not what it should be.
@@ -292,6 +296,10 @@ pub fn parse_words(words: impl IntoIterator<Item = (String, String)>) -> Result<
         .take("packages")
         .map(|list| parse_packages(&list))
         .transpose()?;
+    let build_packages = values
+        .take("build-packages")
+        .map(|list| parse_build_packages(&list))
+        .transpose()?;
     let base = values.take("base").map(|base| base.parse::<Base>()).transpose();
     let base = base.map_err(ParseRequestError::Base)?;
     let (dependencies, packages) = (dependencies.unwrap_or_default(), packages.unwrap_or_default());
@@ -300,6 +308,7 @@ pub fn parse_words(words: impl IntoIterator<Item = (String, String)>) -> Result<
         base,
         dependencies,
         packages,
+        build_packages: build_packages.unwrap_or_default(),
     })
 }
 
@@ -553,7 +562,7 @@ mod tests {
         (
             "/docker_image_create name=a zzz=b",
             "no argument `zzz`",
-            "name, dependencies, packages, base",
+            "name, dependencies, packages, build-packages, base",
         ),
         (
             "/docker_image_create name=a name=b packages=c",

@@ -2,7 +2,7 @@
 
 use cooper_core::request::ParseRequestError;
 use cooper_core::{Effect, Finding, FindingCode};
-use cooper_image::AssembleError;
+use cooper_image::{AssembleError, SourceBuildError};
 use cooper_resolve::ResolveError;
 use cooper_resolve::debian::DebianError;
 use cooper_resolve::python::{PythonError, Withdrawn};
@@ -12,6 +12,7 @@ use crate::chat::ChatError;
 use crate::create::CreateError;
 use crate::inspect::InspectError;
 use crate::run::RunError;
+use crate::sources::SourceError;
 use crate::workshop::{LookupError, OpenError};
 
 const STORE: &str = "store";
@@ -111,6 +112,7 @@ impl CreateError {
             Self::Refused(_) => REFUSED,
             Self::Fetch(error) | Self::Refetch { source: error, .. } => fetch_code(error),
             Self::Metadata(_) => UNUSABLE_ARTEFACT,
+            Self::Source(error) => source_code(error),
             Self::Assemble(error) => assemble_code(error),
             Self::Write(error) => write_code(error),
             Self::Name(_) | Self::NameLock(_) | Self::Json(_) => STORE,
@@ -193,6 +195,18 @@ fn fetch_code(error: &FetchError) -> &'static str {
         FetchError::DigestMismatch { .. } => "digest-mismatch",
         FetchError::Io { .. } => STORE,
         _ => "fetch-failed",
+    }
+}
+
+fn source_code(error: &SourceError) -> &'static str {
+    match error {
+        SourceError::Environment { source, .. } => source.code(),
+        SourceError::Run { source, .. } => match **source {
+            SourceBuildError::Sandbox(_) => SANDBOX,
+            _ => STORE,
+        },
+        SourceError::NotReproduced { .. } => "not-reproduced",
+        _ => "source-build",
     }
 }
 

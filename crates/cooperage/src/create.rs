@@ -18,6 +18,7 @@ use url::Url;
 use crate::inspect::InspectError;
 use crate::metadata::OtherMetadata;
 use crate::record::{FullReference, ImageRecord, KeptImage};
+use crate::sources::SourceError;
 use crate::workshop::{LookupError, Workshop};
 
 /// The result of a create.
@@ -88,6 +89,9 @@ pub enum CreateError {
     /// A wheel is not what resolution took it for.
     #[error(transparent)]
     Metadata(#[from] OtherMetadata),
+    /// Sources could not be built to a wheel.
+    #[error(transparent)]
+    Source(Box<SourceError>),
     /// The image could not be assembled.
     #[error(transparent)]
     Assemble(#[from] AssembleError),
@@ -124,6 +128,16 @@ pub enum CreateError {
     Json(#[source] serde_json::Error),
 }
 
+impl From<SourceError> for CreateError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            // Whoever is refused is refused, however deep.
+            SourceError::Environment { source, .. } if source.refusal().is_some() => *source,
+            error => Self::Source(Box::new(error)),
+        }
+    }
+}
+
 impl From<LookupError> for CreateError {
     fn from(error: LookupError) -> Self {
         Self::Inspect(InspectError::Lookup(error))
@@ -138,6 +152,7 @@ impl CreateError {
             Self::Refused(refusal) => refusal.findings().first().map(|finding| finding.hint.clone()),
             Self::Fetch(error) | Self::Refetch { source: error, .. } => error.hint(),
             Self::Assemble(error) => error.hint(),
+            Self::Source(error) => error.hint(),
             Self::Metadata(_) => Some(OtherMetadata::hint()),
             Self::Inspect(error) => error.hint(),
             Self::Lock(_) | Self::LockFormat { .. } | Self::OtherSize { .. } => {
@@ -175,7 +190,7 @@ impl Workshop {
     /// # Errors
     /// When it cannot be resolved, is refused, or cannot be built. Nothing is left behind, nothing is lost.
     pub fn create(&self, request: &Request, progress: &Progress) -> Result<Created, CreateError> {
-        let resolution = cooper_resolve::resolve(&self.context(progress), request)?;
+        let resolution = self.resolve(request, progress)?;
         let evidence = Evidence::at(self.clock.now());
         let mut created = self.build(&resolution.plan, &evidence, Source::Request, progress)?;
         created.notes = resolution.notes;
@@ -245,7 +260,7 @@ impl Workshop {
     }
 
     /// Fetch what is missing, and assemble. An artefact that is damaged in the store is fetched again.
-    fn assemble(
+    pub(crate) fn assemble(
         &self,
         cleared: &Cleared,
         python: &[PlannedPython],
@@ -253,6 +268,7 @@ impl Workshop {
     ) -> Result<Image, CreateError> {
         let mut replaced = BTreeSet::new();
         loop {
+            self.rebuild_missing(cleared.lock(), progress)?;
             self.fetch(cleared.lock(), &replaced, progress)?;
             self.check_metadata(python)?;
             let error = match cooper_image::assemble(cleared, &self.store, self.config.scripts, progress) {
@@ -408,12 +424,13 @@ impl Workshop {
                     .and_then(Iterator::last)
                     .unwrap_or("wheel")
                     .to_owned();
-                Some((
-                    vec![with_credentials(url, &self.config.sources.python_index)],
-                    label,
-                ))
+                Some((vec![self.python_address(url)], label))
             }
         }
+    }
+
+    pub(crate) fn python_address(&self, url: &Url) -> Url {
+        with_credentials(url, &self.config.sources.python_index)
     }
 
     /// Write lock, inventory and record, and take the next version tag.
@@ -503,6 +520,8 @@ fn kept_blobs(
             .map(|layer| cooper_core::BlobDigest::from(layer.digest)),
     );
     blobs.extend(lock.content.artefacts().map(|(digest, _)| digest));
+    let sources = lock.content.sources().into_iter().map(|(digest, _)| digest);
+    blobs.extend(sources.filter(|digest| store.renew_blob(digest)));
     let signed = lock.origin.snapshots.iter().filter_map(Snapshot::signed_file);
     blobs.extend(signed.filter(|digest| store.renew_blob(digest)));
     blobs

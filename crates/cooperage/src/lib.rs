@@ -13,6 +13,7 @@ mod metadata;
 pub mod record;
 pub mod remove;
 pub mod run;
+mod sources;
 pub mod update;
 pub mod workshop;
 
@@ -28,5 +29,6 @@ pub use inspect::{Difference, InspectError, Inspection};
 pub use record::{FullReference, ImageRecord};
 pub use remove::Retention;
 pub use run::{Program, RunError, RunOrder};
+pub use sources::SourceError;
 pub use update::{UpdateOutcome, Updated};
 pub use workshop::{LookupError, OpenError, Workshop, WorkshopConfig};

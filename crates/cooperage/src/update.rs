@@ -65,7 +65,8 @@ impl Workshop {
     }
 
     /// Resolve the request of an image's newest version again: a new version where the answer is another one. The old
-    /// versions stay. With `dry_run` nothing is made, and nothing but indexes fetched.
+    /// versions stay. With `dry_run` no version is made; what has to be built
+    /// before it is known what it needs is built all the same.
     ///
     /// # Errors
     /// As [`Workshop::create`]; also when there is no such image.
@@ -109,7 +110,7 @@ impl Workshop {
                 notes: created.notes,
             });
         }
-        let resolution = cooper_resolve::resolve(&self.context(progress), &request)?;
+        let resolution = self.resolve(&request, progress)?;
         let evidence = Evidence::at(self.clock.now());
         let cleared = cooper_gate::evaluate(&resolution.plan, &evidence, &self.config.program)?;
         let outcome = if self

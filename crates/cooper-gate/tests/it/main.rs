@@ -63,6 +63,7 @@ fn python() -> PlannedPython {
         fits_platform: true,
         yanked: None,
         exactly_pinned: false,
+        built: None,
     }
 }
 

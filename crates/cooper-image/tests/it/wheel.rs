@@ -67,6 +67,7 @@ fn artefact(name: &str, version: &str) -> PythonArtefact {
         filename: format!("{name}-{version}-py3-none-any.whl"),
         size: 0,
         sha256: BlobDigest::of(b""),
+        built: None,
     }
 }
 

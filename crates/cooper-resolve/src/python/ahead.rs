@@ -14,7 +14,7 @@ use uv_pep440::VersionSpecifiers;
 
 use super::metadata::{Metadata, Need};
 use super::net::{Net, locked};
-use super::page::{Page, Wheel};
+use super::page::{Archive, Page};
 use super::policy::preference;
 
 /// How many reads may be under way at once.
@@ -34,7 +34,7 @@ enum Job {
     Wheel {
         name: PythonName,
         version: DistributionVersion,
-        wheel: Box<Wheel>,
+        wheel: Box<Archive>,
     },
 }
 
@@ -75,7 +75,7 @@ impl ReadAhead {
     }
 
     /// Read ahead one wheel's metadata.
-    pub(crate) fn wheel(&self, name: &PythonName, version: &DistributionVersion, wheel: &Wheel) {
+    pub(crate) fn wheel(&self, name: &PythonName, version: &DistributionVersion, wheel: &Archive) {
         let key = format!("{name}\n{version}");
         let job = Job::Wheel {
             name: name.clone(),
@@ -128,7 +128,7 @@ fn work(net: &Arc<Net>) {
             } => read_project(net, &name, &extras, &specifiers),
             Job::Wheel { name, version, wheel } => {
                 // A failure here is forgotten: if the solver needs the wheel, it reads and fails by itself.
-                let _ = net.wheel(&name, &version, &wheel);
+                let _ = net.facts(&name, &version, &wheel);
             }
         }
     }
@@ -159,7 +159,7 @@ fn read_project(net: &Arc<Net>, name: &PythonName, extras: &[ExtraName], specifi
     let Some((version, wheel)) = newest(net, name, &page, specifiers) else {
         return;
     };
-    let Ok(facts) = net.wheel(name, version, wheel) else {
+    let Ok(facts) = net.facts(name, version, wheel) else {
         return;
     };
     let Ok(metadata) = &facts.reading else { return };
@@ -173,7 +173,7 @@ fn newest<'a>(
     name: &PythonName,
     page: &'a Page,
     specifiers: &VersionSpecifiers,
-) -> Option<(&'a DistributionVersion, &'a Wheel)> {
+) -> Option<(&'a DistributionVersion, &'a Archive)> {
     let admission = net.wishes.admission(name);
     let mut admitted = preference(page).filter_map(|at| {
         let release = &page.releases[at];

@@ -17,10 +17,11 @@ use super::ahead::ReadAhead;
 use super::error::{PythonError, Withdrawn};
 use super::explain;
 use super::metadata::Need;
-use super::net::{Net, WheelFacts};
-use super::page::{Page, Release, Wheel};
+use super::net::{Facts, Net};
+use super::page::{Archive, Page, Release};
 use super::policy::{lets_prereleases_in, withdrawn};
 use super::provider::{Advice, Provider, Stop, Trace};
+use super::sources;
 use super::suggest;
 
 /// How often the solver is run with new advice before it is left to find its way.
@@ -31,8 +32,8 @@ const CHAIN_MAX: usize = 64;
 /// A distribution of the solution.
 pub(crate) struct Chosen {
     pub(crate) version: DistributionVersion,
-    pub(crate) wheel: Wheel,
-    pub(crate) facts: Arc<WheelFacts>,
+    pub(crate) archive: Archive,
+    pub(crate) facts: Arc<Facts>,
 }
 
 /// A checked solution.
@@ -64,7 +65,7 @@ pub(crate) fn solve(ahead: &ReadAhead, progress: &Progress) -> Result<Solved, Py
                 let solved = check(net, &versions, &seen.pages, runs)?;
                 let uninvited = uninvited_prereleases(net, &solved)?;
                 if uninvited.is_empty() {
-                    return Ok(solved);
+                    return sources::all_built(net, solved);
                 }
                 advice.finals_only.extend(uninvited);
             }
@@ -323,14 +324,14 @@ fn check(
 fn choose(net: &Net, name: &PythonName, version: &DistributionVersion) -> Result<Chosen, PythonError> {
     let page = net.page(name)?;
     let release = page.releases.iter().find(|release| &release.version == version);
-    let wheel = release.and_then(|release| net.wishes.admission(name).admit(release, &net.target).ok());
-    let wheel = wheel.ok_or_else(|| PythonError::Inconsistent {
+    let archive = release.and_then(|release| net.wishes.admission(name).admit(release, &net.target).ok());
+    let archive = archive.ok_or_else(|| PythonError::Inconsistent {
         detail: format!("{name} {version} was chosen"),
     })?;
-    let facts = net.wheel(name, version, wheel)?;
+    let facts = net.facts(name, version, archive)?;
     Ok(Chosen {
         version: version.clone(),
-        wheel: wheel.clone(),
+        archive: archive.clone(),
         facts,
     })
 }

@@ -1,7 +1,8 @@
 //! Why a Python resolution gave nothing.
 
-use cooper_core::PythonName;
-use cooper_store::FetchError;
+use cooper_core::source::PlannedSource;
+use cooper_core::{PythonName, PythonRequirement};
+use cooper_store::{FetchError, ReadBlobError};
 use url::Url;
 
 /// Why a list of Python requirements has no solution, or none was found.
@@ -87,6 +88,15 @@ pub enum PythonError {
         #[source]
         source: FetchError,
     },
+    /// Sources cannot be read from the store, or written to it.
+    #[error("cannot read {filename} in the store")]
+    StoredSource {
+        /// The file.
+        filename: String,
+        /// Why.
+        #[source]
+        source: ReadBlobError,
+    },
     /// Offline, and the store does not have what is needed.
     #[error("offline, and the store does not have {what}")]
     Offline {
@@ -99,12 +109,29 @@ pub enum PythonError {
         /// What is configured.
         url: Url,
     },
+    /// Sources have to be built before there is an answer: their metadata is not known before, or they are in it.
+    #[error("sources have to be built first: {}", shown_sources(.sources))]
+    Unbuilt {
+        /// Each once.
+        sources: Vec<UnbuiltSource>,
+    },
     /// The solution did not pass the check that follows it: a fault of this program.
     #[error("the solver's answer is wrong: {detail}")]
     Inconsistent {
         /// The requirement that is not met.
         detail: String,
     },
+}
+
+/// Sources that have to be built to a wheel. The file is in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnbuiltSource {
+    /// The file.
+    pub planned: PlannedSource,
+    /// What its build asks for: `build-system.requires`.
+    pub requires: Vec<PythonRequirement>,
+    /// It has files that a compiler is needed for.
+    pub compiled: bool,
 }
 
 /// A version that its publisher withdrew.
@@ -144,6 +171,11 @@ fn shown_withdrawn(withdrawn: &[Withdrawn]) -> String {
         texts.push(format!("{more} others"));
     }
     texts.join(", ")
+}
+
+fn shown_sources(sources: &[UnbuiltSource]) -> String {
+    let names = sources.iter().map(|source| source.planned.filename.as_str());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 fn wanted_by(required_by: Option<&str>) -> String {
@@ -188,14 +220,14 @@ impl PythonError {
                 Some("leave out the square brackets: it has no extras".to_owned())
             }
             Self::UnknownExtra { known, .. } => Some(format!("it has {}", quoted(known, ", "))),
-            Self::Fetch { .. } | Self::Metadata { .. } => Some(
+            Self::Fetch { .. } | Self::Metadata { .. } | Self::StoredSource { .. } => Some(
                 "see `cooper config` for the Python index in use; --offline uses what is stored".to_owned(),
             ),
             Self::Offline { .. } => Some("run once without --offline".to_owned()),
             Self::Page { .. } | Self::IndexUrl { .. } => {
                 Some("set COOPER_PYTHON_INDEX to the root of a simple index".to_owned())
             }
-            Self::Inconsistent { .. } => None,
+            Self::Unbuilt { .. } | Self::Inconsistent { .. } => None,
         }
     }
 }

@@ -48,7 +48,7 @@ enum Reason {
 
 struct Version {
     number: DistributionVersion,
-    metadata: Option<Arc<super::net::WheelFacts>>,
+    metadata: Option<Arc<super::net::Facts>>,
     gone: Option<Reason>,
 }
 
@@ -112,13 +112,13 @@ impl<'a> Board<'a> {
         let read = self.seen.read.get(name);
         let finals_only = self.advice.finals_only.contains(name);
         let admitted = page.releases.iter().filter_map(|release| {
-            let wheel = admission.admit(release, &self.net.target).ok()?;
+            let archive = admission.admit(release, &self.net.target).ok()?;
             if finals_only && release.version.any_prerelease() {
                 return None;
             }
             let was_read = read.is_some_and(|read| read.contains(&release.version));
             let metadata = was_read
-                .then(|| self.net.wheel(name, &release.version, wheel).ok())
+                .then(|| self.net.facts(name, &release.version, archive).ok())
                 .flatten();
             Some(Version {
                 number: release.version.clone(),

@@ -2,19 +2,21 @@
 
 use cooper_core::plan::{PlannedPython, Snapshot};
 use cooper_core::python::DistributionVersion;
-use cooper_core::{Base, BlobDigest, Clock, Digest, PythonName, PythonRequirement, Timestamp};
+use cooper_core::source::Built;
+use cooper_core::{BlobDigest, Clock, Digest, PythonName, PythonRequirement, Timestamp};
 use cooper_store::Store;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::PythonSolution;
+use super::built::BuildTarget;
 use crate::address::public;
 use crate::context::{Context, Freshness};
 
 /// The cache's kind.
 const KIND: &str = "python-solution";
 /// Changes whenever the same pages may give another solution.
-const RULES: &str = concat!("cooper-python-solution 3 of ", env!("CARGO_PKG_VERSION"));
+const RULES: &str = concat!("cooper-python-solution 4 of ", env!("CARGO_PKG_VERSION"));
 
 /// Where one request's solution is remembered.
 pub(super) struct Memo<'a> {
@@ -46,15 +48,24 @@ struct Distribution {
     yanked: Option<String>,
     exactly_pinned: bool,
     fits_platform: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    built: Option<Box<Built>>,
 }
 
 impl<'a> Memo<'a> {
-    pub(super) fn new(context: &Context<'a>, base: Base, dependencies: &[PythonRequirement]) -> Self {
+    pub(super) fn new(
+        context: &Context<'a>,
+        dependencies: &[PythonRequirement],
+        build: &BuildTarget,
+    ) -> Self {
         let mut texts: Vec<&str> = dependencies.iter().map(PythonRequirement::as_str).collect();
         texts.sort_unstable();
+        let build_packages: Vec<String> = build.packages.iter().map(ToString::to_string).collect();
         let key = format!(
-            "{RULES}\n{}\n{base}\n{}",
+            "{RULES}\n{}\n{}\n{}\n{}",
             public(&context.sources.python_index),
+            build.base,
+            build_packages.join(","),
             texts.join("\n")
         );
         Self {
@@ -129,6 +140,7 @@ impl Distribution {
             yanked,
             exactly_pinned,
             fits_platform,
+            built,
         } = self;
         PlannedPython {
             name,
@@ -141,6 +153,7 @@ impl Distribution {
             fits_platform,
             yanked,
             exactly_pinned,
+            built,
         }
     }
 }
@@ -159,6 +172,7 @@ impl From<&PlannedPython> for Distribution {
             yanked: planned.yanked,
             exactly_pinned: planned.exactly_pinned,
             fits_platform: planned.fits_platform,
+            built: planned.built,
         }
     }
 }

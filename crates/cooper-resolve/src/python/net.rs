@@ -13,9 +13,11 @@ use cooper_store::{FetchBytes, FetchError, Intake, Range, Store};
 use url::Url;
 
 use super::ahead::Queue;
+use super::built::BuildTarget;
 use super::error::PythonError;
 use super::metadata::{self, METADATA_BYTES_MAX, Metadata};
-use super::page::{self, Page, SideMetadata, Wheel};
+use super::page::{self, Archive, Page, SideMetadata};
+use super::sources::SourceFacts;
 use super::tail::{self, Part, TailError, Wanted};
 use super::target::Target;
 use super::wishes::Wishes;
@@ -40,28 +42,32 @@ const METADATA_FORM: &str = "cooper-python-metadata-1";
 /// A wheel's metadata, or why the wheel cannot be used, to follow its version in a sentence.
 pub(crate) type Reading = Result<Metadata, String>;
 
-/// What was read of one wheel.
+/// What was read of one archive.
 #[derive(Debug)]
-pub(crate) struct WheelFacts {
+pub(crate) struct Facts {
     pub(crate) reading: Reading,
     /// The wheel's size, where it is known from reading it.
     pub(crate) size: Option<u64>,
+    /// What stands in the place of a wheel.
+    pub(crate) source: Option<SourceFacts>,
 }
 
 type Cell<T> = Arc<Mutex<Option<Arc<T>>>>;
 
 /// Reads pages and metadata, each once. Shared with the threads that read ahead.
 pub(crate) struct Net {
-    store: Store,
-    intake: Intake,
+    pub(super) store: Store,
+    pub(super) intake: Intake,
     pub(crate) index: Url,
     pub(crate) target: Target,
     /// The other targets, for which a fetched page is reduced too.
     others: Vec<Target>,
     pub(crate) wishes: Wishes,
-    freshness: Freshness,
+    pub(super) freshness: Freshness,
+    /// How sources are built.
+    pub(super) build: BuildTarget,
     pages: Mutex<BTreeMap<PythonName, Cell<Page>>>,
-    wheels: Mutex<BTreeMap<String, Cell<WheelFacts>>>,
+    archives: Mutex<BTreeMap<String, Cell<Facts>>>,
     pub(super) queue: Queue,
 }
 
@@ -71,7 +77,7 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Net {
-    pub(crate) fn new(context: &Context, target: Target, wishes: Wishes) -> Arc<Self> {
+    pub(crate) fn new(context: &Context, target: Target, wishes: Wishes, build: BuildTarget) -> Arc<Self> {
         let others = Base::ALL
             .into_iter()
             .filter(|base| *base != target.base)
@@ -84,8 +90,9 @@ impl Net {
             target,
             wishes,
             freshness: context.freshness,
+            build,
             pages: Mutex::default(),
-            wheels: Mutex::default(),
+            archives: Mutex::default(),
             queue: Queue::default(),
         })
     }
@@ -102,20 +109,27 @@ impl Net {
         Ok(page)
     }
 
-    /// What one wheel's metadata says.
-    pub(crate) fn wheel(
+    /// What one archive's metadata says.
+    ///
+    /// # Errors
+    /// When it cannot be read; [`PythonError::Unbuilt`] for sources whose metadata only a build tells.
+    pub(crate) fn facts(
         &self,
         name: &PythonName,
         version: &DistributionVersion,
-        wheel: &Wheel,
-    ) -> Result<Arc<WheelFacts>, PythonError> {
-        let key = self.wheel_key(wheel);
-        let cell = locked(&self.wheels).entry(key.clone()).or_default().clone();
+        archive: &Archive,
+    ) -> Result<Arc<Facts>, PythonError> {
+        let key = self.wheel_key(archive);
+        let cell = locked(&self.archives).entry(key.clone()).or_default().clone();
         let mut slot = locked(&cell);
         if let Some(facts) = &*slot {
             return Ok(facts.clone());
         }
-        let facts = Arc::new(self.load_wheel(&key, name, version, wheel)?);
+        let facts = Arc::new(if archive.is_source() {
+            self.load_source(name, version, archive)?
+        } else {
+            self.load_wheel(&key, name, version, archive)?
+        });
         *slot = Some(facts.clone());
         Ok(facts)
     }
@@ -194,7 +208,7 @@ impl Net {
     }
 
     /// A cache that cannot be written makes the next resolution slower, and nothing else.
-    fn keep(&self, kind: &str, key: &str, bytes: &[u8]) {
+    pub(super) fn keep(&self, kind: &str, key: &str, bytes: &[u8]) {
         if let Err(error) = self.store.cache_put(kind, key, bytes) {
             tracing::warn!(
                 kind,
@@ -210,8 +224,8 @@ impl Net {
         key: &str,
         name: &PythonName,
         version: &DistributionVersion,
-        wheel: &Wheel,
-    ) -> Result<WheelFacts, PythonError> {
+        wheel: &Archive,
+    ) -> Result<Facts, PythonError> {
         let cached = self.store.cache_get(METADATA, key);
         if let Some(raw) = cached.and_then(|cached| RawFacts::decode(&cached.bytes)) {
             return Ok(raw.facts(name, version));
@@ -230,7 +244,7 @@ impl Net {
         Ok(raw.facts(name, version))
     }
 
-    fn fetch_metadata(&self, name: &PythonName, wheel: &Wheel) -> Result<RawFacts, FetchError> {
+    fn fetch_metadata(&self, name: &PythonName, wheel: &Archive) -> Result<RawFacts, FetchError> {
         if let SideMetadata::Sha256(expected) = wheel.metadata
             && let Some(raw) = self.fetch_side_metadata(wheel, &expected)?
         {
@@ -259,7 +273,11 @@ impl Net {
     }
 
     /// The file beside the wheel (PEP 658); nothing if it is not there after all.
-    fn fetch_side_metadata(&self, wheel: &Wheel, expected: &Digest) -> Result<Option<RawFacts>, FetchError> {
+    fn fetch_side_metadata(
+        &self,
+        wheel: &Archive,
+        expected: &Digest,
+    ) -> Result<Option<RawFacts>, FetchError> {
         let mut url = with_credentials(&wheel.url, &self.index);
         url.set_path(&format!("{}.metadata", wheel.url.path()));
         let wanted = FetchBytes {
@@ -284,7 +302,7 @@ impl Net {
     /// A wheel's metadata is known by the index that speaks for it, by the hash of the metadata where the index has
     /// one beside the wheel, and by the wheel's hash, else by where it is. What one index says of a wheel is nothing
     /// to another: the hashes are its own claims until the wheel itself is here.
-    fn wheel_key(&self, wheel: &Wheel) -> String {
+    fn wheel_key(&self, wheel: &Archive) -> String {
         let wheel_name = wheel
             .sha256
             .map_or_else(|| wheel.url.to_string(), |digest| digest.hex());
@@ -296,7 +314,7 @@ impl Net {
     }
 
     /// A wheel's size where the index does not say it.
-    pub(crate) fn size(&self, wheel: &Wheel) -> Result<u64, PythonError> {
+    pub(crate) fn size(&self, wheel: &Archive) -> Result<u64, PythonError> {
         if self.freshness.offline {
             return Err(PythonError::Offline {
                 what: format!("the size of {}", wheel.filename),
@@ -309,7 +327,7 @@ impl Net {
         Ok(self.fetch_part(wheel, Wanted::Last(1)).map_err(failed)?.total)
     }
 
-    fn fetch_part(&self, wheel: &Wheel, wanted: Wanted) -> Result<Part, FetchError> {
+    fn fetch_part(&self, wheel: &Archive, wanted: Wanted) -> Result<Part, FetchError> {
         let range = match (wanted, wheel.size) {
             (Wanted::Last(length), Some(size)) => Range::From {
                 start: size.saturating_sub(length),
@@ -393,13 +411,14 @@ impl RawFacts {
         Some(Self { size, content })
     }
 
-    fn facts(self, name: &PythonName, version: &DistributionVersion) -> WheelFacts {
+    fn facts(self, name: &PythonName, version: &DistributionVersion) -> Facts {
         let reading = self
             .content
             .and_then(|bytes| Metadata::parse(&bytes, name, version));
-        WheelFacts {
+        Facts {
             reading,
             size: self.size,
+            source: None,
         }
     }
 }

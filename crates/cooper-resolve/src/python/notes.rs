@@ -5,6 +5,7 @@ use cooper_core::PythonName;
 use super::driver::{Chosen, Solved};
 use super::error::PythonError;
 use super::net::Net;
+use super::page::Offer;
 
 /// Requirements that do not apply, extras that are missing, and why the newest version was not taken.
 pub(super) fn of(net: &Net, solved: &Solved) -> Result<Vec<String>, PythonError> {
@@ -76,7 +77,14 @@ fn not_newest(
     let held = held
         .map(|(by, need)| format!("{by} needs {}", need.shown()))
         .next();
-    let why = refused.map(|why| format!("{} {why}", newest.version)).or(held);
+    let source = (matches!(newest.offer, Offer::Source(_)) && !chosen.archive.is_source()).then(|| {
+        let version = &newest.version;
+        format!("{version} has no wheel, only sources; `{name}=={version}` has it built")
+    });
+    let why = refused
+        .map(|why| format!("{} {why}", newest.version))
+        .or(held)
+        .or(source);
     let why = why.unwrap_or_else(|| "the rest does not fit together with a newer one".to_owned());
     Ok(Some(format!(
         "{name} {} is taken and not {}: {why}",

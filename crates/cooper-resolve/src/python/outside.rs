@@ -6,6 +6,7 @@ use url::Url;
 
 use super::metadata::{self, Metadata};
 use super::page::{self, Page};
+use super::source;
 use super::tail::{self, Part, Wanted};
 use super::target::Target;
 
@@ -50,6 +51,11 @@ pub fn read_metadata(
     let kept = metadata::reduce(bytes);
     let read = Metadata::parse(&kept, name, version)?;
     Ok((read.needs.len(), metadata::reduce(&kept) == kept))
+}
+
+/// Read a source distribution; the number of its build requirements.
+pub fn read_source(bytes: &[u8], filename: &str) -> Result<usize, String> {
+    source::read(std::io::Cursor::new(bytes), filename).map(|reading| reading.requires.len())
 }
 
 /// Read METADATA out of a wheel's end.

@@ -6,11 +6,13 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::str::FromStr as _;
 
 use cooper_core::python::DistributionVersion;
 use cooper_core::{BlobDigest, Digest, PythonName, Timestamp};
 use serde::Deserialize;
 use url::Url;
+use uv_distribution_filename::WheelFilename;
 
 use super::html;
 use super::policy::{self, Exclusion};
@@ -18,7 +20,7 @@ use super::target::Target;
 use crate::address::public;
 
 /// The first line of a reduced page. Change it whenever the form or the policy that makes it changes.
-const FORM: &str = "cooper-python-page 2";
+const FORM: &str = "cooper-python-page 3";
 /// The last line, without which a page is cut off.
 const END: &str = "end\n";
 /// How many files one project may have.
@@ -48,9 +50,9 @@ pub(crate) enum SideMetadata {
     Sha256(Digest),
 }
 
-/// A wheel that the target may have.
+/// A distribution archive that the target may have: a wheel, or sources that are built to one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wheel {
+pub(crate) struct Archive {
     pub(crate) filename: String,
     pub(crate) url: Url,
     pub(crate) size: Option<u64>,
@@ -59,7 +61,14 @@ pub(crate) struct Wheel {
     pub(crate) yanked: Option<String>,
 }
 
-impl From<File> for Wheel {
+impl Archive {
+    /// Sources, which are built to a wheel before they can be installed.
+    pub(crate) fn is_source(&self) -> bool {
+        WheelFilename::from_str(&self.filename).is_err()
+    }
+}
+
+impl From<File> for Archive {
     fn from(file: File) -> Self {
         let File {
             filename,
@@ -84,7 +93,9 @@ impl From<File> for Wheel {
 /// What the target can have of one release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Offer {
-    Wheel(Box<Wheel>),
+    Wheel(Box<Archive>),
+    /// No wheel that fits, but sources.
+    Source(Box<Archive>),
     Excluded(Exclusion),
 }
 
@@ -268,7 +279,8 @@ pub(crate) fn encode(page: &Page) -> Vec<u8> {
     for release in &page.releases {
         let _ = write!(text, "{}\t", release.version);
         match &release.offer {
-            Offer::Wheel(wheel) => encode_wheel(&mut text, wheel),
+            Offer::Wheel(wheel) => encode_archive(&mut text, "wheel", wheel),
+            Offer::Source(source) => encode_archive(&mut text, "source", source),
             Offer::Excluded(reason) => encode_exclusion(&mut text, reason),
         }
         text.push('\n');
@@ -277,26 +289,26 @@ pub(crate) fn encode(page: &Page) -> Vec<u8> {
     text.into_bytes()
 }
 
-fn encode_wheel(text: &mut String, wheel: &Wheel) {
-    let url = wheel.url.as_str();
+fn encode_archive(text: &mut String, kind: &str, archive: &Archive) {
+    let url = archive.url.as_str();
     let directory = url
-        .strip_suffix(wheel.filename.as_str())
+        .strip_suffix(archive.filename.as_str())
         .filter(|rest| rest.ends_with('/'));
-    let size = wheel.size.map(|size| size.to_string()).unwrap_or_default();
-    let sha256 = wheel.sha256.map(|digest| digest.hex()).unwrap_or_default();
-    let beside = match wheel.metadata {
+    let size = archive.size.map(|size| size.to_string()).unwrap_or_default();
+    let sha256 = archive.sha256.map(|digest| digest.hex()).unwrap_or_default();
+    let beside = match archive.metadata {
         SideMetadata::None => String::new(),
         SideMetadata::Sha256(digest) => digest.hex(),
     };
-    let yanked = wheel
+    let yanked = archive
         .yanked
         .as_ref()
         .map(|reason| format!("!{}", one_line(reason)))
         .unwrap_or_default();
     let _ = write!(
         text,
-        "wheel\t{}\t{}\t{size}\t{sha256}\t{beside}\t{yanked}",
-        wheel.filename,
+        "{kind}\t{}\t{}\t{size}\t{sha256}\t{beside}\t{yanked}",
+        archive.filename,
         directory.unwrap_or(url)
     );
 }
@@ -304,7 +316,7 @@ fn encode_wheel(text: &mut String, wheel: &Wheel) {
 fn encode_exclusion(text: &mut String, reason: &Exclusion) {
     let _ = match reason {
         Exclusion::NoFiles => write!(text, "none\t"),
-        Exclusion::SourceOnly => write!(text, "source\t"),
+        Exclusion::SourceOnly(form) => write!(text, "sources\t{}", one_line(form)),
         Exclusion::Tags(tags) => write!(text, "tags\t{}", one_line(tags)),
         Exclusion::RequiresPython(wanted) => write!(text, "python\t{}", one_line(wanted)),
     };
@@ -334,9 +346,10 @@ fn decode_release(line: &str) -> Option<Release> {
     let (version, rest) = line.split_once('\t')?;
     let (kind, rest) = rest.split_once('\t')?;
     let offer = match kind {
-        "wheel" => Offer::Wheel(Box::new(decode_wheel(rest)?)),
+        "wheel" => Offer::Wheel(Box::new(decode_archive(rest)?)),
+        "source" => Offer::Source(Box::new(decode_archive(rest)?)),
         "none" => Offer::Excluded(Exclusion::NoFiles),
-        "source" => Offer::Excluded(Exclusion::SourceOnly),
+        "sources" => Offer::Excluded(Exclusion::SourceOnly(rest.to_owned())),
         "tags" => Offer::Excluded(Exclusion::Tags(rest.to_owned())),
         "python" => Offer::Excluded(Exclusion::RequiresPython(rest.to_owned())),
         _ => return None,
@@ -347,7 +360,7 @@ fn decode_release(line: &str) -> Option<Release> {
     })
 }
 
-fn decode_wheel(text: &str) -> Option<Wheel> {
+fn decode_archive(text: &str) -> Option<Archive> {
     let mut fields = text.split('\t');
     let filename = fields.next()?.to_owned();
     let url = fields.next()?;
@@ -361,7 +374,7 @@ fn decode_wheel(text: &str) -> Option<Wheel> {
     let beside = optional(fields.next()?, |hex| Digest::from_hex(hex).ok())?;
     let yanked = fields.next()?.strip_prefix('!').map(str::to_owned);
     let metadata = beside.map_or(SideMetadata::None, SideMetadata::Sha256);
-    Some(Wheel {
+    Some(Archive {
         filename,
         url: url.ok()?,
         size,
@@ -446,7 +459,10 @@ mod tests {
             panic!("{page:?}")
         };
         assert_eq!((wheel.yanked.as_deref(), wheel.sha256), (Some("bad thing"), None));
-        assert_eq!(page.releases[2].offer, Offer::Excluded(Exclusion::SourceOnly));
+        assert_eq!(
+            page.releases[2].offer,
+            Offer::Excluded(Exclusion::SourceOnly("the index has no SHA-256 of".to_owned()))
+        );
         assert_eq!(
             page.releases[1].offer,
             Offer::Excluded(Exclusion::Tags("cp39-cp39-win32".to_owned()))

@@ -5,12 +5,14 @@ use std::str::FromStr;
 
 use cooper_core::PythonName;
 use cooper_core::python::DistributionVersion;
-use uv_distribution_filename::{SourceDistFilename, WheelFilename};
+use uv_distribution_filename::{
+    LegacySourceDistExtension, SourceDistExtension, SourceDistFilename, WheelFilename,
+};
 use uv_pep440::VersionSpecifiers;
 use uv_pypi_types::LenientVersionSpecifiers;
 
 use super::error::Withdrawn;
-use super::page::{File, Offer, Page, Release, Wheel};
+use super::page::{Archive, File, Offer, Page, Release};
 use super::target::Target;
 
 /// Why a release cannot be used on a target. The order is from the farthest to the nearest miss.
@@ -18,8 +20,8 @@ use super::target::Target;
 pub(crate) enum Exclusion {
     /// No file of it is of a kind that we know.
     NoFiles,
-    /// Only a source distribution.
-    SourceOnly,
+    /// Only sources, which cannot be built for this reason: the rest of "sources that …".
+    SourceOnly(String),
     /// Wheels, none for this interpreter and platform; one of their tags.
     Tags(String),
     /// A wheel whose `Requires-Python` is this.
@@ -31,7 +33,7 @@ impl Exclusion {
     pub(crate) fn describe(&self, target: &Target) -> String {
         match self {
             Self::NoFiles => "has no files".to_owned(),
-            Self::SourceOnly => "has no wheel, only sources".to_owned(),
+            Self::SourceOnly(why) => format!("has no wheel, only sources that {why}"),
             Self::Tags(tags) => {
                 format!(
                     "has no wheel for Python {} on {} (but {tags})",
@@ -70,7 +72,8 @@ pub(crate) fn releases(name: &PythonName, files: Vec<File>, target: &Target) -> 
 
 /// One file's verdict.
 enum Judged {
-    Usable { rank: Rank, wheel: Box<Wheel> },
+    Usable { rank: Rank, wheel: Box<Archive> },
+    Source(Box<Archive>),
     Excluded(Exclusion),
 }
 
@@ -85,7 +88,8 @@ struct Rank {
 
 #[derive(Default)]
 struct Best {
-    usable: Option<(Rank, Box<Wheel>)>,
+    usable: Option<(Rank, Box<Archive>)>,
+    source: Option<Box<Archive>>,
     excluded: Option<Exclusion>,
 }
 
@@ -97,6 +101,15 @@ impl Best {
                     self.usable = Some((rank, wheel));
                 }
             }
+            Judged::Source(source) => {
+                if self
+                    .source
+                    .as_ref()
+                    .is_none_or(|best| better_source(&source, best))
+                {
+                    self.source = Some(source);
+                }
+            }
             Judged::Excluded(reason) => {
                 if self.excluded.as_ref().is_none_or(|best| nearer(&reason, best)) {
                     self.excluded = Some(reason);
@@ -106,11 +119,20 @@ impl Best {
     }
 
     fn into_offer(self) -> Offer {
-        match self.usable {
-            Some((_, wheel)) => Offer::Wheel(wheel),
-            None => Offer::Excluded(self.excluded.unwrap_or(Exclusion::NoFiles)),
+        match (self.usable, self.source) {
+            // A withdrawn wheel beside sources that were not: the publisher means the sources.
+            (Some((rank, _)), Some(source)) if !rank.good && source.yanked.is_none() => Offer::Source(source),
+            (Some((_, wheel)), _) => Offer::Wheel(wheel),
+            (None, Some(source)) => Offer::Source(source),
+            (None, None) => Offer::Excluded(self.excluded.unwrap_or(Exclusion::NoFiles)),
         }
     }
+}
+
+/// Not withdrawn before withdrawn, then the name, in which `.tar.gz` is before `.zip`.
+fn better_source(one: &Archive, other: &Archive) -> bool {
+    let rank = |source: &Archive| (source.yanked.is_some(), source.filename.clone());
+    rank(one) < rank(other)
 }
 
 /// A later kind is nearer; within a kind the lesser text wins, so that the order of files does not matter.
@@ -147,8 +169,7 @@ fn judge(name: &PythonName, file: File, python: &mut PythonFits) -> Option<(Dist
         return None;
     }
     let Ok(wheel) = WheelFilename::from_str(&file.filename) else {
-        let source = source_version(name, &file.filename)?;
-        return Some((source, Judged::Excluded(Exclusion::SourceOnly)));
+        return judge_source(name, file, python);
     };
     if &wheel.name != name {
         return None;
@@ -160,9 +181,8 @@ fn judge(name: &PythonName, file: File, python: &mut PythonFits) -> Option<(Dist
             Judged::Excluded(Exclusion::Tags(shown_tags(&file.filename))),
         ));
     };
-    if let Some(text) = file.requires_python.as_deref().filter(|text| !python.fits(text)) {
-        let shown = text.trim().chars().take(80).collect();
-        return Some((version, Judged::Excluded(Exclusion::RequiresPython(shown))));
+    if let Some(unfit) = other_python(&file, python) {
+        return Some((version, Judged::Excluded(unfit)));
     }
     let rank = Rank {
         good: file.yanked.is_none(),
@@ -174,7 +194,7 @@ fn judge(name: &PythonName, file: File, python: &mut PythonFits) -> Option<(Dist
         version,
         Judged::Usable {
             rank,
-            wheel: Box::new(Wheel::from(file)),
+            wheel: Box::new(Archive::from(file)),
         },
     ))
 }
@@ -185,9 +205,42 @@ fn plain_file_name(filename: &str) -> bool {
     !filename.is_empty() && filename.len() <= 255 && filename.bytes().all(plain)
 }
 
-fn source_version(name: &PythonName, filename: &str) -> Option<DistributionVersion> {
-    let extension = uv_distribution_filename::SourceDistExtension::from_path(filename).ok()?;
-    Some(SourceDistFilename::parse(filename, extension, name).ok()?.version)
+fn other_python(file: &File, python: &mut PythonFits) -> Option<Exclusion> {
+    let text = file
+        .requires_python
+        .as_deref()
+        .filter(|text| !python.fits(text))?;
+    Some(Exclusion::RequiresPython(text.trim().chars().take(80).collect()))
+}
+
+/// Sources are taken in the two forms that are in use, and only with a hash: they are read before any gate.
+fn judge_source(
+    name: &PythonName,
+    file: File,
+    python: &mut PythonFits,
+) -> Option<(DistributionVersion, Judged)> {
+    let extension = SourceDistExtension::from_path(&file.filename).ok()?;
+    let version = SourceDistFilename::parse(&file.filename, extension, name)
+        .ok()?
+        .version;
+    let unfit = match extension {
+        SourceDistExtension::TarGz | SourceDistExtension::Legacy(LegacySourceDistExtension::Zip)
+            if file.sha256.is_none() =>
+        {
+            Some(Exclusion::SourceOnly("the index has no SHA-256 of".to_owned()))
+        }
+        SourceDistExtension::TarGz | SourceDistExtension::Legacy(LegacySourceDistExtension::Zip) => {
+            other_python(&file, python)
+        }
+        other @ SourceDistExtension::Legacy(_) => Some(Exclusion::SourceOnly(format!(
+            "are packed as .{other}, which is not read"
+        ))),
+    };
+    let judged = match unfit {
+        Some(reason) => Judged::Excluded(reason),
+        None => Judged::Source(Box::new(Archive::from(file))),
+    };
+    Some((version, judged))
 }
 
 fn shown_tags(filename: &str) -> String {
@@ -205,31 +258,31 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// The wheel of a release that may be chosen, or the reason why not, to follow a version in a sentence.
-    pub(crate) fn admit<'a>(&self, release: &'a Release, target: &Target) -> Result<&'a Wheel, String> {
-        let wheel = match &release.offer {
-            Offer::Wheel(wheel) => wheel,
+    /// The archive of a release that may be chosen, or the reason why not, to follow a version in a sentence.
+    pub(crate) fn admit<'a>(&self, release: &'a Release, target: &Target) -> Result<&'a Archive, String> {
+        let archive = match &release.offer {
+            Offer::Wheel(archive) | Offer::Source(archive) => archive,
             Offer::Excluded(reason) => return Err(reason.describe(target)),
         };
-        match &wheel.yanked {
+        match &archive.yanked {
             Some(why) if !self.exact.contains(&release.version) => Err(match why.as_str() {
                 "" => "was withdrawn by its publisher".to_owned(),
                 why => format!("was withdrawn by its publisher ({why})"),
             }),
-            _ => Ok(wheel),
+            _ => Ok(archive),
         }
     }
 }
 
 /// A release that could be used if its publisher had not withdrawn it.
 pub(crate) fn withdrawn(release: &Release) -> Option<Withdrawn> {
-    let Offer::Wheel(wheel) = &release.offer else {
+    let (Offer::Wheel(archive) | Offer::Source(archive)) = &release.offer else {
         return None;
     };
-    let words: Vec<&str> = wheel.yanked.as_deref()?.split_whitespace().collect();
+    let words: Vec<&str> = archive.yanked.as_deref()?.split_whitespace().collect();
     Some(Withdrawn {
         version: release.version.to_string(),
-        filename: wheel.filename.clone(),
+        filename: archive.filename.clone(),
         reason: words.join(" ").chars().take(REASON_LENGTH_MAX).collect(),
     })
 }
@@ -249,15 +302,18 @@ pub(crate) fn lets_prereleases_in(page: &Page, specifiers: &VersionSpecifiers) -
         || !finals().any(|release| specifiers.contains(&release.version))
 }
 
-/// The places of a page's releases in the order in which they are tried: final versions before pre-releases.
+/// The places of a page's releases in the order in which they are tried: final versions before pre-releases, and
+/// among each those that have a wheel before those that have to be built.
 pub(crate) fn preference(page: &Page) -> impl Iterator<Item = usize> {
-    let places = |prereleases: bool| {
+    let places = |prereleases: bool, sources: bool| {
         let releases = page.releases.iter().enumerate();
+        let source = |release: &Release| matches!(release.offer, Offer::Source(_));
         releases
-            .filter(move |(_, one)| one.version.any_prerelease() == prereleases)
+            .filter(move |(_, one)| one.version.any_prerelease() == prereleases && source(one) == sources)
             .map(|(at, _)| at)
     };
-    places(false).chain(places(true))
+    let wheels_first = move |prereleases| places(prereleases, false).chain(places(prereleases, true));
+    wheels_first(false).chain(wheels_first(true))
 }
 
 #[cfg(test)]
@@ -271,7 +327,7 @@ mod tests {
             filename: filename.to_owned(),
             url: format!("https://x.test/{filename}").parse().unwrap(),
             size: Some(1),
-            sha256: None,
+            sha256: Some(cooper_core::Digest::of(b"a")),
             metadata: super::super::page::SideMetadata::None,
             requires_python: None,
             yanked: None,
@@ -284,14 +340,14 @@ mod tests {
 
     fn chosen(files: Vec<File>) -> String {
         match &offers(files)[0].offer {
-            Offer::Wheel(wheel) => wheel.filename.clone(),
+            Offer::Wheel(archive) | Offer::Source(archive) => archive.filename.clone(),
             Offer::Excluded(reason) => format!("{reason:?}"),
         }
     }
 
     #[test]
     fn the_nearest_tag_and_the_highest_build_win() {
-        let table: [(&[&str], &str); 5] = [
+        let table: [(&[&str], &str); 6] = [
             (
                 &[
                     "a-1-py3-none-any.whl",
@@ -310,11 +366,12 @@ mod tests {
                 ],
                 "a-1-cp313-cp313-manylinux_2_28_x86_64.whl",
             ),
-            (&["a-1.tar.gz"], "SourceOnly"),
+            (&["a-1.zip", "a-1.tar.gz"], "a-1.tar.gz"),
             (
-                &["a-1.tar.gz", "a-1-cp312-cp312-win_amd64.whl"],
-                "Tags(\"cp312-cp312-win_amd64\")",
+                &["a-1.tar.bz2"],
+                "SourceOnly(\"are packed as .tar.bz2, which is not read\")",
             ),
+            (&["a-1.tar.gz", "a-1-cp312-cp312-win_amd64.whl"], "a-1.tar.gz"),
         ];
         for (names, best) in table {
             let forwards: Vec<File> = names.iter().map(|name| file(name)).collect();

@@ -25,13 +25,15 @@ use super::ahead::ReadAhead;
 use super::error::PythonError;
 use super::metadata::{Metadata, Need, shown_specifiers};
 use super::net::Net;
-use super::page::Wheel;
+use super::page::{Archive, Offer, Release};
 use super::policy::preference;
 
 /// After so many versions of one project the search is taken to go in the wrong direction.
 const TRIES_MAX: usize = 8;
 /// After so many it is so even though the project is decided right after those of the request.
 const HINTED_TRIES_MAX: usize = 40;
+/// How many versions of one project may be read of which there are only sources.
+const SOURCE_TRIES_MAX: usize = 8;
 /// How many versions at most are read ahead when a project's versions are tried one after the other.
 const READ_AHEAD_MAX: usize = 32;
 
@@ -251,13 +253,30 @@ impl<'a> Provider<'a> {
         }
     }
 
+    /// Sources may have to be built to be read: of one project only so many are.
+    fn is_source_too_many(&self, name: &PythonName, candidate: &Candidate) -> bool {
+        let Ok(page) = self.net.page(name) else {
+            return false;
+        };
+        let source = |release: &Release| matches!(release.offer, Offer::Source(_));
+        if !page.releases.get(candidate.release).is_some_and(source) {
+            return false;
+        }
+        let trace = self.trace.borrow();
+        let tried = trace.read.get(name).into_iter().flatten().filter(|version| {
+            let release = page.releases.iter().find(|release| release.version == **version);
+            **version != candidate.version && release.is_some_and(source)
+        });
+        tried.count() >= SOURCE_TRIES_MAX
+    }
+
     fn read_ahead(&self, name: &PythonName, release: usize, count: usize) {
         let Ok(page) = self.net.page(name) else { return };
         let admission = self.net.wishes.admission(name);
         let older = page.releases.iter().skip(release + 1);
         let older =
             older.filter_map(|one| Some((&one.version, admission.admit(one, &self.net.target).ok()?)));
-        for (version, wheel) in older.take(count) {
+        for (version, wheel) in older.filter(|(_, archive)| !archive.is_source()).take(count) {
             self.ahead.wheel(name, version, wheel);
         }
     }
@@ -271,6 +290,11 @@ impl<'a> Provider<'a> {
             }
             Key::Extra(name, extra) => (name, Some(extra)),
         };
+        if self.is_source_too_many(name, candidate) {
+            let reason =
+                format!("has no wheel, and {SOURCE_TRIES_MAX} newer versions without one were tried");
+            return Dependencies::Unknown(self.pool.intern_string(reason));
+        }
         let facts = match self.read(name, candidate) {
             Ok(facts) => facts,
             Err(error) => {
@@ -293,13 +317,13 @@ impl<'a> Provider<'a> {
         &self,
         name: &PythonName,
         candidate: &Candidate,
-    ) -> Result<std::sync::Arc<super::net::WheelFacts>, PythonError> {
+    ) -> Result<std::sync::Arc<super::net::Facts>, PythonError> {
         let page = self.net.page(name)?;
-        let wheel = admitted_wheel(self.net, name, &page, candidate.release);
-        let wheel = wheel.ok_or_else(|| PythonError::Inconsistent {
+        let archive = admitted(self.net, name, &page, candidate.release);
+        let archive = archive.ok_or_else(|| PythonError::Inconsistent {
             detail: format!("{name} {candidate}"),
         })?;
-        self.net.wheel(name, &candidate.version, wheel)
+        self.net.facts(name, &candidate.version, archive)
     }
 
     fn known(
@@ -335,12 +359,12 @@ impl<'a> Provider<'a> {
     }
 }
 
-fn admitted_wheel<'p>(
+fn admitted<'p>(
     net: &Net,
     name: &PythonName,
     page: &'p super::page::Page,
     release: usize,
-) -> Option<&'p Wheel> {
+) -> Option<&'p Archive> {
     let release = page.releases.get(release)?;
     net.wishes.admission(name).admit(release, &net.target).ok()
 }

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use cooper_core::Base;
 use cooper_core::python::DistributionVersion;
+use cooper_core::{Base, PythonName};
 use uv_distribution_filename::WheelFilename;
 use uv_pep508::{MarkerEnvironment, MarkerEnvironmentBuilder, StringVersion};
 use uv_platform_tags::{Arch, Os, Platform, TagCompatibility, Tags, TagsOptions};
@@ -87,6 +87,11 @@ pub fn wheel_fits(filename: &str, base: Base) -> bool {
         return false;
     };
     Target::new(base).is_some_and(|target| target.priority(&wheel).is_some())
+}
+
+/// Whether a wheel of this file name is of that distribution and version.
+pub fn wheel_is(filename: &str, name: &PythonName, version: &DistributionVersion) -> bool {
+    WheelFilename::from_str(filename).is_ok_and(|wheel| wheel.name == *name && wheel.version == *version)
 }
 
 #[cfg(test)]

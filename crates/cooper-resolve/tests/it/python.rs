@@ -7,7 +7,7 @@ use std::time::Duration;
 use cooper_core::clock::PinnedClock;
 use cooper_core::plan::Snapshot;
 use cooper_core::{Base, Progress, PythonRequirement, Timestamp};
-use cooper_resolve::python::{self, PythonError, PythonSolution};
+use cooper_resolve::python::{self, BuildTarget, PythonError, PythonSolution};
 use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, Store};
 use testkit::{Fault, Hashes, PythonIndex, Route, Sdist, Server, Wheel};
@@ -60,7 +60,11 @@ impl World {
             later: &Later::default(),
         };
         let requirements: Vec<PythonRequirement> = texts.iter().map(|text| text.parse().unwrap()).collect();
-        python::resolve(&context, self.base, &requirements)
+        let build = BuildTarget {
+            base: self.base,
+            packages: vec![],
+        };
+        python::resolve(&context, &requirements, &build)
     }
 
     fn forget(&self, kind: &str) {
@@ -217,7 +221,7 @@ fn yanked_versions_need_an_exact_pin() {
 }
 
 #[test]
-fn projects_without_a_wheel_are_refused_with_what_there_is() {
+fn sources_are_for_what_has_no_wheel_that_fits() {
     let index = index([
         wheel("part", "1", &[]),
         wheel("part", "2", &[]).tag("cp313-cp313-win_amd64"),
@@ -228,29 +232,32 @@ fn projects_without_a_wheel_are_refused_with_what_there_is() {
     check(
         &index,
         &["src"],
-        "no usable version of `src` for `src`: 1.0 has no wheel, only sources | choose another distribution: no version has a wheel for this image",
+        "sources have to be built first: src-1.0.tar.gz | ",
     );
     let notes = check(&index, &["part"], "part 1");
-    assert_eq!(notes, ["part 1 is taken and not 4: 4 has no wheel, only sources"]);
+    assert_eq!(
+        notes,
+        ["part 1 is taken and not 4: 4 has no wheel, only sources; `part==4` has it built"]
+    );
     check(
         &index,
         &["part>=2"],
-        "no usable version of `part` for `part>=2`: 4 has no wheel, only sources (2 other versions do not fit either) | write part==1, or drop the version",
+        "sources have to be built first: part-4.tar.gz | ",
     );
     check(
         &index,
         &["part==3"],
-        "no usable version of `part` for `part==3`: 3 needs Python <3.13, and debian:trixie has 3.13.5 | write part==1, or drop the version",
+        "no usable version of `part` for `part==3`: 3 needs Python <3.13, and debian:trixie has 3.13.5 | write part==4, or drop the version",
     );
     check(
         &index,
         &["part==2"],
-        "no usable version of `part` for `part==2`: 2 has no wheel for Python 3.13 on debian:trixie (but cp313-cp313-win_amd64) | write part==1, or drop the version",
+        "no usable version of `part` for `part==2`: 2 has no wheel for Python 3.13 on debian:trixie (but cp313-cp313-win_amd64) | write part==4, or drop the version",
     );
     check(
         &index,
         &["part>9"],
-        "no usable version of `part` for `part>9`: no version matches | write part==1, or drop the version",
+        "no usable version of `part` for `part>9`: no version matches | write part==4, or drop the version",
     );
 }
 
@@ -288,7 +295,7 @@ fn prereleases_come_only_where_something_lets_them_in() {
     check(
         &index,
         &["nowheel"],
-        "no usable version of `nowheel` for `nowheel`: 1 has no wheel, only sources (another version does not fit either) | choose another distribution: no version has a wheel for this image",
+        "sources have to be built first: nowheel-1.tar.gz | ",
     );
 }
 

@@ -44,6 +44,9 @@ pub(crate) struct CreateArgs {
     /// Debian packages, separated by commas: `wget`, or `wget=1.25.0-2`
     #[arg(long, short, value_name = "LIST")]
     packages: Vec<String>,
+    /// Debian packages for building wheels from sources, not part of the image: `libxml2-dev`
+    #[arg(long, value_name = "LIST")]
+    build_packages: Vec<String>,
     /// What the image stands on: debian:trixie (Python 3.13) or debian:bookworm (Python 3.11)
     #[arg(long, value_name = "BASE")]
     base: Option<String>,
@@ -51,7 +54,7 @@ pub(crate) struct CreateArgs {
     #[arg(long)]
     reuse: bool,
     /// Rebuild from this lock (`-`: standard input) in place of resolving
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "packages", "base", "refresh", "reuse"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "packages", "build_packages", "base", "refresh", "reuse"])]
     locked: Option<PathBuf>,
     #[command(flatten)]
     freshening: Freshening,
@@ -81,12 +84,17 @@ pub(crate) fn create(args: CreateArgs, shell: &Shell) -> Result<Exit, Failure> {
         words,
         dependencies,
         packages,
+        build_packages,
         base,
         reuse,
         locked,
         freshening,
     } = args;
-    let lists = [("dependencies", dependencies), ("packages", packages)];
+    let lists = [
+        ("dependencies", dependencies),
+        ("packages", packages),
+        ("build-packages", build_packages),
+    ];
     let mut pairs = words.into_iter().map(word_pair).collect::<Result<Vec<_>, _>>()?;
     for (argument, values) in lists {
         if !values.is_empty() {

@@ -175,6 +175,7 @@ fn verb(stage: Stage) -> &'static str {
         Stage::Download => "downloading",
         Stage::Unpack => "unpacking",
         Stage::Configure => "configuring",
+        Stage::Build => "building",
         Stage::Pack => "packing",
         Stage::Check => "checking",
     }
@@ -191,6 +192,7 @@ mod tests {
             Stage::Download,
             Stage::Unpack,
             Stage::Configure,
+            Stage::Build,
             Stage::Pack,
             Stage::Check,
         ] {

@@ -1,0 +1,179 @@
+//! Sources in the place of a wheel: fetched, read, and recalled as the wheel that was built of them.
+
+use cooper_core::plan::PlannedPython;
+use cooper_core::python::DistributionVersion;
+use cooper_core::source::{Built, PlannedSource};
+use cooper_core::{BlobDigest, Digest, PythonName};
+use cooper_store::FetchBlob;
+use serde::{Deserialize, Serialize};
+
+use super::built::BuiltWheel;
+use super::driver::{Chosen, Solved};
+use super::error::{PythonError, UnbuiltSource};
+use super::metadata::Metadata;
+use super::net::{Facts, Net};
+use super::page::Archive;
+use super::source::{self, SOURCE_BYTES_MAX, SourceReading};
+use super::target::wheel_fits;
+use crate::address::with_credentials;
+
+/// The cache's kind.
+const READINGS: &str = "python-source";
+/// Changes whenever the same sources would be read in another way.
+const RULES: &str = "cooper-python-source 1";
+
+/// What stands in the place of a wheel.
+#[derive(Debug)]
+pub(crate) enum SourceFacts {
+    /// The wheel that was built of the sources.
+    Built(Box<BuiltWheel>),
+    /// How one is built.
+    Unbuilt(Box<UnbuiltSource>),
+}
+
+/// [`source::read`]'s answer as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept(Result<SourceReading, String>);
+
+impl Net {
+    /// What is known of sources: from the wheel that was built of them, else from themselves.
+    pub(super) fn load_source(
+        &self,
+        name: &PythonName,
+        version: &DistributionVersion,
+        archive: &Archive,
+    ) -> Result<Facts, PythonError> {
+        let unusable = |reason: &str| {
+            Ok(Facts {
+                reading: Err(reason.to_owned()),
+                size: None,
+                source: None,
+            })
+        };
+        let Some(sha256) = archive.sha256 else {
+            return unusable("has no wheel, and sources without a hash");
+        };
+        if let Some(built) = self.build.recall(&self.store, &BlobDigest::new(sha256)) {
+            return Ok(Facts {
+                reading: Metadata::parse(built.metadata.as_bytes(), name, version),
+                size: None,
+                source: Some(SourceFacts::Built(Box::new(built))),
+            });
+        }
+        let size = match archive.size {
+            Some(size) => size,
+            None => self.size(archive)?,
+        };
+        if size > SOURCE_BYTES_MAX {
+            return unusable("has no wheel, and its sources are larger than what is built");
+        }
+        let reading = match self.read_source(archive, &sha256, size)? {
+            Ok(reading) => reading,
+            Err(reason) => return unusable(&reason),
+        };
+        let unbuilt = UnbuiltSource {
+            planned: PlannedSource {
+                name: name.clone(),
+                version: version.clone(),
+                filename: archive.filename.clone(),
+                size,
+                sha256: Some(sha256),
+                url: archive.url.clone(),
+                yanked: archive.yanked.clone(),
+                exactly_pinned: self.wishes.admission(name).exact.contains(version),
+            },
+            requires: reading.requires,
+            compiled: reading.compiled,
+        };
+        match reading.metadata {
+            Some(metadata) => Ok(Facts {
+                reading: Metadata::parse(metadata.as_bytes(), name, version),
+                size: None,
+                source: Some(SourceFacts::Unbuilt(Box::new(unbuilt))),
+            }),
+            None => Err(PythonError::Unbuilt {
+                sources: vec![unbuilt],
+            }),
+        }
+    }
+
+    /// Read the sources, in the store or fetched to it; the inner error is what is wrong with them.
+    fn read_source(
+        &self,
+        archive: &Archive,
+        sha256: &Digest,
+        size: u64,
+    ) -> Result<Result<SourceReading, String>, PythonError> {
+        let key = format!("{RULES}\n{}\n{sha256}", archive.filename);
+        let cached = self.store.cache_get(READINGS, &key);
+        if let Some(Kept(reading)) = cached.and_then(|cached| serde_json::from_slice(&cached.bytes).ok()) {
+            return Ok(reading);
+        }
+        let blob = BlobDigest::new(*sha256);
+        if self.freshness.offline && !self.store.contains(&blob) {
+            return Err(PythonError::Offline {
+                what: archive.filename.clone(),
+            });
+        }
+        let fetch = FetchBlob {
+            urls: vec![with_credentials(&archive.url, &self.index)],
+            digest: *sha256,
+            size,
+            label: archive.filename.clone(),
+        };
+        let fetched = self.intake.fetch_blob(&self.store, &fetch, &|_| ());
+        fetched.map_err(|source| PythonError::Metadata {
+            filename: archive.filename.clone(),
+            source,
+        })?;
+        let file = self.store.open_checked_blob(&blob);
+        let file = file.map_err(|source| PythonError::StoredSource {
+            filename: archive.filename.clone(),
+            source,
+        })?;
+        let kept = Kept(source::read(std::io::BufReader::new(file), &archive.filename));
+        if let Ok(bytes) = serde_json::to_vec(&kept) {
+            self.keep(READINGS, &key, &bytes);
+        }
+        Ok(kept.0)
+    }
+}
+
+/// The solution, if all of it are wheels, or those that have to become some.
+pub(super) fn all_built(net: &Net, solved: Solved) -> Result<Solved, PythonError> {
+    let unbuilt = solved
+        .chosen
+        .values()
+        .filter_map(|chosen| match &chosen.facts.source {
+            Some(SourceFacts::Unbuilt(unbuilt)) => Some((**unbuilt).clone()),
+            _ => None,
+        });
+    let sources: Vec<UnbuiltSource> = unbuilt.collect();
+    if sources.is_empty() {
+        return Ok(solved);
+    }
+    tracing::debug!(base = %net.target.base, sources = sources.len(), "sources have to be built");
+    Err(PythonError::Unbuilt { sources })
+}
+
+/// A distribution of the plan whose wheel was built here.
+pub(super) fn planned(net: &Net, name: &PythonName, chosen: &Chosen, built: &BuiltWheel) -> PlannedPython {
+    let archive = &chosen.archive;
+    PlannedPython {
+        name: name.clone(),
+        version: chosen.version.clone(),
+        filename: built.filename.clone(),
+        size: built.size,
+        sha256: Some(*built.sha256.digest()),
+        url: archive.url.clone(),
+        metadata: chosen.facts.reading.as_ref().ok().map(Metadata::digest),
+        fits_platform: wheel_fits(&built.filename, net.target.base),
+        yanked: archive.yanked.clone(),
+        exactly_pinned: net.wishes.admission(name).exact.contains(&chosen.version),
+        built: Some(Box::new(Built {
+            source: built.source.clone(),
+            url: archive.url.clone(),
+            environment: built.environment.clone(),
+        })),
+    }
+}
