@@ -14,6 +14,7 @@ mod driver;
 mod error;
 mod explain;
 mod html;
+mod listed;
 mod memo;
 mod metadata;
 mod net;
@@ -32,10 +33,11 @@ use std::fmt::Write as _;
 
 use cooper_core::plan::{PlannedPython, Snapshot};
 use cooper_core::python::DistributionVersion;
+use cooper_core::requirements::Hashes;
 use cooper_core::{Base, BlobDigest, Digest, PythonName, PythonRequirement, Timestamp};
 
 pub use default_index::default_index;
-pub use error::{PythonError, Withdrawn};
+pub use error::{OtherHash, PythonError, Unlisted, Withdrawn};
 pub use target::wheel_fits;
 
 use crate::context::Context;
@@ -58,6 +60,33 @@ pub struct PythonSolution {
     pub notes: Vec<String>,
 }
 
+/// What is asked for, and what bounds the answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The base whose interpreter and platform it is for.
+    pub base: Base,
+    /// What is asked for.
+    pub dependencies: &'a [PythonRequirement],
+    /// What bounds the versions of distributions that something else asks for.
+    pub constraints: &'a [PythonRequirement],
+    /// The hashes that the files of requirements and constraints may have. Once there is one, every file must have a
+    /// hash that is listed.
+    pub hashes: &'a Hashes,
+}
+
+impl<'a> Asked<'a> {
+    /// Dependencies without bounds.
+    pub fn plain(base: Base, dependencies: &'a [PythonRequirement]) -> Self {
+        static NONE: Hashes = Hashes::new();
+        Self {
+            base,
+            dependencies,
+            constraints: &[],
+            hashes: &NONE,
+        }
+    }
+}
+
 /// Choose a version and a wheel for each of `dependencies` and all that they need, on `base`.
 ///
 /// # Errors
@@ -67,14 +96,23 @@ pub fn resolve(
     base: Base,
     dependencies: &[PythonRequirement],
 ) -> Result<PythonSolution, PythonError> {
-    let memo = Memo::new(context, base, dependencies);
+    resolve_asked(context, &Asked::plain(base, dependencies))
+}
+
+/// [`resolve`] with bounds.
+///
+/// # Errors
+/// Also when no file has a hash that is listed, or something that is needed is not listed where everything must be.
+pub fn resolve_asked(context: &Context, asked: &Asked<'_>) -> Result<PythonSolution, PythonError> {
+    let base = asked.base;
+    let memo = Memo::new(context, asked);
     if let Some(solution) = memo.recall() {
         return Ok(solution);
     }
     let target = Target::new(base).ok_or_else(|| PythonError::Inconsistent {
         detail: format!("{base} cannot be described"),
     })?;
-    let wishes = Wishes::new(dependencies, &target);
+    let wishes = Wishes::new(asked, &target);
     let ahead = ReadAhead(Net::new(context, target, wishes));
     let solved = driver::solve(&ahead, context.progress)?;
     tracing::debug!(

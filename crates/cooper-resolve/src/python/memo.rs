@@ -2,12 +2,13 @@
 
 use cooper_core::plan::{PlannedPython, Snapshot};
 use cooper_core::python::DistributionVersion;
-use cooper_core::{Base, BlobDigest, Clock, Digest, PythonName, PythonRequirement, Timestamp};
+use cooper_core::{BlobDigest, Clock, Digest, PythonName, PythonRequirement, Timestamp};
 use cooper_store::Store;
 use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
 use url::Url;
 
-use super::PythonSolution;
+use super::{Asked, PythonSolution};
 use crate::address::public;
 use crate::context::{Context, Freshness};
 
@@ -49,14 +50,20 @@ struct Distribution {
 }
 
 impl<'a> Memo<'a> {
-    pub(super) fn new(context: &Context<'a>, base: Base, dependencies: &[PythonRequirement]) -> Self {
-        let mut texts: Vec<&str> = dependencies.iter().map(PythonRequirement::as_str).collect();
+    pub(super) fn new(context: &Context<'a>, asked: &Asked<'_>) -> Self {
+        let mut texts: Vec<&str> = asked.dependencies.iter().map(PythonRequirement::as_str).collect();
         texts.sort_unstable();
-        let key = format!(
-            "{RULES}\n{}\n{base}\n{}",
+        let mut key = format!(
+            "{RULES}\n{}\n{}\n{}",
             public(&context.sources.python_index),
+            asked.base,
             texts.join("\n")
         );
+        if !asked.constraints.is_empty() || !asked.hashes.is_empty() {
+            // What bounds the answer, in a form that nothing else has.
+            let bounds = serde_json::to_vec(&(asked.constraints, asked.hashes)).unwrap_or_default();
+            let _ = write!(key, "\nbounds {}", Digest::of(&bounds));
+        }
         Self {
             store: context.store,
             clock: context.clock,
