@@ -3,6 +3,7 @@
 mod debian;
 mod python;
 mod request;
+mod requirements;
 mod wheel;
 
 use crate::driver::Target;
@@ -36,6 +37,7 @@ pub const TARGETS: &[&Target] = &[
     &request::CHAT,
     &request::LOCK,
     &request::NAMES,
+    &requirements::REQUIREMENTS,
 ];
 
 /// How a result ended.

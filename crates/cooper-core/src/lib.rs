@@ -18,6 +18,7 @@ pub mod plan;
 pub mod progress;
 pub mod python;
 pub mod request;
+pub mod requirements;
 pub mod source;
 
 pub use base::Base;

@@ -278,7 +278,8 @@ impl Lock {
 
     fn planned_python(&self, fits: impl Fn(&str, Base) -> bool) -> Result<Vec<PlannedPython>, LockPlanError> {
         let pinned = |name: &PythonName| {
-            let mut asked = self.origin.request.dependencies().iter();
+            let request = &self.origin.request;
+            let mut asked = request.dependencies().iter().chain(request.constraints());
             asked.any(|requirement| requirement.name() == name && requirement.exact_version().is_some())
         };
         let origin = |artefact: &PythonArtefact| {

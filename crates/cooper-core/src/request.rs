@@ -1,5 +1,6 @@
 //! What a user asks for, and the grammar of the two lists in it.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use crate::base::{Base, ParseBaseError};
 use crate::debian::{DebianRequirement, ParseDebianError};
 use crate::name::{ImageName, ParseNameError};
 use crate::python::{ParsePythonError, PythonRequirement};
+use crate::requirements::Hashes;
 
 /// A request for one image. The lists are sorted and without repetition, so that equal wishes are equal values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +20,9 @@ pub struct Request {
     dependencies: Vec<PythonRequirement>,
     packages: Vec<DebianRequirement>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    constraints: Vec<PythonRequirement>,
+    #[serde(skip_serializing_if = "Hashes::is_empty")]
+    hashes: Hashes,
     build_packages: Vec<DebianRequirement>,
 }
 
@@ -28,6 +33,9 @@ struct RequestFields {
     dependencies: Vec<PythonRequirement>,
     packages: Vec<DebianRequirement>,
     #[serde(default)]
+    constraints: Vec<PythonRequirement>,
+    #[serde(default)]
+    hashes: Hashes,
     build_packages: Vec<DebianRequirement>,
 }
 
@@ -35,8 +43,9 @@ impl TryFrom<RequestFields> for Request {
     type Error = ParseRequestError;
 
     fn try_from(fields: RequestFields) -> Result<Self, Self::Error> {
-        let request = Self::new(fields.name, fields.base, fields.dependencies, fields.packages)?;
-        request.with_build_packages(fields.build_packages)
+        Self::new(fields.name, fields.base, fields.dependencies, fields.packages)?
+            .bounded(fields.constraints, fields.hashes)?
+            .with_build_packages(fields.build_packages)
     }
 }
 
@@ -77,6 +86,30 @@ pub enum ParseRequestError {
         /// `dependencies`, `packages` or `build-packages`.
         list: &'static str,
     },
+    /// A requirement without a hash, where others have one.
+    #[error("`{requirement}` has no hash, but others of the request have: then everything must have one")]
+    Unhashed {
+        /// The requirement.
+        requirement: String,
+    },
+    /// A hash without a version.
+    #[error("`{requirement}` has a hash but names no version with `==`")]
+    Unpinned {
+        /// The requirement.
+        requirement: String,
+    },
+    /// Two files have other hashes for the same requirement.
+    #[error("`{requirement}` has other hashes in another file")]
+    OtherHashes {
+        /// The requirement.
+        requirement: String,
+    },
+    /// A requirement has no hash in its list, or a hash belongs to nothing.
+    #[error("the hashes of `{requirement}` belong to nothing in the request, or are none")]
+    LooseHashes {
+        /// The requirement.
+        requirement: String,
+    },
     /// Neither list was given.
     #[error("nothing to put into `{name}`: neither Python libraries nor OS packages were given")]
     Nothing {
@@ -103,7 +136,7 @@ impl Request {
             return Err(ParseRequestError::Nothing { name });
         }
         for (list, length) in [("dependencies", dependencies.len()), ("packages", packages.len())] {
-            bounded(list, length)?;
+            at_most(list, length)?;
         }
         dependencies.sort();
         dependencies.dedup();
@@ -114,6 +147,8 @@ impl Request {
             base,
             dependencies,
             packages,
+            constraints: Vec::new(),
+            hashes: Hashes::new(),
             build_packages: Vec::new(),
         })
     }
@@ -127,13 +162,63 @@ impl Request {
         self,
         mut packages: Vec<DebianRequirement>,
     ) -> Result<Self, ParseRequestError> {
-        bounded("build-packages", packages.len())?;
+        at_most("build-packages", packages.len())?;
         packages.sort();
         packages.dedup();
         Ok(Self {
             build_packages: packages,
             ..self
         })
+    }
+
+    /// The same request with constraints on versions, and with the hashes that files may have. Once there is a hash,
+    /// every dependency must have one and name one version, by itself or by a constraint.
+    ///
+    /// # Errors
+    /// When one has none, when a hash belongs to nothing, or there are too many constraints.
+    pub fn bounded(
+        self,
+        mut constraints: Vec<PythonRequirement>,
+        hashes: Hashes,
+    ) -> Result<Self, ParseRequestError> {
+        at_most("constraints", constraints.len())?;
+        constraints.sort();
+        constraints.dedup();
+        let known: BTreeSet<&PythonRequirement> = self.dependencies.iter().chain(&constraints).collect();
+        let loose = hashes
+            .iter()
+            .find(|(requirement, digests)| digests.is_empty() || !known.contains(requirement));
+        if let Some((requirement, _)) = loose {
+            let requirement = requirement.to_string();
+            return Err(ParseRequestError::LooseHashes { requirement });
+        }
+        if !hashes.is_empty() {
+            self.check_hashed(&constraints, &hashes)?;
+        }
+        Ok(Self {
+            constraints,
+            hashes,
+            ..self
+        })
+    }
+
+    fn check_hashed(
+        &self,
+        constraints: &[PythonRequirement],
+        hashes: &Hashes,
+    ) -> Result<(), ParseRequestError> {
+        for requirement in &self.dependencies {
+            let same = |other: &&PythonRequirement| other.name() == requirement.name();
+            let bounds = || std::iter::once(requirement).chain(constraints.iter().filter(same));
+            let requirement = requirement.to_string();
+            if !bounds().any(|bound| hashes.contains_key(bound)) {
+                return Err(ParseRequestError::Unhashed { requirement });
+            }
+            if bounds().all(|bound| bound.exact_version().is_none()) {
+                return Err(ParseRequestError::Unpinned { requirement });
+            }
+        }
+        Ok(())
     }
 
     /// The image's name.
@@ -157,6 +242,16 @@ impl Request {
         &self.dependencies
     }
 
+    /// What bounds the versions of Python distributions that something else asks for, sorted.
+    pub fn constraints(&self) -> &[PythonRequirement] {
+        &self.constraints
+    }
+
+    /// The hashes that the files of requirements and constraints may have; empty when any file will do.
+    pub fn hashes(&self) -> &Hashes {
+        &self.hashes
+    }
+
     /// The Debian packages, sorted.
     pub fn packages(&self) -> &[DebianRequirement] {
         &self.packages
@@ -168,7 +263,7 @@ impl Request {
     }
 }
 
-fn bounded(list: &'static str, length: usize) -> Result<(), ParseRequestError> {
+fn at_most(list: &'static str, length: usize) -> Result<(), ParseRequestError> {
     if length > ENTRIES_MAX {
         return Err(ParseRequestError::TooMany { list });
     }
@@ -293,6 +388,29 @@ mod tests {
         assert_eq!(request("b,a,B"), request("a,b"));
         let json = serde_json::to_string(&request("a")).unwrap();
         assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), request("a"));
+    }
+
+    #[test]
+    fn old_requests_are_read_and_hashes_are_all_or_none() {
+        let old = r#"{"name":"x","base":"debian:trixie","dependencies":["a==1","b"],"packages":[]}"#;
+        let request: Request = serde_json::from_str(old).unwrap();
+        assert_eq!(serde_json::to_string(&request).unwrap(), old);
+        let requirement = |text: &str| text.parse::<PythonRequirement>().unwrap();
+        let digest = BTreeSet::from([crate::Digest::of(b"a")]);
+        let hashes = |text: &str| Hashes::from([(requirement(text), digest.clone())]);
+        let only_a = request.clone().bounded(vec![], hashes("a==1"));
+        assert!(matches!(only_a, Err(ParseRequestError::Unhashed { requirement }) if requirement == "b"));
+        let mut both = hashes("a==1");
+        both.extend(hashes("b"));
+        let unpinned = request.clone().bounded(vec![], both);
+        assert!(matches!(unpinned, Err(ParseRequestError::Unpinned { .. })));
+        let loose = request.clone().bounded(vec![], hashes("c"));
+        assert!(matches!(loose, Err(ParseRequestError::LooseHashes { .. })));
+        let mut by_constraint = hashes("a==1");
+        by_constraint.extend(hashes("b==2"));
+        let whole = request.bounded(vec![requirement("b==2")], by_constraint).unwrap();
+        let json = serde_json::to_string(&whole).unwrap();
+        assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), whole);
     }
 
     #[test]

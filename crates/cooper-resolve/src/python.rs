@@ -16,6 +16,7 @@ mod driver;
 mod error;
 mod explain;
 mod html;
+mod listed;
 mod memo;
 mod metadata;
 mod net;
@@ -36,11 +37,12 @@ use std::fmt::Write as _;
 
 use cooper_core::plan::{PlannedPython, Snapshot};
 use cooper_core::python::DistributionVersion;
-use cooper_core::{Base, BlobDigest, Digest, PythonName, PythonRequirement, Timestamp};
+use cooper_core::requirements::Hashes;
+use cooper_core::{Base, BlobDigest, DebianRequirement, Digest, PythonName, PythonRequirement, Timestamp};
 
 pub use built::{BuildTarget, BuiltWheel};
 pub use default_index::default_index;
-pub use error::{PythonError, UnbuiltSource, Withdrawn};
+pub use error::{OtherHash, PythonError, UnbuiltSource, Unlisted, Withdrawn};
 pub use target::{wheel_fits, wheel_is};
 
 use crate::context::Context;
@@ -64,26 +66,62 @@ pub struct PythonSolution {
     pub notes: Vec<String>,
 }
 
-/// Choose a version and a wheel for each of `dependencies` and all that they need, on the base of `build`.
+/// What is asked for, and what bounds the answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The base whose interpreter and platform it is for.
+    pub base: Base,
+    /// What is asked for.
+    pub dependencies: &'a [PythonRequirement],
+    /// What bounds the versions of distributions that something else asks for.
+    pub constraints: &'a [PythonRequirement],
+    /// The hashes that the files of requirements and constraints may have. Once there is one, every file must have a
+    /// hash that is listed.
+    pub hashes: &'a Hashes,
+    /// Debian packages that are there where wheels are built from sources.
+    pub build_packages: &'a [DebianRequirement],
+}
+
+impl<'a> Asked<'a> {
+    /// Dependencies without bounds.
+    pub fn plain(base: Base, dependencies: &'a [PythonRequirement]) -> Self {
+        static NONE: Hashes = Hashes::new();
+        Self {
+            base,
+            dependencies,
+            constraints: &[],
+            hashes: &NONE,
+            build_packages: &[],
+        }
+    }
+
+    /// How its sources are built.
+    fn build_target(&self) -> BuildTarget {
+        BuildTarget {
+            base: self.base,
+            packages: self.build_packages.to_vec(),
+        }
+    }
+}
+
+/// Choose a version and a wheel for everything that is asked for and all that it needs.
 ///
 /// # Errors
 /// [`PythonError::Unbuilt`] when sources have to be built to wheels first; whoever has done so
-/// ([`BuildTarget::remember`]) resolves again. Else when a name is unknown, no version fits, the versions do not fit together, or the index cannot be read.
-pub fn resolve(
-    context: &Context,
-    dependencies: &[PythonRequirement],
-    build: &BuildTarget,
-) -> Result<PythonSolution, PythonError> {
-    let base = build.base;
-    let memo = Memo::new(context, dependencies, build);
+/// ([`BuildTarget::remember`]) resolves again. Else when a name is unknown, no version fits, the versions do not fit
+/// together, no file has a hash that is listed, something that is needed is not listed where everything must be, or the
+/// index cannot be read.
+pub fn resolve(context: &Context, asked: &Asked<'_>) -> Result<PythonSolution, PythonError> {
+    let base = asked.base;
+    let memo = Memo::new(context, asked);
     if let Some(solution) = memo.recall() {
         return Ok(solution);
     }
     let target = Target::new(base).ok_or_else(|| PythonError::Inconsistent {
         detail: format!("{base} cannot be described"),
     })?;
-    let wishes = Wishes::new(dependencies, &target);
-    let ahead = ReadAhead(Net::new(context, target, wishes, build.clone()));
+    let wishes = Wishes::new(asked, &target);
+    let ahead = ReadAhead(Net::new(context, target, wishes, asked.build_target()));
     let solved = driver::solve(&ahead, context.progress)?;
     tracing::debug!(
         distributions = solved.chosen.len(),

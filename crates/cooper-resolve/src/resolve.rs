@@ -6,7 +6,7 @@ use cooper_core::{Plan, Request};
 
 use crate::context::Context;
 use crate::debian::{self, DebianError};
-use crate::python::{self, BuildTarget, PythonError, UnbuiltSource};
+use crate::python::{self, Asked, PythonError, UnbuiltSource};
 
 /// A plan and what the resolvers want the user to know.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,13 +52,16 @@ impl ResolveError {
 /// When either has no solution, or an index cannot be had. Debian's fault is told first.
 pub fn resolve(context: &Context<'_>, request: &Request) -> Result<Resolution, ResolveError> {
     context.progress.started(Stage::Resolve, 0, 0);
-    let build = BuildTarget {
+    let asked = Asked {
         base: request.base(),
-        packages: request.build_packages().to_vec(),
+        dependencies: request.dependencies(),
+        constraints: request.constraints(),
+        hashes: request.hashes(),
+        build_packages: request.build_packages(),
     };
     let (debian, python) = std::thread::scope(|scope| {
-        let python = (!request.dependencies().is_empty())
-            .then(|| scope.spawn(|| python::resolve(context, request.dependencies(), &build)));
+        let python =
+            (!request.dependencies().is_empty()).then(|| scope.spawn(|| python::resolve(context, &asked)));
         let debian = debian::resolve(context, request.base(), request.packages());
         (debian, python.map(std::thread::ScopedJoinHandle::join))
     });

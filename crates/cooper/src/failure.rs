@@ -5,7 +5,7 @@ use std::error::Error;
 
 use cooper_core::Finding;
 use cooperage::chat::ChatError;
-use cooperage::{CreateError, InspectError, LookupError, OpenError, RunError};
+use cooperage::{CreateError, InspectError, LookupError, OpenError, RequirementsFileError, RunError};
 use serde_json::{Value, json};
 
 use crate::settings::SettingsError;
@@ -193,6 +193,14 @@ impl From<SettingsError> for Failure {
 
 impl From<ChatError> for Failure {
     fn from(error: ChatError) -> Self {
+        Self::of(Code::Of(error.code()), &error)
+            .hint(error.hint())
+            .exit(Exit::USAGE)
+    }
+}
+
+impl From<RequirementsFileError> for Failure {
+    fn from(error: RequirementsFileError) -> Self {
         Self::of(Code::Of(error.code()), &error)
             .hint(error.hint())
             .exit(Exit::USAGE)

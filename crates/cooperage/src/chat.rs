@@ -5,6 +5,7 @@
 
 use cooper_core::name::ParseNameError;
 use cooper_core::request::{ParseRequestError, parse_build_packages, parse_dependencies, parse_packages};
+use cooper_core::requirements::{Hashes, Requirements};
 use cooper_core::{Base, DebianRequirement, ImageName, ImagePattern, PythonRequirement, Request};
 
 use crate::images::{ImageQuery, ImageSort, PackageQuery};
@@ -42,9 +43,31 @@ pub struct CreateWords {
     pub packages: Vec<DebianRequirement>,
     /// `build-packages=`; empty when it was left out.
     pub build_packages: Vec<DebianRequirement>,
+    /// Of requirements files.
+    pub constraints: Vec<PythonRequirement>,
+    /// Of requirements files.
+    pub hashes: Hashes,
 }
 
 impl CreateWords {
+    /// Add what a requirements file says.
+    ///
+    /// # Errors
+    /// When another file has other hashes for the same requirement.
+    pub fn add(&mut self, requirements: Requirements) -> Result<(), ChatError> {
+        self.dependencies.extend(requirements.dependencies);
+        self.constraints.extend(requirements.constraints);
+        for (requirement, digests) in requirements.hashes {
+            let known = self.hashes.get(&requirement);
+            if known.is_some_and(|known| *known != digests) {
+                let requirement = requirement.to_string();
+                return Err(ParseRequestError::OtherHashes { requirement }.into());
+            }
+            self.hashes.insert(requirement, digests);
+        }
+        Ok(())
+    }
+
     /// The request, on `base` where the words name none.
     ///
     /// # Errors
@@ -56,8 +79,11 @@ impl CreateWords {
             dependencies,
             packages,
             build_packages,
+            constraints,
+            hashes,
         } = self;
         let request = Request::new(name, own.unwrap_or(base), dependencies, packages)?;
+        let request = request.bounded(constraints, hashes)?;
         Ok(request.with_build_packages(build_packages)?)
     }
 }
@@ -92,6 +118,9 @@ pub enum ChatError {
         /// The nearest that there is.
         near: Option<&'static str>,
     },
+    /// A chat line comes from anybody: it names no files of the host that it reaches.
+    #[error("a chat line cannot name a file: it may come from another machine than this one")]
+    File,
     /// An argument that may be given once was given again.
     #[error("`{argument}` is given twice")]
     Repeated {
@@ -154,6 +183,9 @@ impl ChatError {
                 let verb = Verb::ALL.into_iter().find(|verb| verb.command() == *command)?;
                 Some(format!("its arguments: {}", verb.arguments().join(", ")))
             }
+            Self::File => Some(
+                "write `dependencies=…`, or `cooper create NAME --requirements FILE` in a shell".to_owned(),
+            ),
             Self::Missing { argument: "image" } => Some("add `image=example_name`, or `all=true`".to_owned()),
             Self::Repeated { argument: "name" } => Some("an image has one name".to_owned()),
             Self::Repeated { argument } => {
@@ -171,6 +203,9 @@ impl ChatError {
         }
     }
 }
+
+/// The argument of a create that names a file: the words of a shell have it, a chat line has not.
+pub const REQUIREMENTS: &str = "requirements";
 
 const EXAMPLE: &str = "/docker_image_create name=example_name dependencies=mechanize packages=wget";
 
@@ -193,6 +228,14 @@ pub fn request_hint(error: &ParseRequestError) -> Option<String> {
         }
         ParseRequestError::Unclosed { .. } => "close every `[`, `(` and quote",
         ParseRequestError::TooMany { .. } => "make several images",
+        ParseRequestError::OtherHashes { .. } => {
+            "take it out of one of the files, or give both the same hashes"
+        }
+        ParseRequestError::Unhashed { .. }
+        | ParseRequestError::Unpinned { .. }
+        | ParseRequestError::LooseHashes { .. } => {
+            "`uv pip compile --generate-hashes` writes a file where everything has a version and hashes"
+        }
         ParseRequestError::Nothing { .. } => "add `dependencies=mechanize`, `packages=wget`, or both",
     };
     Some(hint.to_owned())
@@ -309,6 +352,8 @@ pub fn parse_words(words: impl IntoIterator<Item = (String, String)>) -> Result<
         dependencies,
         packages,
         build_packages: build_packages.unwrap_or_default(),
+        constraints: Vec::new(),
+        hashes: Hashes::new(),
     })
 }
 
@@ -404,6 +449,9 @@ fn take_arguments(
 ) -> Result<Arguments, ChatError> {
     let mut taken = Vec::new();
     for (argument, value) in words {
+        if verb == Verb::Create && argument == REQUIREMENTS {
+            return Err(ChatError::File);
+        }
         let known = verb.arguments().iter().copied().find(|known| *known == argument);
         let Some(known) = known else {
             let near = nearest(&argument, verb.arguments().iter().copied());
@@ -624,6 +672,11 @@ mod tests {
             "/docker_image_create name=a dependencies=https://x.test/a.whl",
             "URL",
             "name",
+        ),
+        (
+            "/docker_image_create name=a requirements=/etc/shadow",
+            "cannot name a file",
+            "--requirements FILE",
         ),
         ("/docker_images sort=age", "`sort=age`", "created, name, size"),
         ("/docker_images package==", "`package==`", "NAME==VERSION"),

@@ -11,6 +11,7 @@ use cooper_store::{FetchError, MarkError, WriteBlobError};
 use crate::chat::ChatError;
 use crate::create::CreateError;
 use crate::inspect::InspectError;
+use crate::requirements_file::RequirementsFileError;
 use crate::run::RunError;
 use crate::sources::SourceError;
 use crate::workshop::{LookupError, OpenError};
@@ -24,6 +25,7 @@ const UNRESOLVABLE: &str = "unresolvable";
 const DISK_FULL: &str = "disk-full";
 const UNTRUSTED_INDEX: &str = "untrusted-index";
 const REFUSED: &str = "refused";
+const HASH_MISMATCH: &str = "hash-mismatch";
 const UNUSABLE_ARTEFACT: &str = "unusable-artefact";
 const INVALID_LOCK: &str = "invalid-lock";
 
@@ -47,6 +49,20 @@ fn request_code(error: &ParseRequestError) -> &'static str {
         ParseRequestError::Debian(_) => "invalid-package",
         ParseRequestError::EmptyEntry { .. } | ParseRequestError::Unclosed { .. } => "invalid-list",
         ParseRequestError::TooMany { .. } | ParseRequestError::Nothing { .. } => "invalid-request",
+        ParseRequestError::Unhashed { .. }
+        | ParseRequestError::Unpinned { .. }
+        | ParseRequestError::OtherHashes { .. }
+        | ParseRequestError::LooseHashes { .. } => "invalid-hashes",
+    }
+}
+
+impl RequirementsFileError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "unreadable-file",
+            Self::Content(_) => "invalid-requirements",
+        }
     }
 }
 
@@ -123,7 +139,7 @@ impl CreateError {
 
     /// Whether it was refused for what it would bring in, rather than failed.
     pub fn is_refusal(&self) -> bool {
-        matches!(self.code(), REFUSED | UNTRUSTED_INDEX)
+        matches!(self.code(), REFUSED | UNTRUSTED_INDEX | HASH_MISMATCH)
     }
 
     /// Why it was refused: the gates' findings, and the findings that an index without a good signature, and a
@@ -178,6 +194,8 @@ fn python_code(error: &PythonError) -> &'static str {
     match error {
         PythonError::UnknownPackage { .. } => UNKNOWN_PACKAGE,
         PythonError::Withdrawn { .. } => REFUSED,
+        PythonError::OtherHash(_) => HASH_MISMATCH,
+        PythonError::Unlisted { .. } => "unlisted-hash",
         PythonError::NoUsableVersion { .. } => "no-usable-version",
         PythonError::UnknownExtra { .. } => "unknown-extra",
         PythonError::Fetch { source, .. } | PythonError::Metadata { source, .. } => fetch_code(source),

@@ -156,9 +156,13 @@ impl Workshop {
         let (mut kept, _) = self.all_images()?;
         kept.sort_by_key(|image| Reverse(image.created_at));
         for image in kept {
-            let same_base = image.record.request.base() == request.base();
+            let asked = &image.record.request;
+            let same_base = asked.base() == request.base();
+            // Which files an image has is known only of one that was asked for with the same bounds.
+            let same_bounds =
+                asked.constraints() == request.constraints() && asked.hashes() == request.hashes();
             let another = image.record.request.name() != request.name();
-            if same_base && another && self.has_all(&image, request).unwrap_or(false) {
+            if same_base && same_bounds && another && self.has_all(&image, request).unwrap_or(false) {
                 return Ok(Some(image.reference));
             }
         }

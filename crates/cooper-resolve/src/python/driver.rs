@@ -16,6 +16,7 @@ use uv_normalize::ExtraName;
 use super::ahead::ReadAhead;
 use super::error::{PythonError, Withdrawn};
 use super::explain;
+use super::listed;
 use super::metadata::Need;
 use super::net::{Facts, Net};
 use super::page::{Archive, Page, Release};
@@ -92,8 +93,10 @@ fn uninvited_prereleases(net: &Net, solved: &Solved) -> Result<Vec<PythonName>, 
         .filter(|(_, chosen)| chosen.version.any_prerelease())
     {
         let page = net.page(name)?;
-        let mut demands = solved.demands.iter().filter(|(_, need)| &need.name == name);
-        if !demands.any(|(_, need)| lets_prereleases_in(&page, &need.specifiers)) {
+        let demands = solved.demands.iter().map(|(_, need)| need);
+        let demands = demands.filter(|need| &need.name == name);
+        let mut said = demands.chain(net.wishes.said_of(name));
+        if !said.any(|need| lets_prereleases_in(&page, &need.specifiers)) {
             uninvited.push(name.clone());
         }
     }
@@ -206,14 +209,14 @@ fn check_wish(net: &Net, need: &Need) -> Result<(), PythonError> {
             .iter()
             .filter(|release| need.specifiers.contains(&release.version))
     };
-    let prereleases = net
-        .wishes
-        .needs
-        .iter()
-        .any(|other| other.name == need.name && lets_prereleases_in(&page, &other.specifiers));
+    let mut said = net.wishes.said_of(&need.name);
+    let prereleases = said.any(|other| lets_prereleases_in(&page, &other.specifiers));
     let good = |release: &&Release| admitted(release) && (prereleases || !release.version.any_prerelease());
     if matching().any(|release| good(&release)) {
         return Ok(());
+    }
+    if let Some(error) = listed::other_hash(need, admission, matching()) {
+        return Err(error);
     }
     let usable = page
         .releases
@@ -223,6 +226,7 @@ fn check_wish(net: &Net, need: &Need) -> Result<(), PythonError> {
         .map(|release| release.version.to_string());
     let usable: Vec<String> = usable.collect();
     let withdrawn: Vec<Withdrawn> = matching()
+        .filter(|release| admission.allows_version(&release.version))
         .filter(|release| prereleases || !release.version.any_prerelease())
         .filter_map(withdrawn)
         .collect();
@@ -318,6 +322,7 @@ fn check(
         solved.demands.push((by, need));
     }
     refuse_missing_extras(net, &solved)?;
+    listed::refuse_unlisted(net, &solved)?;
     Ok(solved)
 }
 

@@ -1,7 +1,9 @@
 //! Why a Python resolution gave nothing.
 
+use std::fmt;
+
 use cooper_core::source::PlannedSource;
-use cooper_core::{PythonName, PythonRequirement};
+use cooper_core::{Digest, PythonName, PythonRequirement};
 use cooper_store::{FetchError, ReadBlobError};
 use url::Url;
 
@@ -41,6 +43,18 @@ pub enum PythonError {
         withdrawn: Vec<Withdrawn>,
         /// The newest version that was not withdrawn and can be used, if there is one.
         usable: Option<String>,
+    },
+    /// A version is there, and its file has no hash that the request lists.
+    #[error("{0}")]
+    OtherHash(Box<OtherHash>),
+    /// The request lists hashes, but not of everything that is needed.
+    #[error(
+        "the request has hashes, and then everything needs one, but it does not list {}",
+        shown_unlisted(unlisted)
+    )]
+    Unlisted {
+        /// What is missing, by name.
+        unlisted: Vec<Unlisted>,
     },
     /// Every version exists, but no choice of versions fits together.
     #[error("the requirements do not fit together:{explanation}")]
@@ -145,6 +159,70 @@ pub struct Withdrawn {
     pub reason: String,
 }
 
+/// A file that is there, and has no hash that the request lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherHash {
+    /// The distribution.
+    pub name: PythonName,
+    /// The requirement as it is written.
+    pub requirement: String,
+    /// The version's file that fits the target best.
+    pub filename: String,
+    /// Its hash, where the index has one.
+    pub found: Option<Digest>,
+    /// The hashes that are listed.
+    pub expected: Vec<Digest>,
+}
+
+impl fmt::Display for OtherHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = self.found.map_or("no hash".to_owned(), |found| found.to_string());
+        let expected = listed(self.expected.iter().map(Digest::to_string), self.expected.len());
+        let Self {
+            requirement,
+            filename,
+            ..
+        } = self;
+        write!(
+            formatter,
+            "`{requirement}` is refused: {filename} has {found}, and the request lists {expected}"
+        )
+    }
+}
+
+/// What is needed and has no hash in a request where everything must have one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlisted {
+    /// The distribution.
+    pub name: PythonName,
+    /// The version that would be taken.
+    pub version: String,
+    /// The hash of its file, where the index has one.
+    pub sha256: Option<Digest>,
+    /// What needs it.
+    pub required_by: String,
+}
+
+/// How many hashes or distributions an error names.
+const SHOWN_MAX: usize = 8;
+
+fn shown_unlisted(unlisted: &[Unlisted]) -> String {
+    let each = unlisted
+        .iter()
+        .map(|one| format!("{} {} ({} needs it)", one.name, one.version, one.required_by));
+    listed(each, unlisted.len())
+}
+
+fn listed(texts: impl Iterator<Item = String>, count: usize) -> String {
+    let mut shown: Vec<String> = texts.take(SHOWN_MAX).collect();
+    match count {
+        0 => shown.push("none that holds".to_owned()),
+        count if count > SHOWN_MAX => shown.push(format!("{} others", count - SHOWN_MAX)),
+        _ => {}
+    }
+    shown.join(", ")
+}
+
 impl Withdrawn {
     /// Why, in words.
     pub fn why(&self) -> &str {
@@ -212,6 +290,18 @@ impl PythonError {
                     "{}insist on a withdrawn version: `{name}=={newest}`",
                     other.unwrap_or_default()
                 ))
+            }
+            Self::OtherHash(_) => Some(
+                "make sure that the file is the one you mean; if it is, list its hash, else name another version"
+                    .to_owned(),
+            ),
+            Self::Unlisted { unlisted } => {
+                let line = |one: &Unlisted| {
+                    let hash = one.sha256.map(|hash| format!(" --hash={hash}"));
+                    format!("`{}=={}{}`", one.name, one.version, hash.unwrap_or_default())
+                };
+                let lines = listed(unlisted.iter().map(line), unlisted.len());
+                Some(format!("check and add {lines}"))
             }
             Self::Unsatisfiable { .. } => {
                 Some("loosen or drop one of the versions that the request names".to_owned())

@@ -293,6 +293,9 @@ impl<'a> Board<'a> {
         };
         let wishes = self.net.wishes.needs.iter().filter(|need| &need.name == name);
         lines.extend(wishes.map(|need| format!("the request needs {}", need.shown())));
+        let constraints = self.net.wishes.constraints.iter();
+        let constraints = constraints.filter(|need| &need.name == name);
+        lines.extend(constraints.map(|need| format!("the request's constraint is {}", need.shown())));
         if project.versions.is_empty() {
             lines.push(match self.page(name) {
                 Some(page) if page.exists => {

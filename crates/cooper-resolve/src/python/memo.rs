@@ -6,10 +6,10 @@ use cooper_core::source::Built;
 use cooper_core::{BlobDigest, Clock, Digest, PythonName, PythonRequirement, Timestamp};
 use cooper_store::Store;
 use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
 use url::Url;
 
-use super::PythonSolution;
-use super::built::BuildTarget;
+use super::{Asked, PythonSolution};
 use crate::address::public;
 use crate::context::{Context, Freshness};
 
@@ -53,21 +53,22 @@ struct Distribution {
 }
 
 impl<'a> Memo<'a> {
-    pub(super) fn new(
-        context: &Context<'a>,
-        dependencies: &[PythonRequirement],
-        build: &BuildTarget,
-    ) -> Self {
-        let mut texts: Vec<&str> = dependencies.iter().map(PythonRequirement::as_str).collect();
+    pub(super) fn new(context: &Context<'a>, asked: &Asked<'_>) -> Self {
+        let mut texts: Vec<&str> = asked.dependencies.iter().map(PythonRequirement::as_str).collect();
         texts.sort_unstable();
-        let build_packages: Vec<String> = build.packages.iter().map(ToString::to_string).collect();
-        let key = format!(
+        let build_packages: Vec<String> = asked.build_packages.iter().map(ToString::to_string).collect();
+        let mut key = format!(
             "{RULES}\n{}\n{}\n{}\n{}",
             public(&context.sources.python_index),
-            build.base,
+            asked.base,
             build_packages.join(","),
             texts.join("\n")
         );
+        if !asked.constraints.is_empty() || !asked.hashes.is_empty() {
+            // What bounds the answer, in a form that nothing else has.
+            let bounds = serde_json::to_vec(&(asked.constraints, asked.hashes)).unwrap_or_default();
+            let _ = write!(key, "\nbounds {}", Digest::of(&bounds));
+        }
         Self {
             store: context.store,
             clock: context.clock,

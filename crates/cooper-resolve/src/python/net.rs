@@ -4,7 +4,7 @@
 //! one cell for each page and each wheel, and a failure ahead of time is forgotten, so that only the solver's
 //! own reads decide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cooper_core::python::DistributionVersion;
@@ -15,8 +15,9 @@ use url::Url;
 use super::ahead::Queue;
 use super::built::BuildTarget;
 use super::error::PythonError;
+use super::listed;
 use super::metadata::{self, METADATA_BYTES_MAX, Metadata};
-use super::page::{self, Archive, Page, SideMetadata};
+use super::page::{self, Archive, File, Page, SideMetadata};
 use super::sources::SourceFacts;
 use super::tail::{self, Part, TailError, Wanted};
 use super::target::Target;
@@ -104,7 +105,11 @@ impl Net {
         if let Some(page) = &*slot {
             return Ok(page.clone());
         }
-        let page = Arc::new(self.load_page(name)?);
+        let admission = self.wishes.admission(name);
+        let page = listed::with_listed_files(self.load_page(name)?, admission, |hashes| {
+            self.load_listed(name, hashes)
+        });
+        let page = Arc::new(page?);
         *slot = Some(page.clone());
         Ok(page)
     }
@@ -151,6 +156,38 @@ impl Net {
         self.fetch_page(name)
     }
 
+    /// The page of a project with only the files that have one of these hashes.
+    fn load_listed(&self, name: &PythonName, hashes: &BTreeSet<Digest>) -> Result<Page, PythonError> {
+        let Freshness { refresh, offline, .. } = self.freshness;
+        let list: Vec<String> = hashes.iter().map(ToString::to_string).collect();
+        let key = format!(
+            "{}\n{}",
+            self.page_key(name, &self.target),
+            Digest::of(list.join("\n").as_bytes())
+        );
+        let cached = self.store.cache_get(PAGES, &key);
+        let cached = cached.and_then(|cached| page::decode(&cached.bytes));
+        let usable = |page: &Page| offline || (!refresh && self.is_fresh(page.fetched_at));
+        if let Some(page) = cached.filter(usable) {
+            return Ok(page);
+        }
+        if offline {
+            return Err(PythonError::Offline {
+                what: format!("the files of `{name}` whose hashes the request lists"),
+            });
+        }
+        let fetched_at = self.store.clock().now();
+        let page = match self.fetch_files(name)? {
+            None => Page::missing(fetched_at),
+            Some((mut files, digest)) => {
+                files.retain(|file| file.sha256.is_some_and(|sha256| hashes.contains(&sha256)));
+                Page::reduce(name, files, digest, fetched_at, &self.target)
+            }
+        };
+        self.keep(PAGES, &key, &page::encode(&page));
+        Ok(page)
+    }
+
     /// Young enough to be used as it is; a time in the future is not trusted.
     pub(crate) fn is_fresh(&self, fetched_at: Timestamp) -> bool {
         let age = self.store.clock().now().duration_since(fetched_at);
@@ -162,8 +199,27 @@ impl Net {
     }
 
     fn fetch_page(&self, name: &PythonName) -> Result<Page, PythonError> {
-        let url = project_url(&self.index, name)?;
         let fetched_at = self.store.clock().now();
+        let Some((files, digest)) = self.fetch_files(name)? else {
+            let page = Page::missing(fetched_at);
+            self.keep_page(name, &self.target, &page);
+            return Ok(page);
+        };
+        for other in &self.others {
+            self.keep_page(
+                name,
+                other,
+                &Page::reduce(name, files.clone(), digest, fetched_at, other),
+            );
+        }
+        let page = Page::reduce(name, files, digest, fetched_at, &self.target);
+        self.keep_page(name, &self.target, &page);
+        Ok(page)
+    }
+
+    /// The files of a raw page and its digest; none when the index has no such project.
+    fn fetch_files(&self, name: &PythonName) -> Result<Option<(Vec<File>, BlobDigest)>, PythonError> {
+        let url = project_url(&self.index, name)?;
         let wanted = FetchBytes {
             urls: vec![url],
             bytes_max: PAGE_BYTES_MAX,
@@ -172,11 +228,7 @@ impl Net {
         };
         let fetched = match self.intake.fetch_bytes(&wanted) {
             Ok(fetched) => fetched,
-            Err(error) if error.is_not_found() => {
-                let page = Page::missing(fetched_at);
-                self.keep_page(name, &self.target, &page);
-                return Ok(page);
-            }
+            Err(error) if error.is_not_found() => return Ok(None),
             Err(source) => {
                 return Err(PythonError::Fetch {
                     name: name.clone(),
@@ -190,17 +242,7 @@ impl Net {
             url: public(&fetched.url),
             reason,
         })?;
-        let digest = BlobDigest::of(&fetched.bytes);
-        for other in &self.others {
-            self.keep_page(
-                name,
-                other,
-                &Page::reduce(name, files.clone(), digest, fetched_at, other),
-            );
-        }
-        let page = Page::reduce(name, files, digest, fetched_at, &self.target);
-        self.keep_page(name, &self.target, &page);
-        Ok(page)
+        Ok(Some((files, BlobDigest::of(&fetched.bytes))))
     }
 
     fn keep_page(&self, name: &PythonName, target: &Target, page: &Page) {

@@ -64,6 +64,7 @@ fn not_newest(
         .collect();
     let newest = page.releases.iter().find(|release| {
         !release.version.any_prerelease()
+            && net.wishes.admission(name).allows_version(&release.version)
             && wishes
                 .iter()
                 .all(|need| need.specifiers.contains(&release.version))

@@ -1,10 +1,10 @@
 //! Which file of a release an image may have, or why none: pure functions of files and target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
-use cooper_core::PythonName;
 use cooper_core::python::DistributionVersion;
+use cooper_core::{Digest, PythonName};
 use uv_distribution_filename::{
     LegacySourceDistExtension, SourceDistExtension, SourceDistFilename, WheelFilename,
 };
@@ -12,6 +12,7 @@ use uv_pep440::VersionSpecifiers;
 use uv_pypi_types::LenientVersionSpecifiers;
 
 use super::error::Withdrawn;
+use super::metadata::shown_specifiers;
 use super::page::{Archive, File, Offer, Page, Release};
 use super::target::Target;
 
@@ -255,15 +256,53 @@ fn shown_tags(filename: &str) -> String {
 pub(crate) struct Admission {
     /// The request asks for exactly these versions, which may then be yanked.
     pub(crate) exact: Vec<DistributionVersion>,
+    /// Versions are within all of these, whoever needs the project.
+    pub(crate) bounds: Vec<VersionSpecifiers>,
+    /// Only files with one of these digests; none: any file.
+    pub(crate) hashes: Option<BTreeSet<Digest>>,
 }
 
 impl Admission {
+    /// What holds for projects of which the request says nothing.
+    pub(crate) const ORDINARY: Self = Self {
+        exact: Vec::new(),
+        bounds: Vec::new(),
+        hashes: None,
+    };
+
+    /// Whether a file of the project, of any kind, may be used as far as its digest goes.
+    pub(crate) fn allows_file(&self, sha256: Option<&Digest>) -> bool {
+        match (&self.hashes, sha256) {
+            (None, _) => true,
+            (Some(hashes), Some(sha256)) => hashes.contains(sha256),
+            (Some(_), None) => false,
+        }
+    }
+
+    /// Whether the request's constraints allow a version.
+    pub(crate) fn allows_version(&self, version: &DistributionVersion) -> bool {
+        self.bounds.iter().all(|bound| bound.contains(version))
+    }
+
     /// The archive of a release that may be chosen, or the reason why not, to follow a version in a sentence.
     pub(crate) fn admit<'a>(&self, release: &'a Release, target: &Target) -> Result<&'a Archive, String> {
+        if let Some(bound) = self.bounds.iter().find(|bound| !bound.contains(&release.version)) {
+            let bound = shown_specifiers(bound);
+            return Err(format!("is ruled out by the request's constraint {bound}"));
+        }
         let archive = match &release.offer {
             Offer::Wheel(archive) | Offer::Source(archive) => archive,
             Offer::Excluded(reason) => return Err(reason.describe(target)),
         };
+        if !self.allows_file(archive.sha256.as_ref()) {
+            let found = archive
+                .sha256
+                .map_or("no hash".to_owned(), |found| found.to_string());
+            return Err(format!(
+                "has {found} ({}), which the request does not list",
+                archive.filename
+            ));
+        }
         match &archive.yanked {
             Some(why) if !self.exact.contains(&release.version) => Err(match why.as_str() {
                 "" => "was withdrawn by its publisher".to_owned(),
@@ -327,7 +366,7 @@ mod tests {
             filename: filename.to_owned(),
             url: format!("https://x.test/{filename}").parse().unwrap(),
             size: Some(1),
-            sha256: Some(cooper_core::Digest::of(b"a")),
+            sha256: None,
             metadata: super::super::page::SideMetadata::None,
             requires_python: None,
             yanked: None,
@@ -374,8 +413,12 @@ mod tests {
             (&["a-1.tar.gz", "a-1-cp312-cp312-win_amd64.whl"], "a-1.tar.gz"),
         ];
         for (names, best) in table {
-            let forwards: Vec<File> = names.iter().map(|name| file(name)).collect();
-            let backwards: Vec<File> = names.iter().rev().map(|name| file(name)).collect();
+            let hashed = |name: &&str| File {
+                sha256: Some(Digest::of(name.as_bytes())),
+                ..file(name)
+            };
+            let forwards: Vec<File> = names.iter().map(hashed).collect();
+            let backwards: Vec<File> = names.iter().rev().map(hashed).collect();
             assert_eq!(chosen(forwards), best);
             assert_eq!(chosen(backwards), best);
         }
@@ -430,12 +473,60 @@ mod tests {
         assert_eq!(admitted(&Admission::default()), ["1"]);
         assert_eq!(
             admitted(&Admission {
-                exact: vec!["3".parse().unwrap()]
+                exact: vec!["3".parse().unwrap()],
+                ..Admission::default()
             }),
             ["3", "1"]
         );
         let refused = Admission::default().admit(&releases[0], &target).unwrap_err();
         assert_eq!(refused, "was withdrawn by its publisher (broken)");
+    }
+
+    #[test]
+    fn constraints_and_hashes_rule_files_out() {
+        let target = Target::new(Base::Trixie).unwrap();
+        let digest = |text: &str| Digest::of(text.as_bytes());
+        let mut files = vec![
+            file("a-1-py3-none-any.whl"),
+            file("a-2-py3-none-any.whl"),
+            file("a-3-py3-none-any.whl"),
+        ];
+        files[0].sha256 = Some(digest("1"));
+        files[1].sha256 = Some(digest("2"));
+        let releases = offers(files);
+        let refused = |admission: &Admission| -> Vec<String> {
+            let each = releases.iter().map(|one| admission.admit(one, &target).err());
+            each.map(Option::unwrap_or_default).collect()
+        };
+        let bounded = Admission {
+            bounds: vec!["<3".parse().unwrap(), "!=1".parse().unwrap()],
+            ..Admission::default()
+        };
+        assert_eq!(
+            refused(&bounded),
+            [
+                "is ruled out by the request's constraint <3",
+                "",
+                "is ruled out by the request's constraint !=1"
+            ]
+        );
+        let hashed = Admission {
+            hashes: Some(BTreeSet::from([digest("1"), digest("9")])),
+            ..Admission::default()
+        };
+        let found = format!(
+            "has {} (a-2-py3-none-any.whl), which the request does not list",
+            digest("2")
+        );
+        assert_eq!(
+            refused(&hashed),
+            [
+                "has no hash (a-3-py3-none-any.whl), which the request does not list",
+                &found,
+                ""
+            ]
+        );
+        assert!(Admission::ORDINARY.allows_file(None) && Admission::ORDINARY == Admission::default());
     }
 
     #[test]

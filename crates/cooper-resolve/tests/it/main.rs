@@ -14,4 +14,5 @@ mod debian_live;
 mod debian_properties;
 mod debian_world;
 mod python;
+mod python_bounds;
 mod python_live;

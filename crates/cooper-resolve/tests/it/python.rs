@@ -7,7 +7,7 @@ use std::time::Duration;
 use cooper_core::clock::PinnedClock;
 use cooper_core::plan::Snapshot;
 use cooper_core::{Base, Progress, PythonRequirement, Timestamp};
-use cooper_resolve::python::{self, BuildTarget, PythonError, PythonSolution};
+use cooper_resolve::python::{self, Asked, PythonError, PythonSolution};
 use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, Store};
 use testkit::{Fault, Hashes, PythonIndex, Route, Sdist, Server, Wheel};
@@ -37,6 +37,11 @@ impl World {
     }
 
     pub(crate) fn resolve(&self, texts: &[&str]) -> Result<PythonSolution, PythonError> {
+        let requirements: Vec<PythonRequirement> = texts.iter().map(|text| text.parse().unwrap()).collect();
+        self.resolve_asked(&Asked::plain(self.base, &requirements))
+    }
+
+    pub(crate) fn resolve_asked(&self, asked: &Asked<'_>) -> Result<PythonSolution, PythonError> {
         let clock = PinnedClock(self.now);
         let store = Store::open(&self.folder.path().join("store"), Arc::new(clock)).unwrap();
         let config = IntakeConfig {
@@ -59,12 +64,7 @@ impl World {
             progress: &Progress::silent(),
             later: &Later::default(),
         };
-        let requirements: Vec<PythonRequirement> = texts.iter().map(|text| text.parse().unwrap()).collect();
-        let build = BuildTarget {
-            base: self.base,
-            packages: vec![],
-        };
-        python::resolve(&context, &requirements, &build)
+        python::resolve(&context, asked)
     }
 
     fn forget(&self, kind: &str) {

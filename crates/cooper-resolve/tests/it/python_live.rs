@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use cooper_core::clock::SystemClock;
 use cooper_core::{Base, Progress, PythonRequirement};
-use cooper_resolve::python::{self, BuildTarget, PythonError, PythonSolution};
+use cooper_resolve::python::{self, Asked, PythonError, PythonSolution};
 use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, Store};
 use url::Url;
@@ -75,11 +75,7 @@ impl Bench {
             texts.iter().map(|text| text.parse().unwrap()).collect();
         requirements.sort();
         requirements.dedup();
-        let build = BuildTarget {
-            base,
-            packages: vec![],
-        };
-        python::resolve(&context, &requirements, &build)
+        python::resolve(&context, &Asked::plain(base, &requirements))
     }
 
     /// Solve again from the cached pages and metadata.

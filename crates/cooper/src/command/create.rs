@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use cooper_core::requirements::Requirements;
 use cooper_core::{Effect, Finding, Lock, Progress};
 use cooperage::chat::{self, ChatError, CreateWords};
-use cooperage::{CreateError, Created, FullReference, Workshop};
+use cooperage::{CreateError, Created, FullReference, Workshop, requirements_file};
 use serde_json::{Value, json};
 
 use crate::failure::{Code, Exit, Failure};
@@ -22,11 +23,15 @@ Examples:
   cooper create name=example_name dependencies=mechanize packages=wget
   cooper create report --dependencies 'requests[socks]>=2.31,<3,pandas' --base debian:bookworm
   cooper create tools --packages jq,wget=1.25.0-2 --refresh
+  cooper create big --requirements requirements.txt --packages wget
   cooper create any --dependencies requests --reuse
   cooper inspect example_name --lock > a.lock && cooper create --locked a.lock example_name
 
 The tag counts up: `local/example_name:1.0.0.1`, then `:1.0.0.2`. A request that resolves to the
-lock of an existing version makes no new one.";
+lock of an existing version makes no new one.
+
+A requirements file is in pip's format, with `-r`, `-c` and `--hash`; once something has a hash,
+everything must have one, what is merely needed too. Where packages come from is not said in it.";
 
 /// Make an image from Python libraries and Debian packages
 ///
@@ -35,12 +40,15 @@ lock of an existing version makes no new one.";
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct CreateArgs {
-    /// The image's name in lower case, or `name=…`, `dependencies=…`, `packages=…`, `base=…`
+    /// The image's name in lower case, or `name=…`, `dependencies=…`, `requirements=…`, `packages=…`, `base=…`
     #[arg(value_name = "NAME", required = true)]
     words: Vec<String>,
     /// Python requirements (PEP 508), separated by commas
     #[arg(long, short, value_name = "LIST")]
     dependencies: Vec<String>,
+    /// Python requirements in pip's file format (`-`: standard input); may be repeated
+    #[arg(long, short, value_name = "FILE")]
+    requirements: Vec<PathBuf>,
     /// Debian packages, separated by commas: `wget`, or `wget=1.25.0-2`
     #[arg(long, short, value_name = "LIST")]
     packages: Vec<String>,
@@ -54,7 +62,7 @@ pub(crate) struct CreateArgs {
     #[arg(long)]
     reuse: bool,
     /// Rebuild from this lock (`-`: standard input) in place of resolving
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "packages", "build_packages", "base", "refresh", "reuse"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "requirements", "packages", "build_packages", "base", "refresh", "reuse"])]
     locked: Option<PathBuf>,
     #[command(flatten)]
     freshening: Freshening,
@@ -83,6 +91,7 @@ pub(crate) fn create(args: CreateArgs, shell: &Shell) -> Result<Exit, Failure> {
     let CreateArgs {
         words,
         dependencies,
+        mut requirements,
         packages,
         build_packages,
         base,
@@ -102,11 +111,29 @@ pub(crate) fn create(args: CreateArgs, shell: &Shell) -> Result<Exit, Failure> {
         }
     }
     pairs.extend(base.map(|base| ("base".to_owned(), base)));
-    let words = chat::parse_words(pairs)?;
+    let is_file = |(argument, _): &(String, String)| argument == chat::REQUIREMENTS;
+    requirements.extend(
+        pairs
+            .extract_if(.., |pair| is_file(pair))
+            .map(|(_, file)| file.into()),
+    );
+    let mut words = chat::parse_words(pairs)?;
+    for file in &requirements {
+        words.add(read_requirements(file)?)?;
+    }
     match locked {
         Some(file) => create_locked(&words, &file, freshening, shell),
         None => create_words(words, freshening, reuse, shell),
     }
+}
+
+fn read_requirements(file: &std::path::Path) -> Result<Requirements, Failure> {
+    let requirements = if file.as_os_str() == "-" {
+        requirements_file::read_stream("standard input", io::stdin().lock())
+    } else {
+        requirements_file::read(file)
+    };
+    Ok(requirements?)
 }
 
 /// A word of the command line: a name, or an argument with its value.

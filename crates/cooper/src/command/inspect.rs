@@ -152,10 +152,19 @@ fn write_request(out: &mut dyn Write, request: &Request) -> io::Result<()> {
     if !dependencies.is_empty() {
         words.push(format!("dependencies=\"{}\"", dependencies.join(", ")));
     }
+    let constraints = request.constraints().iter().map(PythonRequirement::as_str);
+    let constraints: Vec<&str> = constraints.collect();
+    if !constraints.is_empty() {
+        words.push(format!("constraints=\"{}\"", constraints.join(", ")));
+    }
     if !packages.is_empty() {
         words.push(format!("packages={}", packages.join(",")));
     }
-    writeln!(out, "  request   {}", words.join(" "))
+    writeln!(out, "  request   {}", words.join(" "))?;
+    match request.hashes().values().map(|hashes| hashes.len() as u64).sum() {
+        0 => Ok(()),
+        hashes => writeln!(out, "  hashes    {hashes}, of which each Python file has one"),
+    }
 }
 
 /// What a container of the image starts with.

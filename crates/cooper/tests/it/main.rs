@@ -16,6 +16,7 @@ mod inventory;
 mod kill;
 mod live;
 mod remove;
+mod requirements;
 mod run;
 mod settings;
 mod update;
