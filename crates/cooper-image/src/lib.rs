@@ -28,4 +28,4 @@ pub use error::AssembleError;
 pub use fast_paths::Scripts;
 pub use inventory::{Inventory, InventoryPackage};
 pub use oci::{ENVIRONMENT, Layer, USER, WORKING_DIR};
-pub use source_build::{BuildOutcome, Installed, SourceBuildError, build_source};
+pub use source_build::{BuildOutcome, Installed, SourceBuildError, SourceLimits, build_source};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cooper_core::Base;
 use cooper_core::lock::PythonArtefact;
-use cooper_core::progress::Stage;
+use cooper_core::progress::{Event, Stage};
 
 use crate::assemble::{Bench, FinishedTree};
 use crate::build_step::{BuildRoot, run_build_step};
@@ -95,7 +95,15 @@ impl PythonLayer<'_> {
             })?;
             let installed = wheel::install(file, artefact, rootfs, self.base.python(), &limits);
             bench.progress.advanced(Stage::Unpack, 1, 0);
-            installed.map_err(|source| AssembleError::Wheel { package, source })
+            let installed = installed.map_err(|source| AssembleError::Wheel {
+                package: package.clone(),
+                source,
+            })?;
+            for path in &installed.left_out {
+                let text = format!("{package}: its {path} is left out, the other one stays");
+                bench.progress.send(Event::Warning { text });
+            }
+            Ok(installed)
         };
         let installed = self.artefacts.iter().map(install).collect::<Result<_, _>>()?;
         bench.progress.finished(Stage::Unpack);

@@ -32,8 +32,6 @@ const BUILDER: &str = include_str!("source_build/build.py");
 const BUILDER_PATH: &str = "/run/cooper/build.py";
 /// Nobody's user in particular, but not root.
 const BUILD_USER: User = User { uid: 1000, gid: 1000 };
-const MEMORY_BYTES: u64 = 4 << 30;
-const WALL: Duration = Duration::from_mins(20);
 /// 1980-01-01, the earliest time that a zip can hold.
 const EPOCH: &str = "315532800";
 const ENVIRONMENT: [(&str, &str); 10] = [
@@ -50,15 +48,24 @@ const ENVIRONMENT: [(&str, &str); 10] = [
     ("TZ", "UTC"),
 ];
 
-fn limits() -> Limits {
+/// How much the building of one wheel may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceLimits {
+    /// From start to end.
+    pub wall: Duration,
+    /// Memory, with all files that the build writes; these alone may have half of it.
+    pub memory_bytes: u64,
+}
+
+fn limits(limits: SourceLimits) -> Limits {
     Limits {
-        memory_bytes: MEMORY_BYTES,
+        memory_bytes: limits.memory_bytes,
         pids: 512,
         open_files: 4096,
         cpu_millis: 16_000,
-        wall: Some(WALL),
-        tmp_bytes: 512 << 20,
-        scratch_bytes: 2 << 30,
+        wall: Some(limits.wall),
+        tmp_bytes: (512 << 20).min(limits.memory_bytes / 4),
+        scratch_bytes: limits.memory_bytes / 2,
     }
 }
 
@@ -133,6 +140,7 @@ pub fn build_source(
     source: &ClearedSource,
     environment: &Image,
     installed: Installed<'_>,
+    source_limits: SourceLimits,
     store: &Store,
 ) -> Result<BuildOutcome, SourceBuildError> {
     let filename = || source.source().filename.clone();
@@ -168,7 +176,7 @@ pub fn build_source(
         user: BUILD_USER,
         profile: Profile::Run,
         network: Network::None,
-        limits: limits(),
+        limits: limits(source_limits),
         enforcement: Enforcement::Required,
         stdin: Stdin::Null,
         stdio: Stdio::Capture {
@@ -181,7 +189,7 @@ pub fn build_source(
         ],
         hostname: "cooper-build",
     })?;
-    read_outcome(filename(), outcome)
+    read_outcome(filename(), source_limits, outcome)
 }
 
 fn source_bytes(source: &ClearedSource, store: &Store) -> Result<Vec<u8>, SourceBuildError> {
@@ -194,7 +202,11 @@ fn source_bytes(source: &ClearedSource, store: &Store) -> Result<Vec<u8>, Source
         .map_err(failed)
 }
 
-fn read_outcome(filename: String, outcome: Outcome) -> Result<BuildOutcome, SourceBuildError> {
+fn read_outcome(
+    filename: String,
+    limits: SourceLimits,
+    outcome: Outcome,
+) -> Result<BuildOutcome, SourceBuildError> {
     let failed = |reason: String, log| SourceBuildError::Failed {
         filename,
         reason,
@@ -204,10 +216,13 @@ fn read_outcome(filename: String, outcome: Outcome) -> Result<BuildOutcome, Sour
         End::Exited(0) => None,
         End::Exited(status) => Some(format!("failed with exit status {status}")),
         End::Signaled(signal) => Some(format!("was killed by signal {signal}")),
-        End::TimeLimit => Some(format!("took more than {} minutes", WALL.as_secs() / 60)),
+        End::TimeLimit => Some(format!(
+            "took more than {} s (`build.timeout`)",
+            limits.wall.as_secs()
+        )),
         End::MemoryLimit => Some(format!(
-            "used more than {} GiB of memory, its files included",
-            MEMORY_BYTES >> 30
+            "used more than {} MiB of memory, its files included (`build.memory`)",
+            limits.memory_bytes >> 20
         )),
     };
     if let Some(reason) = ended {
@@ -249,7 +264,11 @@ mod tests {
     }
 
     fn read(end: End, stdout: &[u8]) -> Result<BuildOutcome, String> {
-        let read = read_outcome("a-1.tar.gz".to_owned(), outcome(end, stdout));
+        let limits = SourceLimits {
+            wall: Duration::from_secs(20),
+            memory_bytes: 4 << 20,
+        };
+        let read = read_outcome("a-1.tar.gz".to_owned(), limits, outcome(end, stdout));
         read.map_err(|error| error.to_string())
     }
 
@@ -279,8 +298,8 @@ mod tests {
                 "exit status 1",
             ),
             (End::Signaled(9), b"", "signal 9"),
-            (End::TimeLimit, b"", "20 minutes"),
-            (End::MemoryLimit, b"", "4 GiB"),
+            (End::TimeLimit, b"", "20 s"),
+            (End::MemoryLimit, b"", "4 MiB"),
             (End::Exited(0), b"", "without a wheel"),
             (End::Exited(0), b"nonsense\n", "without a wheel"),
             (End::Exited(0), b"{\"filename\": 1}\n", "without a wheel"),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cooper_core::clock::SystemClock;
-use cooperage::{Scripts, Workshop, WorkshopConfig};
+use cooperage::{Scripts, SourceLimits, Workshop, WorkshopConfig};
 use serde_json::Value;
 
 use crate::args::{Color, Globals};
@@ -15,7 +15,7 @@ use crate::log;
 use crate::render::progress::ProgressDisplay;
 use crate::render::table::printable_lines;
 use crate::settings::key::KEYS;
-use crate::settings::{Environment, Settings, VARIABLE_PREFIX, key, no_sources};
+use crate::settings::{ByteCount, Environment, Settings, Timeout, VARIABLE_PREFIX, key, no_sources};
 
 /// The surroundings of a command.
 pub(crate) struct Shell {
@@ -222,6 +222,10 @@ pub(crate) fn open_workshop(settings: &Settings, need: Need) -> Result<Workshop,
             Scripts::AsShipped
         } else {
             Scripts::Faster
+        },
+        source_limits: SourceLimits {
+            wall: settings.value::<Timeout>(&key::BUILD_TIMEOUT)?.0,
+            memory_bytes: settings.value::<ByteCount>(&key::BUILD_MEMORY)?.0,
         },
         program: concat!("cooper ", env!("CARGO_PKG_VERSION")).to_owned(),
     };

@@ -18,7 +18,7 @@ mod sources;
 pub mod update;
 pub mod workshop;
 
-pub use cooper_image::{Inventory, InventoryPackage, Scripts};
+pub use cooper_image::{Inventory, InventoryPackage, Scripts, SourceLimits};
 pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{Freshness, Sources};
 pub use cooper_sandbox::{End, Limits, Network, Outcome, before_interrupt};

@@ -40,6 +40,8 @@ const DEPTH_MAX: usize = 3;
 const ASKS_MAX: usize = 3;
 /// How many lines of a log are shown.
 const LOG_LINES_SHOWN: usize = 20;
+/// How much of the end of a long line is shown.
+const LOG_LINE_LENGTH_SHOWN: usize = 300;
 /// The cache's kind of logs.
 const LOGS: &str = "build-log";
 
@@ -47,7 +49,7 @@ const LOGS: &str = "build-log";
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The build failed.
-    #[error("building {filename} {reason}; the end of its log:\n{tail}")]
+    #[error("building {filename} {reason}{}", shown_tail(.tail))]
     Failed {
         /// The sources.
         filename: String,
@@ -301,7 +303,13 @@ impl Workshop {
         task.progress.started(Stage::Build, 0, 0);
         task.progress
             .detail(Stage::Build, format!("{} {}", source.name, source.version));
-        let outcome = build_source(task.source, &image, installed, &self.store);
+        let outcome = build_source(
+            task.source,
+            &image,
+            installed,
+            self.config.source_limits,
+            &self.store,
+        );
         task.progress.finished(Stage::Build);
         outcome.map_err(|error| self.build_failure(task, error).into())
     }
@@ -488,14 +496,22 @@ fn error_of_rounds(request: &Request) -> SourceError {
     }
 }
 
+fn shown_tail(tail: &str) -> String {
+    match tail {
+        "" => String::new(),
+        tail => format!("; the end of its log:\n{tail}"),
+    }
+}
+
 /// The last lines of a log, without what would disturb a terminal.
 fn tail(log: &[u8]) -> String {
     let text = String::from_utf8_lossy(log);
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let shown = lines.iter().skip(lines.len().saturating_sub(LOG_LINES_SHOWN));
     let shown = shown.map(|line| {
-        let plain = line.chars().filter(|c| !c.is_control() || *c == '\t');
-        format!("  {}", plain.take(300).collect::<String>())
+        let plain: Vec<char> = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
+        let end = &plain[plain.len().saturating_sub(LOG_LINE_LENGTH_SHOWN)..];
+        format!("  {}", end.iter().collect::<String>())
     });
     shown.collect::<Vec<_>>().join("\n")
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cooper_core::{Clock, ImageName, ImageReference, ImageVersion, Organisation, VersionTag};
-use cooper_image::Scripts;
+use cooper_image::{Scripts, SourceLimits};
 use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, IntakeError, RefRecord, Store};
 
@@ -27,6 +27,8 @@ pub struct WorkshopConfig {
     pub intake: IntakeConfig,
     /// How maintainer scripts are run.
     pub scripts: Scripts,
+    /// How much the building of a wheel may use.
+    pub source_limits: SourceLimits,
     /// The program and its version, recorded in locks.
     pub program: String,
 }

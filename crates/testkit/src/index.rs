@@ -60,9 +60,10 @@ impl Sdist {
         self.field("Requires-Python", specifiers)
     }
 
-    /// A file below its folder.
+    /// A file below its folder; it takes the place of one with that path.
     #[must_use]
     pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.files.retain(|(known, _)| known != path);
         self.files.push((path.to_owned(), content.into()));
         self
     }

@@ -30,6 +30,8 @@ pub struct InstalledWheel {
     pub native: bool,
     /// Bytes of all files.
     pub bytes: u64,
+    /// Documents beside all libraries that another distribution has with other words, and whose it is.
+    pub left_out: Vec<String>,
 }
 
 /// A `.pth` file.
@@ -74,6 +76,7 @@ impl Wheel {
             newest_mtime,
             installed: BTreeMap::new(),
             pth_files: Vec::new(),
+            left_out: Vec::new(),
             native: !self.declared.pure,
         };
         let mut targets = Vec::new();
@@ -113,6 +116,7 @@ struct Installer<'a> {
     newest_mtime: i64,
     installed: BTreeMap<TreePath, (Digest, u64)>,
     pth_files: Vec<PthFile>,
+    left_out: Vec<String>,
     native: bool,
 }
 
@@ -273,7 +277,7 @@ impl Installer<'_> {
         self.writer.file(path, false).map_err(WheelError::Write)
     }
 
-    /// Claim a place for a file; false if another distribution has the same file there.
+    /// Claim a place for a file; false if another distribution has the same file there, or one that matters as little.
     fn claim(
         &mut self,
         path: &TreePath,
@@ -296,6 +300,12 @@ impl Installer<'_> {
         let Some(prior) = self.writer.rootfs().claim(&place, &claim) else {
             return Ok(true);
         };
+        if prior.content != claim.content && self.is_stray_document(path) {
+            self.installed.remove(path);
+            self.left_out
+                .push(format!("{} (of {})", path.absolute(), prior.owner));
+            return Ok(false);
+        }
         if prior.content != claim.content {
             return Err(WheelError::Conflict {
                 distribution: self.distribution.to_string(),
@@ -305,6 +315,14 @@ impl Installer<'_> {
         }
         self.writer.rootfs().note_shared(path, metadata);
         Ok(false)
+    }
+
+    /// Whether a file lies beside all libraries and cannot be imported: a `LICENSE` or `README.md` that was packed there
+    /// by mistake. Other installers write one over the other; here the first one stays.
+    fn is_stray_document(&self, path: &TreePath) -> bool {
+        let importable = ["py", "pyc", "so", "pth", "pyd", "egg", "egg-link", "zip"];
+        let beside = self.below_site(path).is_some_and(|below| !below.contains('/'));
+        beside && !importable.iter().any(|suffix| has_suffix(path, suffix))
     }
 
     /// The scripts of the entry points, `INSTALLER`, and last `RECORD`.
@@ -349,6 +367,7 @@ impl Installer<'_> {
             files: files.into_iter().collect(),
             newest_mtime: self.newest_mtime,
             pth_files: self.pth_files,
+            left_out: self.left_out,
             native: self.native,
             bytes: self.installed.values().map(|(_, size)| size).sum(),
         }

@@ -721,6 +721,40 @@ fn distributions_may_share_equal_files_only() {
 }
 
 #[test]
+fn of_documents_beside_all_libraries_the_first_one_stays() {
+    let site = Site::new();
+    let first = site
+        .install(wheel(&[file("LICENSE", b"first"), file("made.txt", b"")]))
+        .unwrap();
+    assert!(first.left_out.is_empty());
+    let install = |files: &[Entry]| {
+        let other = Wheel::from_bytes(other_wheel(files), &UnpackLimits::default()).unwrap();
+        other.install(&site.rootfs, PYTHON)
+    };
+    let second = install(&[file("LICENSE", b"second"), file("other/__init__.py", b"")]).unwrap();
+    assert_eq!(second.left_out, [format!("/{SITE}/LICENSE (of Made.Thing)")]);
+    assert_eq!(site.read(&format!("{SITE}/LICENSE")), "first");
+    let record = second
+        .files
+        .iter()
+        .find(|path| path.ends_with("/RECORD"))
+        .unwrap();
+    let record = site.read(record.trim_start_matches('/'));
+    assert!(
+        record.contains("other/__init__.py") && !record.contains("LICENSE"),
+        "{record}"
+    );
+    // What is imported, or belongs to a library, is none.
+    for path in ["module.py", "native.so", "start.pth", "space/LICENSE"] {
+        let site = Site::new();
+        site.install(wheel(&[file(path, b"1")])).unwrap();
+        let other = Wheel::from_bytes(other_wheel(&[file(path, b"2")]), &UnpackLimits::default()).unwrap();
+        let error = other.install(&site.rootfs, PYTHON).unwrap_err();
+        assert!(matches!(error, WheelError::Conflict { .. }), "{path}");
+    }
+}
+
+#[test]
 fn links_in_the_tree_are_refused() {
     if !is_root() {
         return;

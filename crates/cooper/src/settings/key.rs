@@ -154,11 +154,13 @@ pub(crate) static SCRIPTS_AS_SHIPPED: Key = key::<bool>(
     ProjectRule::OnlyTrue,
 )
 .or("false");
+pub(crate) static BUILD_TIMEOUT: Key = bound::<Timeout>("build.timeout", &["COOPER_BUILD_TIMEOUT"], "20m");
+pub(crate) static BUILD_MEMORY: Key = bound::<ByteCount>("build.memory", &["COOPER_BUILD_MEMORY"], "4GiB");
 pub(crate) static ALLOW_PROJECT_SOURCES: Key =
     key::<bool>("trust.allow_project_sources", &[], ProjectRule::Never).or("false");
 
 /// Every setting, in the order in which they are shown.
-pub(crate) static KEYS: [&Key; 26] = [
+pub(crate) static KEYS: [&Key; 28] = [
     &STORE,
     &ORGANISATION,
     &BASE,
@@ -184,6 +186,8 @@ pub(crate) static KEYS: [&Key; 26] = [
     &RUN_TMP,
     &RUN_SCRATCH,
     &SCRIPTS_AS_SHIPPED,
+    &BUILD_TIMEOUT,
+    &BUILD_MEMORY,
     &ALLOW_PROJECT_SOURCES,
 ];
 

@@ -57,14 +57,11 @@ fn what_cannot_be_resolved_is_explained() {
 fn a_package_without_a_wheel_is_refused_with_those_that_have_one() {
     let index = index()
         .wheel(Wheel::new("native", "1.0").tag("cp313-cp313-manylinux_2_28_x86_64"))
-        .wheel(Wheel::new("native", "2.0").tag("cp313-cp313-win_amd64"))
-        .sdist(testkit::Sdist::new("source", "1.0"));
+        .wheel(Wheel::new("native", "2.0").tag("cp313-cp313-win_amd64"));
     let world = World::of(&archive(), &index);
     let error = failure(&world, &["--dependencies", "native==2.0"], 1);
     assert_eq!(error["code"], json!("no-usable-version"));
     assert!(said(&error).contains("1.0"), "{error}");
-    let error = failure(&world, &["--dependencies", "source"], 1);
-    assert_eq!(error["code"], json!("no-usable-version"), "{error}");
 }
 
 #[test]

@@ -19,4 +19,5 @@ mod remove;
 mod requirements;
 mod run;
 mod settings;
+mod sources;
 mod update;
