@@ -158,7 +158,9 @@ impl Workshop {
         for image in kept {
             let same_base = image.record.request.base() == request.base();
             let another = image.record.request.name() != request.name();
-            if same_base && another && self.has_all(&image, request).unwrap_or(false) {
+            // What came in an archive was judged by nobody here.
+            let made_here = image.record.loaded.is_none();
+            if same_base && another && made_here && self.has_all(&image, request).unwrap_or(false) {
                 return Ok(Some(image.reference));
             }
         }

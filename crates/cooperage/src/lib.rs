@@ -9,13 +9,16 @@ pub mod create;
 pub mod fsck;
 pub mod images;
 pub mod inspect;
+pub mod load;
 mod metadata;
 pub mod record;
 pub mod remove;
 pub mod run;
+pub mod save;
 pub mod update;
 pub mod workshop;
 
+pub use cooper_image::archive::ArchiveFormat;
 pub use cooper_image::{Inventory, InventoryPackage, Scripts};
 pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{Freshness, Sources};
@@ -25,8 +28,10 @@ pub use cooper_store::{Fault, FsckError, FsckReport, GcError, GcReport, IntakeCo
 pub use create::{Change, CreateError, Created};
 pub use images::{ImageQuery, ImageSort, ImageSummary, PackageQuery};
 pub use inspect::{Difference, InspectError, Inspection};
+pub use load::{LoadError, LoadedImage, NewName};
 pub use record::{FullReference, ImageRecord};
 pub use remove::Retention;
 pub use run::{Program, RunError, RunOrder};
+pub use save::{SaveError, Saved, SavedVersion};
 pub use update::{UpdateOutcome, Updated};
 pub use workshop::{LookupError, OpenError, Workshop, WorkshopConfig};

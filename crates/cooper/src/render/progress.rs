@@ -147,7 +147,7 @@ impl Bars {
 }
 
 fn counts_bytes(stage: Stage) -> bool {
-    stage == Stage::Download
+    matches!(stage, Stage::Download | Stage::Copy)
 }
 
 fn new_bar(stage: Stage, length: u64) -> ProgressBar {
@@ -177,6 +177,7 @@ fn verb(stage: Stage) -> &'static str {
         Stage::Configure => "configuring",
         Stage::Pack => "packing",
         Stage::Check => "checking",
+        Stage::Copy => "copying",
     }
 }
 
@@ -193,6 +194,7 @@ mod tests {
             Stage::Configure,
             Stage::Pack,
             Stage::Check,
+            Stage::Copy,
         ] {
             for length in [0, 7] {
                 let bar = new_bar(stage, length);
