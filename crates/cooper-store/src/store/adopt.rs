@@ -1,8 +1,10 @@
 //! Names whose number was given elsewhere: what comes in an archive keeps the tag that it has there.
 
 use std::io;
+use std::path::Path;
 
 use cooper_core::{ImageName, ManifestDigest, Organisation, VersionTag};
+use rustix::fs::{CWD, RenameFlags};
 
 use super::Store;
 use super::file::Of as _;
@@ -94,7 +96,13 @@ impl Store {
         self.make_image_dir(organisation, name)?;
         let directory = self.image_dir(organisation, name);
         let place = directory.join(format!("{tag}{RECORD_ENDING}"));
-        match std::fs::hard_link(stage.path(), &place) {
+        let tombstone = directory.join(format!("{tag}{TOMBSTONE_ENDING}"));
+        let made = if tombstone.exists() {
+            revive(stage.path(), &tombstone, &place)
+        } else {
+            std::fs::hard_link(stage.path(), &place)
+        };
+        match made {
             Ok(()) => {}
             // Somebody made it without the lock.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -110,10 +118,18 @@ impl Store {
                     Adopted::Taken(given.unwrap_or(unknown))
                 });
             }
-            Err(error) => return Err(error).of("link to its place", &place)?,
+            Err(error) => return Err(error).of("make the name", &place)?,
         }
         let entry = self.entry(Happening::Created, organisation, name, tag, record.manifest);
         self.follow(&directory, Some(&entry));
         Ok(Adopted::New)
     }
+}
+
+/// Let what remains of a removed name be a name again. At every moment the tag is either removed or in use, with the
+/// same manifest.
+fn revive(stage: &Path, tombstone: &Path, place: &Path) -> io::Result<()> {
+    std::fs::rename(stage, tombstone)?;
+    rustix::fs::renameat_with(CWD, tombstone, CWD, place, RenameFlags::NOREPLACE)?;
+    Ok(())
 }

@@ -22,9 +22,10 @@ Examples:
 Reads what `cooper save` wrote. An image keeps its name and number; where the same is there already,
 nothing is made, and where the tag is another image here, nothing is loaded.
 
-Everything is checked against its digests, and the packages that an image lists against its layers. That
-the layers were made from the artefacts in its lock is not proved: `cooper inspect` says that an image was
-loaded, and no create takes one for its own. `cooper create --locked` makes it again, with the same digest.";
+Everything is checked against its digests, and the packages that an image lists against its layers.
+That the layers were made from what its lock names is not proved: `cooper inspect` says that an image
+was loaded, and no create takes it for its own. For proof, `cooper create --locked` makes it again: the
+digest must be the same.";
 
 /// Take in images from an archive that `cooper save` wrote
 #[derive(Debug, Args)]

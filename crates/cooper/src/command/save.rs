@@ -21,11 +21,11 @@ Examples:
   cooper save example_name | docker load
   skopeo copy oci-archive:example_name.tar docker://registry.example/example_name:1.0.0.1
 
-The tar is an OCI image layout and a docker-archive in one: Docker, Podman, skopeo, umoci, containerd and
-`cooper load` read it. The manifest's digest stays for those that read the layout; Docker shows the
-configuration's. The same versions give the same bytes.";
+The tar is an OCI image layout and a docker-archive in one: Docker, Podman, skopeo, umoci,
+containerd and `cooper load` read it. For those that read the layout the digest is the manifest's, as
+here; Docker shows the configuration's. The same versions give the same bytes.";
 
-/// Write images to an archive that Docker, Podman, skopeo, umoci, containerd and `cooper load` read
+/// Write images to an archive that Docker, Podman and `cooper load` read
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct SaveArgs {

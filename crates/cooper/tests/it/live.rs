@@ -9,7 +9,7 @@ use crate::context::{Done, Host};
     clippy::disallowed_methods,
     reason = "a live test uses the host's own configuration"
 )]
-fn live_host() -> Host {
+pub(crate) fn live_host() -> Host {
     let mut host = Host::new();
     let passed_on = [
         "PIP_INDEX_URL",

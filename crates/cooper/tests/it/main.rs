@@ -6,16 +6,20 @@
     reason = "tests fail by panicking, in their helpers too"
 )]
 
+mod archive_file;
 mod broken_input;
 mod context;
 mod create;
 mod create_failures;
 mod help;
 mod hostile;
+mod interop;
 mod inventory;
 mod kill;
 mod live;
+mod load_hostile;
 mod remove;
 mod run;
+mod save;
 mod settings;
 mod update;
