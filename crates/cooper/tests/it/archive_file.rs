@@ -127,15 +127,17 @@ impl ArchiveFile {
         let digest = self.digest_of(&number.to_string());
         self.replace(&digest, packed);
         self.follow(&old, &Digest::of(tar).to_string(), None);
-        let total = |archive: &Self| {
-            let manifest = archive.blob(&Value::String(archive.manifest()));
-            let layers = manifest["layers"].as_array().unwrap().iter();
-            let layers = layers.map(|layer| layer["size"].as_u64().unwrap()).sum::<u64>();
-            let own = archive.get(&blob_path(&archive.manifest())).len() as u64;
-            layers + manifest["config"]["size"].as_u64().unwrap() + own
-        };
-        let size = total(self);
-        self.edit("record", |record| record["record"]["size_bytes"] = size.into());
+        self.settle_size();
+    }
+
+    /// Let the record have the size that the manifest's parts have.
+    pub(crate) fn settle_size(&mut self) {
+        let manifest = self.blob(&Value::String(self.manifest()));
+        let size = |part: &Value| part["size"].as_u64().unwrap();
+        let layers: u64 = manifest["layers"].as_array().unwrap().iter().map(size).sum();
+        let own = self.get(&blob_path(&self.manifest())).len() as u64;
+        let total = layers + size(&manifest["config"]) + own;
+        self.edit("record", |record| record["record"]["size_bytes"] = total.into());
     }
 
     /// Replace a digest in every document, and then the digests of those.
