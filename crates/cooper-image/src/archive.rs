@@ -20,7 +20,7 @@
 //!
 //! # Reading
 //!
-//! [`read`] brings the blobs of an archive into a store, each checked against its digest, and [`Received::images`]
+//! [`read()`] brings the blobs of an archive into a store, each checked against its digest, and [`Received::images`]
 //! checks that everything that the documents say holds together. Neither makes a name, and what a failure leaves is
 //! without a name: garbage. Whether record, lock and inventory tell the truth of the layers is for the caller to judge.
 

@@ -5,7 +5,7 @@
 //! members), and both digests are taken on the way to the store. Memory is bounded by the pieces in flight.
 //!
 //! An overlay's upper directory keeps its own form of deletions in the tree; in the layer they become the
-//! whiteout files of the OCI image specification (`layer.md`, "Whiteouts"). [`unpack`] is the way back.
+//! whiteout files of the OCI image specification (`layer.md`, "Whiteouts"). [`unpack()`] is the way back.
 
 mod compress;
 mod settle;

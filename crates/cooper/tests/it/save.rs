@@ -346,3 +346,58 @@ fn a_load_that_is_killed_leaves_a_whole_store() {
         .cooper(&["run", "example_name", "--", "wget", "--version"])
         .good();
 }
+
+#[test]
+fn a_full_disk_is_said_and_leaves_nothing() {
+    let world = World::new();
+    world.create_example();
+    saved(&world);
+    let file = archive(&world.host);
+    let mount = world.host.path("small");
+    std::fs::create_dir(&mount).unwrap();
+    let mounted = rustix::mount::mount(
+        "tmpfs",
+        &mount,
+        "tmpfs",
+        rustix::mount::MountFlags::empty(),
+        Some(c"size=900k"),
+    );
+    if let Err(error) = mounted {
+        eprintln!("SKIPPED: a file system cannot be mounted here: {error}");
+        return;
+    }
+    let (target, store) = (mount.join("example.tar"), mount.join("store"));
+    let save = world.cooper(&["save", "example_name", "--json", "-o", target.to_str().unwrap()]);
+    let left = std::fs::read_dir(&mount).unwrap().count();
+    let store = ["--store", store.to_str().unwrap()];
+    let load = world.cooper(&[&["load", "--json", file.to_str().unwrap()], &store[..]].concat());
+    let images = world.cooper(&[&["images", "--json"], &store[..]].concat());
+    let fsck = world.cooper(&[&["fsck"], &store[..]].concat());
+    rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH).unwrap();
+    assert_eq!(left, 0);
+    for done in [save, load] {
+        assert_eq!(done.json()["error"]["code"], json!("disk-full"), "{done}");
+    }
+    assert_eq!(images.good().json(), json!([]));
+    fsck.good();
+}
+
+#[test]
+fn a_save_that_is_killed_leaves_nothing_half() {
+    let world = World::new();
+    world.create_example();
+    let folder = world.host.path("project");
+    for moment in 0..20 {
+        let mut save = world.host.start(&["save", "example_name", "-o", "example.tar"]);
+        std::thread::sleep(Duration::from_millis(moment));
+        save.kill().unwrap();
+        save.wait().unwrap();
+        let names = std::fs::read_dir(&folder).unwrap();
+        for name in names.map(|entry| entry.unwrap().file_name()) {
+            // Under whatever name: it is whole.
+            ArchiveFile::open(&folder.join(&name));
+            std::fs::remove_file(folder.join(&name)).unwrap();
+        }
+    }
+    world.cooper(&["fsck"]).good();
+}
