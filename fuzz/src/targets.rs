@@ -1,5 +1,6 @@
 //! The targets: one for each parser of outside bytes.
 
+mod archive;
 mod debian;
 mod python;
 mod request;
@@ -23,6 +24,8 @@ pub const TARGETS: &[&Target] = &[
     &debian::CONTROL,
     &debian::LISTS,
     &debian::PACKAGE,
+    &archive::IMAGE_ARCHIVE,
+    &archive::LAYER_TAR,
     &python::PAGE_JSON,
     &python::PAGE_HTML,
     &python::KEPT_PAGE,

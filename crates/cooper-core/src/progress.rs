@@ -20,6 +20,8 @@ pub enum Stage {
     Pack,
     /// Hashing what the store holds (fsck; no step of a create).
     Check,
+    /// Copying images to or from an archive (save, load; no step of a create).
+    Copy,
 }
 
 /// One thing that happened.

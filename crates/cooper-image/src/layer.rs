@@ -1,15 +1,16 @@
-//! Packs a tree into an OCI layer: the same tree gives the same bytes, on any machine and any number of threads.
+//! Packs a tree into an OCI layer, and back: the same tree gives the same bytes, on any machine and any number of threads.
 //!
 //! A walk in byte order writes a tar in which nothing depends on the host; the tar is cut into
 //! pieces of fixed size, each compressed by itself (RFC 1952, section 2.2: a gzip file is a sequence of
 //! members), and both digests are taken on the way to the store. Memory is bounded by the pieces in flight.
 //!
 //! An overlay's upper directory keeps its own form of deletions in the tree; in the layer they become the
-//! whiteout files of the OCI image specification (`layer.md`, "Whiteouts").
+//! whiteout files of the OCI image specification (`layer.md`, "Whiteouts"). [`unpack()`] is the way back.
 
 mod compress;
 mod settle;
-mod tar;
+pub(crate) mod tar;
+mod unpack;
 mod walk;
 
 use std::io::{self, Write};
@@ -21,6 +22,7 @@ use cooper_store::{Store, WriteBlobError};
 use sha2::Digest as _;
 
 pub use settle::settle_mtimes;
+pub use unpack::{LayerEntryFault, UnpackError, unpack, unpack_tar};
 use walk::Walked;
 
 /// What a tree is.

@@ -1,5 +1,6 @@
 //! From a cleared lock to an image: packages are unpacked, configured and packed into deterministic layers.
 
+pub mod archive;
 mod assemble;
 mod build_step;
 mod bytecode;
@@ -10,6 +11,7 @@ mod dpkg;
 mod error;
 mod fast_paths;
 mod finish;
+pub mod installed;
 pub mod inventory;
 pub mod layer;
 mod maintainer_scripts;

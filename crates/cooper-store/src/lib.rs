@@ -15,7 +15,7 @@ pub use intake::{
     Range, RangeReply,
 };
 pub use store::{
-    BlobWriter, Cached, Fault, FsckError, FsckOptions, FsckReport, GcError, GcReport, Holds, LockError,
-    MarkError, Note, OpenError, ReadBlobError, RefError, RefRecord, Scratch, StageError, Store, StoreLock,
-    TreeStage, WriteBlobError, clear_directory,
+    Adopted, BlobWriter, Cached, Fault, FsckError, FsckOptions, FsckReport, GcError, GcReport, GivenTag,
+    Holds, LockError, MarkError, Note, OpenError, ReadBlobError, RefError, RefRecord, Scratch, StageError,
+    Store, StoreLock, TreeStage, WriteBlobError, clear_directory,
 };

@@ -33,7 +33,8 @@
 //!    `link(2)`, which fails where the name exists: names are create-only, even for a process that
 //!    ignores the locks. Then the directory is synced.
 //! 4. **A number is never given twice.** Removal renames `<tag>.json` to `<tag>.removed`, and the next number
-//!    is one more than the largest of both.
+//!    is one more than the largest of both. A tag that was given elsewhere ([`Store::adopt_version`]) is made only where
+//!    it was never given here, or to the same manifest.
 //! 5. **`index.json` and the journal follow the names.** The link or rename of a record is the change. A process
 //!    that is killed or fails after it leaves a stale view or a missing line; fsck notes it, and the next change of a
 //!    name, or fsck's repair, rewrites the view and writes the line. It is no failure of the change.
@@ -57,6 +58,7 @@
 //!   is mounted by a run ([`Holds`]). Garbage collection, which the module `gc` writes down, passes over what it cannot
 //!   lock and what was renewed.
 
+mod adopt;
 mod blob;
 mod cache;
 mod file;
@@ -79,6 +81,7 @@ use std::sync::Arc;
 
 use cooper_core::Clock;
 
+pub use adopt::{Adopted, GivenTag};
 pub use blob::{BlobWriter, ReadBlobError, WriteBlobError};
 pub use cache::Cached;
 pub use fsck::{Fault, FsckError, FsckOptions, FsckReport, Note, RecordCheck, TreeCheck};

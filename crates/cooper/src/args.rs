@@ -12,8 +12,10 @@ use crate::command::diff::DiffArgs;
 use crate::command::fsck::FsckArgs;
 use crate::command::images::ImagesArgs;
 use crate::command::inspect::InspectArgs;
+use crate::command::load::LoadArgs;
 use crate::command::remove::{GcArgs, RemoveArgs};
 use crate::command::run::RunArgs;
+use crate::command::save::SaveArgs;
 use crate::command::update::UpdateArgs;
 use crate::command::version::VersionArgs;
 use crate::failure::{Code, Exit, Failure};
@@ -103,6 +105,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     Inspect(InspectArgs),
     Diff(DiffArgs),
+    Save(SaveArgs),
+    Load(LoadArgs),
     Remove(RemoveArgs),
     Gc(GcArgs),
     Fsck(FsckArgs),

@@ -7,8 +7,10 @@ pub(crate) mod diff;
 pub(crate) mod fsck;
 pub(crate) mod images;
 pub(crate) mod inspect;
+pub(crate) mod load;
 pub(crate) mod remove;
 pub(crate) mod run;
+pub(crate) mod save;
 pub(crate) mod update;
 pub(crate) mod version;
 
@@ -62,6 +64,8 @@ fn dispatch(command: Command, command_line: &[OsString], shell: &Shell) -> Resul
         Command::Run(args) => run::run(&args, command_line, shell),
         Command::Inspect(args) => inspect::inspect(&args, shell),
         Command::Diff(args) => diff::diff(&args, shell),
+        Command::Save(args) => save::save(&args, shell),
+        Command::Load(args) => load::load(&args, shell),
         Command::Remove(args) => remove::remove(&args, shell),
         Command::Gc(args) => remove::gc(&args, shell),
         Command::Fsck(args) => fsck::fsck(&args, shell),

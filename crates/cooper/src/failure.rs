@@ -5,7 +5,9 @@ use std::error::Error;
 
 use cooper_core::Finding;
 use cooperage::chat::ChatError;
-use cooperage::{CreateError, InspectError, LookupError, OpenError, RequirementsFileError, RunError};
+use cooperage::{
+    CreateError, InspectError, LoadError, LookupError, OpenError, RequirementsFileError, RunError, SaveError,
+};
 use serde_json::{Value, json};
 
 use crate::settings::SettingsError;
@@ -101,6 +103,14 @@ impl Failure {
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
         self.0.hint = hint.into();
+        self
+    }
+
+    /// Say first what was tried; what was the message is its cause.
+    #[must_use]
+    pub(crate) fn told(mut self, message: String) -> Self {
+        let cause = std::mem::replace(&mut self.0.message, message);
+        self.0.causes.insert(0, cause);
         self
     }
 
@@ -235,6 +245,18 @@ impl From<CreateError> for Failure {
             failure.name_codes();
         }
         failure
+    }
+}
+
+impl From<SaveError> for Failure {
+    fn from(error: SaveError) -> Self {
+        Self::of(Code::Of(error.code()), &error).hint(error.hint())
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        Self::of(Code::Of(error.code()), &error).hint(error.hint())
     }
 }
 

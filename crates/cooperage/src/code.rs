@@ -2,17 +2,22 @@
 
 use cooper_core::request::ParseRequestError;
 use cooper_core::{Effect, Finding, FindingCode};
+use cooper_image::archive::{ReadArchiveError, WriteArchiveError};
+use cooper_image::layer::UnpackError;
+use cooper_image::rootfs::RootfsError;
 use cooper_image::{AssembleError, SourceBuildError};
 use cooper_resolve::ResolveError;
 use cooper_resolve::debian::DebianError;
 use cooper_resolve::python::{PythonError, Withdrawn};
-use cooper_store::{FetchError, MarkError, WriteBlobError};
+use cooper_store::{FetchError, MarkError, StageError, WriteBlobError};
 
 use crate::chat::ChatError;
 use crate::create::CreateError;
 use crate::inspect::InspectError;
+use crate::load::LoadError;
 use crate::requirements_file::RequirementsFileError;
 use crate::run::RunError;
+use crate::save::SaveError;
 use crate::sources::SourceError;
 use crate::workshop::{LookupError, OpenError};
 
@@ -114,6 +119,52 @@ impl RunError {
             Self::Lookup(error) => error.code(),
             Self::MissingLayer { .. } => STORE,
             Self::Sandbox { .. } => SANDBOX,
+        }
+    }
+}
+
+impl SaveError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Lookup(error) => error.code(),
+            Self::Write(WriteArchiveError::Write(source)) | Self::File { source, .. } => output_code(source),
+            Self::Write(_) | Self::Json(_) => STORE,
+        }
+    }
+}
+
+fn output_code(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => DISK_FULL,
+        _ => "output",
+    }
+}
+
+fn is_disk_full(error: &UnpackError) -> bool {
+    match error {
+        UnpackError::Stage(error) => matches!(error, StageError::DiskFull { .. }),
+        UnpackError::Write(RootfsError::Io { source, .. }) => output_code(source) == DISK_FULL,
+        _ => false,
+    }
+}
+
+impl LoadError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Archive(ReadArchiveError::Foreign { .. }) => "foreign-image",
+            Self::Archive(ReadArchiveError::Blob { source, .. })
+                if !matches!(source, WriteBlobError::Mismatch { .. }) =>
+            {
+                write_code(source)
+            }
+            Self::Layer { source, .. } if is_disk_full(source) => DISK_FULL,
+            Self::Taken(_) => "name-taken",
+            Self::OneName { .. } => "usage",
+            Self::Read { .. } | Self::Name(_) | Self::NameLock(_) | Self::Json(_) => STORE,
+            _ => "unusable-archive",
         }
     }
 }

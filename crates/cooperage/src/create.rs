@@ -287,7 +287,7 @@ impl Workshop {
         }
     }
 
-    /// The version of this name that has this lock and all its blobs and trees.
+    /// The version of this name that was made here from this lock, and has all its blobs and trees.
     pub(crate) fn same_and_whole(
         &self,
         name: &ImageName,
@@ -304,7 +304,8 @@ impl Workshop {
             let Ok(kept) = self.lookup(&reference.into()) else {
                 continue;
             };
-            if kept.record.lock == lock {
+            // One that came in an archive may say that it has any lock.
+            if kept.record.lock == lock && kept.record.loaded.is_none() {
                 let whole = self.is_whole(&kept)?;
                 return Ok(whole.then_some(kept));
             }
@@ -463,6 +464,7 @@ impl Workshop {
         let record = ImageRecord {
             request,
             locked: source == Source::Lock,
+            loaded: None,
             lock: lock.content.digest(),
             lock_file,
             inventory,

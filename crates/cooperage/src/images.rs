@@ -162,7 +162,10 @@ impl Workshop {
             let same_bounds =
                 asked.constraints() == request.constraints() && asked.hashes() == request.hashes();
             let another = image.record.request.name() != request.name();
-            if same_base && same_bounds && another && self.has_all(&image, request).unwrap_or(false) {
+            // What came in an archive was judged by nobody here.
+            let made_here = image.record.loaded.is_none();
+            let candidate = same_base && same_bounds && another && made_here;
+            if candidate && self.has_all(&image, request).unwrap_or(false) {
                 return Ok(Some(image.reference));
             }
         }

@@ -23,6 +23,8 @@ pub struct Inspection {
     pub lock: LockDigest,
     /// What was asked.
     pub request: Request,
+    /// Where it was not made here but came in an archive: the name that it had there.
+    pub loaded: Option<FullReference>,
     /// The OCI manifest.
     pub manifest: serde_json::Value,
     /// The OCI configuration.
@@ -103,6 +105,7 @@ impl Workshop {
             size_bytes: kept.record.size_bytes,
             lock: kept.record.lock,
             request: kept.record.request,
+            loaded: kept.record.loaded,
             manifest,
             config,
             packages,

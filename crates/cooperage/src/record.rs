@@ -31,6 +31,22 @@ impl Serialize for FullReference {
     }
 }
 
+impl<'de> Deserialize<'de> for FullReference {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let reference = ImageReference::deserialize(deserializer)?;
+        let (Some(organisation), Some(tag)) = (reference.organisation, reference.tag) else {
+            return Err(serde::de::Error::custom(
+                "the name is not `ORGANISATION/NAME:TAG`",
+            ));
+        };
+        Ok(Self {
+            organisation,
+            name: reference.name,
+            tag,
+        })
+    }
+}
+
 impl From<FullReference> for ImageReference {
     fn from(full: FullReference) -> Self {
         Self {
@@ -49,6 +65,10 @@ pub struct ImageRecord {
     /// Whether it was made from a lock: then no update moves it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub locked: bool,
+    /// Where it was not made here but came in an archive: the name that it had there. Then nothing but digests proves
+    /// what is in it, and no gate of this store judged it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<FullReference>,
     /// The hashed part of the lock: same digest, same image.
     pub lock: LockDigest,
     /// The whole lock as a blob, with its origin.

@@ -331,6 +331,7 @@ fn data() -> Vec<DebPackage> {
             .architecture("all")
             .file("usr/share/zoneinfo/Etc/UTC", "TZif2made", 0o644)
             .file("usr/share/zoneinfo/Europe/Berlin", "TZif2made", 0o644),
+        made("libstdc++6").file("usr/lib/x86_64-linux-gnu/libstdc++.so.6", "made", 0o644),
         made("usr-is-merged").architecture("all"),
     ]
 }

@@ -352,7 +352,7 @@ fn read_all(index: &PackageIndex, fresh: bool) -> String {
 }
 
 /// Where a header says `ustar`, its checksum becomes right.
-fn mend_tar_sums(bytes: &mut [u8]) {
+pub(super) fn mend_tar_sums(bytes: &mut [u8]) {
     let marks: Vec<usize> = (257..bytes.len())
         .filter(|at| bytes[*at..].starts_with(b"ustar"))
         .collect();

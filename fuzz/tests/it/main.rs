@@ -58,6 +58,8 @@ targets! {
     debian_control "debian-control",
     debian_lists "debian-lists",
     debian_package "debian-package",
+    image_archive "image-archive",
+    layer_tar "layer-tar",
     python_page_json "python-page-json",
     python_page_html "python-page-html",
     python_kept_page "python-kept-page",

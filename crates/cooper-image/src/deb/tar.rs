@@ -85,6 +85,8 @@ pub struct TarEntry {
     pub mtime: u64,
     /// Bytes of the body; only files have one.
     pub size: u64,
+    /// The attribute `security.capability`, where an extended header has it.
+    pub capability: Option<Vec<u8>>,
 }
 
 /// Reads entries one after the other.
@@ -108,6 +110,7 @@ struct Extension {
     uid: Option<u64>,
     gid: Option<u64>,
     mtime: Option<u64>,
+    capability: Option<Vec<u8>>,
 }
 
 const BLOCK: usize = 512;
@@ -206,6 +209,7 @@ impl<R: BufRead> TarReader<R> {
             gid: extension.gid.map_or_else(|| header.number(116..124), Ok)?,
             mtime: extension.mtime.map_or_else(|| header.number(136..148), Ok)?,
             size,
+            capability: extension.capability,
         })
     }
 
@@ -260,6 +264,7 @@ impl<R: BufRead> TarReader<R> {
                 b"uid" => extension.uid = Some(number()?),
                 b"gid" => extension.gid = Some(number()?),
                 b"mtime" => extension.mtime = Some(number()?),
+                b"SCHILY.xattr.security.capability" => extension.capability = Some(value.to_vec()),
                 key if key.starts_with(b"GNU.sparse") => {
                     return Err(header.wrong("sparse files are not accepted"));
                 }

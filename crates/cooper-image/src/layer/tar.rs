@@ -3,7 +3,7 @@
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File,
     HardLink,
     Symlink,
@@ -13,25 +13,25 @@ pub(super) enum Kind {
 
 /// One entry's header.
 #[derive(Debug, Clone)]
-pub(super) struct Header<'a> {
+pub(crate) struct Header<'a> {
     /// Below the root, with a slash at the end for a directory.
-    pub(super) path: &'a [u8],
-    pub(super) kind: Kind,
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) mtime: i64,
-    pub(super) size: u64,
+    pub(crate) path: &'a [u8],
+    pub(crate) kind: Kind,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime: i64,
+    pub(crate) size: u64,
     /// The target of a link; empty otherwise.
-    pub(super) link: &'a [u8],
+    pub(crate) link: &'a [u8],
     /// The attribute `security.capability`.
-    pub(super) capability: Option<Vec<u8>>,
+    pub(crate) capability: Option<Vec<u8>>,
 }
 
-pub(super) const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 
 /// The two blocks of zeros at the end of a tar.
-pub(super) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 const NAME_BYTES_MAX: usize = 100;
 const ID_MAX: u64 = 0o7_777_777;
@@ -39,7 +39,7 @@ const LONG_MAX: u64 = 0o77_777_777_777;
 
 impl Header<'_> {
     /// The header's blocks, an extended header first where one is needed.
-    pub(super) fn blocks(&self) -> Vec<u8> {
+    pub(crate) fn blocks(&self) -> Vec<u8> {
         let records = self.records();
         let mut blocks = Vec::with_capacity(BLOCK);
         if !records.is_empty() {

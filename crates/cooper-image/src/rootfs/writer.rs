@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::ledger::DirectoryId;
@@ -15,6 +15,9 @@ use super::{Metadata, Place, Rootfs, RootfsError, TreePath, io_error, set_link_m
 
 /// How many directories a writer keeps open.
 const OPEN_DIRECTORIES_MAX: usize = 64;
+
+const CAPABILITY: &str = "security.capability";
+const OVERLAY_OPAQUE: &str = "trusted.overlay.opaque";
 
 /// Numbers temporary names, so that no two threads choose the same.
 static TEMPORARY_SERIAL: AtomicU64 = AtomicU64::new(0);
@@ -138,6 +141,42 @@ impl<'a> TreeWriter<'a> {
         )
         .map_err(|errno| made("create the hard link", path, errno))?;
         directory.rename_over(temporary.as_deref(), path)
+    }
+
+    /// Make a named pipe.
+    ///
+    /// # Errors
+    /// [`RootfsError::Exists`] when the name is taken.
+    pub fn fifo(&mut self, path: &TreePath, metadata: &Metadata) -> Result<(), RootfsError> {
+        self.node(path, FileType::Fifo, metadata)
+    }
+
+    /// Delete a name of the layers below, as the upper directory of an overlay does: a 0:0 character device.
+    ///
+    /// # Errors
+    /// [`RootfsError::Exists`] when the name is taken.
+    pub fn whiteout(&mut self, path: &TreePath) -> Result<(), RootfsError> {
+        self.node(path, FileType::CharacterDevice, &Metadata::of_root(0, 0))
+    }
+
+    fn node(&mut self, path: &TreePath, kind: FileType, metadata: &Metadata) -> Result<(), RootfsError> {
+        let (directory, name) = self.parent_of(path)?;
+        let mode = Mode::from_raw_mode(metadata.mode & 0o7777);
+        rustix::fs::mknodat(&directory.descriptor, name, kind, mode, 0)
+            .map_err(|errno| made("create the node", path, errno))?;
+        set_link_metadata(directory.descriptor.as_fd(), name, metadata)
+            // Whatever the umask is.
+            .and_then(|()| rustix::fs::chmodat(&directory.descriptor, name, mode, AtFlags::empty()))
+            .map_err(|errno| io_error("set the metadata of", path.as_str(), errno))
+    }
+
+    /// Delete everything that the layers below have in this directory, which is made where it is missing.
+    pub fn opaque(&mut self, path: &TreePath) -> Result<(), RootfsError> {
+        self.directory_at(path.as_str())?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = self.rootfs.open_below(path.as_str(), flags)?;
+        rustix::fs::fsetxattr(&directory, OVERLAY_OPAQUE, b"y", XattrFlags::empty())
+            .map_err(|errno| io_error("set an attribute of", path.as_str(), errno))
     }
 
     /// What the symbolic link at `path` says; `None` if no symbolic link is there.
@@ -271,8 +310,17 @@ impl NewFile {
 
     /// Set owner, mode and time, and let the file appear under its name.
     pub fn finish(self, metadata: &Metadata) -> Result<(), RootfsError> {
-        set_metadata(self.file.as_fd(), metadata)
-            .map_err(|errno| io_error("set the metadata of", self.path.as_str(), errno))?;
+        self.finish_with(metadata, None)
+    }
+
+    /// The same, with the attribute `security.capability`.
+    pub fn finish_with(self, metadata: &Metadata, capability: Option<&[u8]>) -> Result<(), RootfsError> {
+        let failed = |errno| io_error("set the metadata of", self.path.as_str(), errno);
+        set_metadata(self.file.as_fd(), metadata).map_err(failed)?;
+        if let Some(capability) = capability {
+            // After the owner: changing it takes the attribute away.
+            rustix::fs::fsetxattr(&self.file, CAPABILITY, capability, XattrFlags::empty()).map_err(failed)?;
+        }
         self.directory.rename_over(self.temporary.as_deref(), &self.path)
     }
 }

@@ -13,9 +13,16 @@ use super::universe::{Candidate, Universe};
 
 /// What a base has apart from Debian's essential packages and all that these need.
 ///
-/// `python3` and its name `python`; `ca-certificates`, so that TLS works; `tzdata`, so that time zones do. The
-/// UTF-8 locale `C.UTF-8` is in `libc-bin`, which is essential.
-pub const BASE_ROOTS: [&str; 4] = ["ca-certificates", "python-is-python3", "python3", "tzdata"];
+/// `python3` and its name `python`; `ca-certificates`, so that TLS works; `tzdata`, so that time zones do; `libstdc++6`,
+/// which wheels for `manylinux` may take as given (PEP 513), as they may the C library and zlib, which the others
+/// bring. The UTF-8 locale `C.UTF-8` is in `libc-bin`, which is essential.
+pub const BASE_ROOTS: [&str; 5] = [
+    "ca-certificates",
+    "libstdc++6",
+    "python-is-python3",
+    "python3",
+    "tzdata",
+];
 
 /// What bookworm needs besides: either this or `usrmerge`, which brings the whole of perl, must be there.
 pub const BOOKWORM_ROOTS: [&str; 1] = ["usr-is-merged"];

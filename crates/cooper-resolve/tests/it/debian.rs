@@ -62,6 +62,7 @@ fn the_base_and_what_a_request_adds_come_apart() {
         "bash",
         "ca-certificates",
         "libc6",
+        "libstdc++6",
         "python-is-python3",
         "python3",
         "openssl",

@@ -265,7 +265,7 @@ impl Store {
         self.refs_dir().join(organisation.as_str()).join(name.as_str())
     }
 
-    fn check_complete(&self, record: &RefRecord) -> Result<(), RefError> {
+    pub(super) fn check_complete(&self, record: &RefRecord) -> Result<(), RefError> {
         if let Some(digest) = record.needed_blobs().find(|digest| !self.contains(digest)) {
             return Err(RefError::MissingBlob { digest });
         }
@@ -276,7 +276,7 @@ impl Store {
     }
 
     /// Write the record below `tmp/`, and make it and everything that it names durable.
-    fn stage_record(&self, record: &RefRecord) -> Result<StagedFile, FileError> {
+    pub(super) fn stage_record(&self, record: &RefRecord) -> Result<StagedFile, FileError> {
         let stage = self.staged_file("ref")?;
         let bytes = serde_json::to_vec(record)
             .map_err(io::Error::other)
@@ -316,7 +316,11 @@ impl Store {
         Ok(tag)
     }
 
-    fn make_image_dir(&self, organisation: &Organisation, name: &ImageName) -> Result<(), FileError> {
+    pub(super) fn make_image_dir(
+        &self,
+        organisation: &Organisation,
+        name: &ImageName,
+    ) -> Result<(), FileError> {
         let owner = self.refs_dir().join(organisation.as_str());
         if make_dir(&owner)? {
             sync_dir(&self.refs_dir())?;
@@ -378,7 +382,7 @@ impl Store {
         Ok(tags)
     }
 
-    fn entry(
+    pub(super) fn entry(
         &self,
         event: Happening,
         organisation: &Organisation,

@@ -1,7 +1,7 @@
 //! Names: numbering, order, removal, the view, the journal.
 
-use cooper_core::{ImageName, ImageVersion, Organisation, VersionTag};
-use cooper_store::{RefError, Store};
+use cooper_core::{BlobDigest, ImageName, ImageVersion, Organisation, VersionTag};
+use cooper_store::{Adopted, RefError, Store};
 use serde_json::Value;
 
 use super::{Fixture, damage, names_in, record};
@@ -272,4 +272,65 @@ fn a_name_that_was_made_is_made_whatever_fails_after_it() {
     assert_eq!(journal(&fixture), expected);
     let report = fixture.fsck();
     assert_eq!((report.faults, report.notes), (Vec::new(), Vec::new()));
+}
+
+fn adopt(store: &Store, number: &str, content: &str) -> Adopted {
+    let record = record(store, content);
+    store
+        .adopt_version(&owner(), &name(), &tag(number), &record)
+        .unwrap()
+}
+
+#[test]
+fn a_number_from_elsewhere_is_kept_and_never_means_two_things() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    assert_eq!(store.given_tag(&owner(), &name(), &tag("1.0.0.7")).unwrap(), None);
+    assert_eq!(adopt(store, "1.0.0.7", "a"), Adopted::New);
+    assert_eq!(adopt(store, "1.0.0.7", "a"), Adopted::Same);
+    let Adopted::Taken(given) = adopt(store, "1.0.0.7", "b") else {
+        panic!("a tag was moved")
+    };
+    assert_eq!(
+        (given.manifest, given.removed),
+        (Some(fixture.record("a").manifest), false)
+    );
+    assert_eq!(create(store, "1.0.0", "c"), "1.0.0.8");
+    assert!(fixture.fsck().faults.is_empty());
+
+    assert!(store.remove_version(&owner(), &name(), &tag("1.0.0.7")).unwrap());
+    assert!(matches!(adopt(store, "1.0.0.7", "b"), Adopted::Taken(given) if given.removed));
+    assert_eq!(store.versions(&owner(), &name()).unwrap(), [tag("1.0.0.8")]);
+    assert_eq!(adopt(store, "1.0.0.7", "a"), Adopted::New);
+    assert_eq!(
+        store.versions(&owner(), &name()).unwrap(),
+        [tag("1.0.0.7"), tag("1.0.0.8")]
+    );
+    let report = fixture.fsck();
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    assert!(store.remove_version(&owner(), &name(), &tag("1.0.0.7")).unwrap());
+    assert_eq!(create(store, "1.0.0", "d"), "1.0.0.9");
+    assert!(fixture.fsck().faults.is_empty());
+}
+
+#[test]
+fn a_number_whose_file_was_lost_comes_back_for_the_same_alone() {
+    let fixture = Fixture::new();
+    create(&fixture.store, "1.0.0", "a");
+    let lost = fixture.root().join("refs/local/example/1.0.0.1.json");
+    std::fs::remove_file(lost).unwrap();
+    assert!(matches!(adopt(&fixture.store, "1.0.0.1", "b"), Adopted::Taken(_)));
+    assert_eq!(adopt(&fixture.store, "1.0.0.1", "a"), Adopted::New);
+}
+
+#[test]
+fn nothing_incomplete_is_adopted() {
+    let fixture = Fixture::new();
+    let mut incomplete = fixture.record("a");
+    incomplete.blobs.push(BlobDigest::of(b"not there"));
+    let adopted = fixture
+        .store
+        .adopt_version(&owner(), &name(), &tag("1.0.0.1"), &incomplete);
+    assert!(matches!(adopted, Err(RefError::MissingBlob { .. })));
+    assert!(fixture.store.versions(&owner(), &name()).unwrap().is_empty());
 }

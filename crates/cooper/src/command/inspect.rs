@@ -71,6 +71,7 @@ fn document(image: &Inspection) -> Value {
         "size_bytes": image.size_bytes,
         "lock": image.lock,
         "request": image.request,
+        "loaded": image.loaded,
         "layers": layers(image).iter().map(Layer::json).collect::<Value>(),
         "config": image.config,
         "manifest": image.manifest,
@@ -127,6 +128,12 @@ fn write(out: &mut dyn Write, image: &Inspection) -> io::Result<()> {
     let python = unit::count(image.packages.python.len() as u64, "Python package");
     writeln!(out, "  contents  {debian}, {python}")?;
     write_request(out, &image.request)?;
+    if let Some(from) = &image.loaded {
+        writeln!(
+            out,
+            "  loaded    from an archive, where it was {from}: not made or judged here"
+        )?;
+    }
     writeln!(out)?;
     let mut table = Table::new([
         ("LAYER", Align::Left),

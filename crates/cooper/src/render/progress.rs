@@ -147,7 +147,7 @@ impl Bars {
 }
 
 fn counts_bytes(stage: Stage) -> bool {
-    stage == Stage::Download
+    matches!(stage, Stage::Download | Stage::Copy)
 }
 
 fn new_bar(stage: Stage, length: u64) -> ProgressBar {
@@ -178,6 +178,7 @@ fn verb(stage: Stage) -> &'static str {
         Stage::Build => "building",
         Stage::Pack => "packing",
         Stage::Check => "checking",
+        Stage::Copy => "copying",
     }
 }
 
@@ -195,6 +196,7 @@ mod tests {
             Stage::Build,
             Stage::Pack,
             Stage::Check,
+            Stage::Copy,
         ] {
             for length in [0, 7] {
                 let bar = new_bar(stage, length);

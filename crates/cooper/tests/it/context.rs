@@ -56,7 +56,20 @@ impl std::fmt::Display for Done {
 impl Host {
     /// A host without a network and without configuration.
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::of(tempfile::tempdir().unwrap())
+    }
+
+    /// The same in memory, where there is room: some file systems take minutes to remove what was synced.
+    pub(crate) fn in_memory(bytes: u64) -> Self {
+        let memory = Path::new("/dev/shm");
+        let room = rustix::fs::statvfs(memory).map_or(0, |state| state.f_bavail * state.f_frsize);
+        if room < bytes {
+            return Self::new();
+        }
+        Self::of(tempfile::tempdir_in(memory).unwrap())
+    }
+
+    fn of(folder: tempfile::TempDir) -> Self {
         std::fs::create_dir_all(folder.path().join("home")).unwrap();
         std::fs::create_dir_all(folder.path().join("project")).unwrap();
         let mut host = Self {

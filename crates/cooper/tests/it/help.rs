@@ -12,6 +12,8 @@ fn every_command_has_help_with_examples() {
         "run",
         "inspect",
         "diff",
+        "save",
+        "load",
         "remove",
         "gc",
         "fsck",

@@ -5,12 +5,16 @@ use serde_json::Value;
 use crate::context::{Done, Host};
 
 /// A host that fetches from where this machine's own apt and pip fetch.
+pub(crate) fn live_host() -> Host {
+    live(Host::new())
+}
+
+/// Let a host fetch from where this machine's own apt and pip fetch.
 #[expect(
     clippy::disallowed_methods,
     reason = "a live test uses the host's own configuration"
 )]
-pub(crate) fn live_host() -> Host {
-    let mut host = Host::new();
+pub(crate) fn live(mut host: Host) -> Host {
     let passed_on = [
         "PIP_INDEX_URL",
         "PIP_CERT",

@@ -3,21 +3,26 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "tests fail by panicking, in their helpers too"
+    clippy::print_stderr,
+    reason = "tests fail by panicking, in their helpers too, and say what they skip"
 )]
 
+mod archive_file;
 mod broken_input;
 mod context;
 mod create;
 mod create_failures;
 mod help;
 mod hostile;
+mod interop;
 mod inventory;
 mod kill;
 mod live;
+mod load_hostile;
 mod remove;
 mod requirements;
 mod run;
+mod save;
 mod settings;
 mod sources;
 mod update;
