@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::base::{Base, Suite};
+use crate::base_choice::BaseChoice;
 use crate::debian::{DebianName, DebianVersion};
 use crate::digest::{BlobDigest, LockDigest};
-use crate::plan::{Plan, PlannedDebian, PlannedPython, PoolPath, Snapshot};
+use crate::name::ImageReference;
+use crate::plan::{Plan, PlannedDebian, PlannedImage, PlannedPython, PoolPath, Snapshot};
 use crate::python::{DistributionVersion, PythonName};
 use crate::request::Request;
 
@@ -42,6 +44,9 @@ pub struct LockContent {
     pub platform: Platform,
     /// The base.
     pub base: BaseLock,
+    /// What the images between the base and this one add, the lowest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub below: Vec<ImageLayers>,
     /// The Debian packages that the image adds to its base, sorted by name.
     pub packages: Vec<DebianArtefact>,
     /// The Python distributions, sorted by name.
@@ -57,6 +62,20 @@ pub struct BaseLock {
     /// Its packages, sorted by name.
     pub packages: Vec<DebianArtefact>,
 }
+
+/// What an image that is part of another one's base adds to what is below it. Which image that was, is of no
+/// importance for the bytes: its name is in the unhashed part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageLayers {
+    /// Its Debian packages, sorted by name.
+    pub packages: Vec<DebianArtefact>,
+    /// Its Python distributions, sorted by name.
+    pub python: Vec<PythonArtefact>,
+}
+
+/// How many images may stand on each other below an image.
+pub const BELOW_MAX: usize = 8;
 
 /// The only platform for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -161,8 +180,22 @@ pub struct LockOrigin {
     pub resolved_by: String,
     /// The indexes that it was resolved against.
     pub snapshots: Vec<Snapshot>,
+    /// The images below, as many as in the hashed part and in that order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub below: Vec<BelowOrigin>,
     /// Where each artefact came from.
     pub artefacts: BTreeMap<BlobDigest, ArtefactOrigin>,
+}
+
+/// An image below as it was when it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BelowOrigin {
+    /// Which version, with its organisation.
+    pub image: ImageReference,
+    /// When it was resolved.
+    pub resolved_at: Timestamp,
+    /// The indexes that it was resolved against.
+    pub snapshots: Vec<Snapshot>,
 }
 
 /// Where an artefact came from, and can be fetched again.
@@ -195,19 +228,18 @@ impl LockContent {
         LockDigest::of(&self.to_canonical_json())
     }
 
-    /// Every Debian package: the base's, then the image's own.
+    /// Every Debian package: the base's, those of the images below, then the image's own.
     pub fn debian(&self) -> impl Iterator<Item = &DebianArtefact> {
-        self.base.packages.iter().chain(&self.packages)
+        let below = self.below.iter().flat_map(|image| &image.packages);
+        self.base.packages.iter().chain(below).chain(&self.packages)
     }
 
     /// Every artefact's digest and size.
     pub fn artefacts(&self) -> impl Iterator<Item = (BlobDigest, u64)> {
         let debian = self.debian().map(|artefact| (artefact.sha256, artefact.size));
-        debian.chain(
-            self.python
-                .iter()
-                .map(|artefact| (artefact.sha256, artefact.size)),
-        )
+        let below = self.below.iter().flat_map(|image| &image.python);
+        let python = below.chain(&self.python);
+        debian.chain(python.map(|artefact| (artefact.sha256, artefact.size)))
     }
 }
 
@@ -217,16 +249,25 @@ impl Lock {
     /// `fits` tells whether a wheel's file name fits the base (the resolver knows tags, this crate does not).
     pub fn to_plan(&self, fits: impl Fn(&str, Base) -> bool) -> Result<Plan, LockPlanError> {
         let content = &self.content;
-        let (base, asked) = (content.base.name, self.origin.request.base());
-        if base != asked {
-            return Err(LockPlanError::OtherBase { base, asked });
+        let base = content.base.name;
+        match self.origin.request.base() {
+            BaseChoice::Debian(asked) if *asked != base || !content.below.is_empty() => {
+                return Err(LockPlanError::OtherBase { base, asked: *asked });
+            }
+            BaseChoice::Image(image) if content.below.is_empty() => {
+                let image = image.to_string();
+                return Err(LockPlanError::NoBaseImage { image });
+            }
+            BaseChoice::Debian(_) | BaseChoice::Image(_) => {}
         }
         Ok(Plan {
             request: self.origin.request.clone(),
             recipe: content.recipe,
+            release: base,
             base: self.planned_debian(&content.base.packages)?,
+            below: self.planned_below(&fits)?,
             packages: self.planned_debian(&content.packages)?,
-            python: self.planned_python(fits)?,
+            python: self.planned_python(&content.python, &fits)?,
             snapshots: self.origin.snapshots.clone(),
             resolved_at: self.origin.resolved_at,
         })
@@ -253,7 +294,28 @@ impl Lock {
         artefacts.iter().map(planned).collect()
     }
 
-    fn planned_python(&self, fits: impl Fn(&str, Base) -> bool) -> Result<Vec<PlannedPython>, LockPlanError> {
+    fn planned_below(&self, fits: &impl Fn(&str, Base) -> bool) -> Result<Vec<PlannedImage>, LockPlanError> {
+        let (layers, origins) = (&self.content.below, &self.origin.below);
+        if layers.len() != origins.len() || layers.len() > BELOW_MAX {
+            return Err(LockPlanError::Below);
+        }
+        let planned = |(layers, origin): (&ImageLayers, &BelowOrigin)| {
+            Ok(PlannedImage {
+                image: origin.image.clone(),
+                packages: self.planned_debian(&layers.packages)?,
+                python: self.planned_python(&layers.python, fits)?,
+                snapshots: origin.snapshots.clone(),
+                resolved_at: origin.resolved_at,
+            })
+        };
+        layers.iter().zip(origins).map(planned).collect()
+    }
+
+    fn planned_python(
+        &self,
+        artefacts: &[PythonArtefact],
+        fits: &impl Fn(&str, Base) -> bool,
+    ) -> Result<Vec<PlannedPython>, LockPlanError> {
         let pinned = |name: &PythonName| {
             let request = &self.origin.request;
             let mut asked = request.dependencies().iter().chain(request.constraints());
@@ -276,7 +338,7 @@ impl Lock {
                 artefact: artefact.name.to_string(),
             }),
         };
-        self.content.python.iter().map(planned).collect()
+        artefacts.iter().map(planned).collect()
     }
 }
 
@@ -289,6 +351,15 @@ pub enum LockPlanError {
         /// The package.
         artefact: String,
     },
+    /// It was asked for on an image, and has none below.
+    #[error("the lock's request is for an image on `{image}`, but the lock has no image below")]
+    NoBaseImage {
+        /// What was asked for.
+        image: String,
+    },
+    /// What it says of the images below does not hold together.
+    #[error("the lock does not name each of the images below, or has more than {BELOW_MAX} of them")]
+    Below,
     /// What it locks is on another base than what was asked for.
     #[error("the lock has packages of {base}, but its request is for {asked}")]
     OtherBase {

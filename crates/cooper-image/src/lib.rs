@@ -25,5 +25,5 @@ pub use assemble::{Image, assemble};
 pub use copyright::stated_licence;
 pub use error::AssembleError;
 pub use fast_paths::Scripts;
-pub use inventory::{Inventory, InventoryPackage};
+pub use inventory::{Inventory, InventoryBelow, InventoryPackage};
 pub use oci::{ENVIRONMENT, Layer, USER, WORKING_DIR};

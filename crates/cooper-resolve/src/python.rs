@@ -14,6 +14,7 @@ mod driver;
 mod error;
 mod explain;
 mod html;
+mod installed;
 mod listed;
 mod memo;
 mod metadata;
@@ -37,10 +38,11 @@ use cooper_core::requirements::Hashes;
 use cooper_core::{Base, BlobDigest, Digest, PythonName, PythonRequirement, Timestamp};
 
 pub use default_index::default_index;
-pub use error::{OtherHash, PythonError, Unlisted, Withdrawn};
+pub use error::{BaseConflict, OtherHash, PythonError, Unlisted, Withdrawn};
 pub use target::wheel_fits;
 
 use crate::context::Context;
+use crate::ground::InstalledPython;
 use ahead::ReadAhead;
 use driver::Solved;
 use memo::Memo;
@@ -72,6 +74,8 @@ pub struct Asked<'a> {
     /// The hashes that the files of requirements and constraints may have. Once there is one, every file must have a
     /// hash that is listed.
     pub hashes: &'a Hashes,
+    /// What the base has already: it stays as it is.
+    pub installed: &'a [InstalledPython],
 }
 
 impl<'a> Asked<'a> {
@@ -83,6 +87,7 @@ impl<'a> Asked<'a> {
             dependencies,
             constraints: &[],
             hashes: &NONE,
+            installed: &[],
         }
     }
 }
@@ -143,7 +148,9 @@ pub fn metadata_digest(
 }
 
 fn planned(net: &Net, solved: &Solved, base: Base) -> Result<Vec<PlannedPython>, PythonError> {
-    let planned = solved.chosen.iter().map(|(name, chosen)| {
+    let added = solved.chosen.iter();
+    let added = added.filter(|(name, _)| !net.wishes.installed.contains_key(*name));
+    let planned = added.map(|(name, chosen)| {
         let wheel = &chosen.wheel;
         let size = match wheel.size.or(chosen.facts.size) {
             Some(size) => size,

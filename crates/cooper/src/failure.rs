@@ -5,7 +5,9 @@ use std::error::Error;
 
 use cooper_core::Finding;
 use cooperage::chat::ChatError;
-use cooperage::{CreateError, InspectError, LookupError, OpenError, RequirementsFileError, RunError};
+use cooperage::{
+    CreateError, InspectError, LookupError, OpenError, RemoveError, RequirementsFileError, RunError,
+};
 use serde_json::{Value, json};
 
 use crate::settings::SettingsError;
@@ -222,6 +224,12 @@ impl From<LookupError> for Failure {
 
 impl From<InspectError> for Failure {
     fn from(error: InspectError) -> Self {
+        Self::of(Code::Of(error.code()), &error).hint(error.hint())
+    }
+}
+
+impl From<RemoveError> for Failure {
+    fn from(error: RemoveError) -> Self {
         Self::of(Code::Of(error.code()), &error).hint(error.hint())
     }
 }

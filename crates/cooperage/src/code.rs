@@ -8,11 +8,13 @@ use cooper_resolve::debian::DebianError;
 use cooper_resolve::python::{PythonError, Withdrawn};
 use cooper_store::{FetchError, MarkError, WriteBlobError};
 
+use crate::base_image::BaseImageError;
 use crate::chat::ChatError;
 use crate::create::CreateError;
 use crate::inspect::InspectError;
 use crate::requirements_file::RequirementsFileError;
 use crate::run::RunError;
+use crate::standing::RemoveError;
 use crate::workshop::{LookupError, OpenError};
 
 const STORE: &str = "store";
@@ -25,6 +27,7 @@ const DISK_FULL: &str = "disk-full";
 const UNTRUSTED_INDEX: &str = "untrusted-index";
 const REFUSED: &str = "refused";
 const HASH_MISMATCH: &str = "hash-mismatch";
+const BASE_CONFLICT: &str = "base-conflict";
 const UNUSABLE_ARTEFACT: &str = "unusable-artefact";
 const INVALID_LOCK: &str = "invalid-lock";
 
@@ -96,6 +99,29 @@ impl LookupError {
     }
 }
 
+impl BaseImageError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Lookup(error) => error.code(),
+            Self::Lock { .. } | Self::Unreadable { .. } => STORE,
+            Self::Foreign { .. } | Self::Itself { .. } | Self::TooDeep { .. } | Self::Recipe { .. } => {
+                "unusable-base"
+            }
+        }
+    }
+}
+
+impl RemoveError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Base { .. } => "base-of-others",
+            Self::Inspect(error) => error.code(),
+        }
+    }
+}
+
 impl InspectError {
     /// The stable name of this kind of error.
     pub fn code(&self) -> &'static str {
@@ -123,6 +149,7 @@ impl CreateError {
         match self {
             Self::Resolve(ResolveError::Debian(error)) => debian_code(error),
             Self::Resolve(ResolveError::Python(error)) => python_code(error),
+            Self::Base(error) => error.code(),
             Self::Lock(_) | Self::LockFormat { .. } | Self::OtherSize { .. } => INVALID_LOCK,
             Self::Refused(_) => REFUSED,
             Self::Fetch(error) | Self::Refetch { source: error, .. } => fetch_code(error),
@@ -183,7 +210,7 @@ fn debian_code(error: &DebianError) -> &'static str {
             "unusable-index"
         }
         DebianError::Newest { source, .. } if matches!(**source, MarkError::DiskFull { .. }) => DISK_FULL,
-        DebianError::Damaged { .. } | DebianError::Newest { .. } => STORE,
+        DebianError::Damaged { .. } | DebianError::Newest { .. } | DebianError::GroundImage { .. } => STORE,
         _ => UNRESOLVABLE,
     }
 }
@@ -193,6 +220,7 @@ fn python_code(error: &PythonError) -> &'static str {
         PythonError::UnknownPackage { .. } => UNKNOWN_PACKAGE,
         PythonError::Withdrawn { .. } => REFUSED,
         PythonError::OtherHash(_) => HASH_MISMATCH,
+        PythonError::BaseConflict(_) => BASE_CONFLICT,
         PythonError::Unlisted { .. } => "unlisted-hash",
         PythonError::NoUsableVersion { .. } => "no-usable-version",
         PythonError::UnknownExtra { .. } => "unknown-extra",

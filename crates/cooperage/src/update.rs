@@ -6,7 +6,7 @@ use cooper_core::{Finding, ImageName, ImageReference, ManifestDigest, Plan, Prog
 use cooper_gate::Evidence;
 use cooper_image::{Inventory, InventoryPackage};
 
-use crate::create::{Change, CreateError, differences};
+use crate::create::{Change, CreateError, differences, inventory_below};
 use crate::inspect::InspectError;
 use crate::record::FullReference;
 use crate::workshop::{LookupError, Workshop};
@@ -109,7 +109,8 @@ impl Workshop {
                 notes: created.notes,
             });
         }
-        let resolution = cooper_resolve::resolve(&self.context(progress), &request)?;
+        let ground = self.ground(&request, progress)?;
+        let resolution = cooper_resolve::resolve(&self.context(progress), &request, &ground)?;
         let evidence = Evidence::at(self.clock.now());
         let cleared = cooper_gate::evaluate(&resolution.plan, &evidence, &self.config.program)?;
         let outcome = if self
@@ -137,15 +138,15 @@ fn planned(plan: &Plan) -> Inventory {
         version,
         licence: None,
     };
-    let debian = plan.base.iter().chain(&plan.packages);
     Inventory {
-        debian: debian
+        debian: plan
+            .debian()
             .map(|planned| package(planned.name.to_string(), planned.version.to_string()))
             .collect(),
         python: plan
-            .python
-            .iter()
+            .distributions()
             .map(|planned| package(planned.name.to_string(), planned.version.to_string()))
             .collect(),
+        below: plan.below.iter().map(inventory_below).collect(),
     }
 }

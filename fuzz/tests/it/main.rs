@@ -72,4 +72,5 @@ targets! {
     chat "chat",
     lock "lock",
     names "names",
+    requirements "requirements",
 }

@@ -35,6 +35,7 @@ fn answer(world: &World, wanted: &[&str], constraints: &[&str], hashes: &Hashes)
         dependencies: &dependencies,
         constraints: &constraints,
         hashes,
+        installed: &[],
     }))
 }
 

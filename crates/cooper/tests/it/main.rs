@@ -6,6 +6,7 @@
     reason = "tests fail by panicking, in their helpers too"
 )]
 
+mod base_image;
 mod broken_input;
 mod context;
 mod create;
