@@ -56,7 +56,7 @@ pub struct Change {
     /// The version now; none: removed.
     pub now: Option<String>,
     /// The image below that it comes from now, or came from; none: it is the image's own, or the Debian base's.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "from_base", skip_serializing_if = "Option::is_none")]
     pub below: Option<ImageReference>,
 }
 

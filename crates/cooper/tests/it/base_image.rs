@@ -299,12 +299,34 @@ fn an_update_follows_the_base_unless_it_names_a_version() {
     assert_eq!(planned[0]["changes"], updated[0]["changes"]);
     let change = json!({
         "ecosystem": "python", "name": "mechanize", "before": "0.4.10", "now": "0.5.0",
-        "below": "local/example_name:1.0.0.2",
+        "from_base": "local/example_name:1.0.0.2",
     });
     assert!(
         updated[0]["changes"].as_array().unwrap().contains(&change),
         "{updated}"
     );
+    // Of all, bases come before those that follow them, whatever their names.
+    world
+        .cooper(&[
+            "create",
+            "a_first",
+            "--base",
+            "follows",
+            "--packages",
+            "libxslt1.1",
+        ])
+        .good();
+    let newer = later_index().wheel(Wheel::new("mechanize", "0.6.0").package("mechanize", ""));
+    world
+        .server
+        .replace(later_archive().routes().merge(newer.routes()));
+    let all = world
+        .cooper(&["update", "--all", "--refresh", "--json"])
+        .good()
+        .json();
+    let order: Vec<&Value> = all.as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(order, ["example_name", "follows", "a_first", "stays"]);
+    assert_eq!(all[2]["outcome"], json!("new"), "{all}");
     let stays = world.cooper(&["update", "stays", "--json"]).good().json();
     assert_eq!(stays[0]["outcome"], json!("same"));
 }
