@@ -8,6 +8,7 @@
 //! This crate does no I/O, reads no clock and no environment, and knows neither HTTP nor the command line.
 
 pub mod base;
+pub mod base_choice;
 pub mod clock;
 pub mod debian;
 pub mod digest;
@@ -22,6 +23,7 @@ pub mod requirements;
 pub mod source;
 
 pub use base::Base;
+pub use base_choice::BaseChoice;
 pub use clock::{Clock, Timestamp};
 pub use debian::{DebianName, DebianRequirement, DebianVersion};
 pub use digest::{BlobDigest, ConfigDigest, DiffId, Digest, LayerDigest, LockDigest, ManifestDigest};

@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::base::{Base, Suite};
+use crate::base_choice::BaseChoice;
 use crate::debian::{DebianName, DebianVersion};
 use crate::digest::{BlobDigest, LockDigest};
-use crate::plan::{Plan, PlannedDebian, PlannedPython, PoolPath, Snapshot};
+use crate::name::ImageReference;
+use crate::plan::{Plan, PlannedDebian, PlannedImage, PlannedPython, PoolPath, Snapshot};
 use crate::python::{DistributionVersion, PythonName};
 use crate::request::Request;
 use crate::source::{Built, BuiltFrom};
@@ -43,6 +45,9 @@ pub struct LockContent {
     pub platform: Platform,
     /// The base.
     pub base: BaseLock,
+    /// What the images between the base and this one add, the lowest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub below: Vec<ImageLayers>,
     /// The Debian packages that the image adds to its base, sorted by name.
     pub packages: Vec<DebianArtefact>,
     /// The Python distributions, sorted by name.
@@ -61,6 +66,20 @@ pub struct BaseLock {
     /// Its packages, sorted by name.
     pub packages: Vec<DebianArtefact>,
 }
+
+/// What an image that is part of another one's base adds to what is below it. Which image that was, is of no
+/// importance for the bytes: its name is in the unhashed part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageLayers {
+    /// Its Debian packages, sorted by name.
+    pub packages: Vec<DebianArtefact>,
+    /// Its Python distributions, sorted by name.
+    pub python: Vec<PythonArtefact>,
+}
+
+/// How many images may stand on each other below an image.
+pub const BELOW_MAX: usize = 8;
 
 /// The only platform for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -168,11 +187,25 @@ pub struct LockOrigin {
     pub resolved_by: String,
     /// The indexes that it was resolved against.
     pub snapshots: Vec<Snapshot>,
+    /// The images below, as many as in the hashed part and in that order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub below: Vec<BelowOrigin>,
     /// Where each artefact came from; of a wheel that was built, where its sources did.
     pub artefacts: BTreeMap<BlobDigest, ArtefactOrigin>,
     /// The same of the environments in which wheels were built.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environments: BTreeMap<LockDigest, LockOrigin>,
+}
+
+/// An image below as it was when it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BelowOrigin {
+    /// Which version, with its organisation.
+    pub image: ImageReference,
+    /// When it was resolved.
+    pub resolved_at: Timestamp,
+    /// The indexes that it was resolved against.
+    pub snapshots: Vec<Snapshot>,
 }
 
 /// Where an artefact came from, and can be fetched again.
@@ -205,24 +238,32 @@ impl LockContent {
         LockDigest::of(&self.to_canonical_json())
     }
 
-    /// Every Debian package: the base's, then the image's own.
+    /// Every Debian package: the base's, those of the images below, then the image's own.
     pub fn debian(&self) -> impl Iterator<Item = &DebianArtefact> {
-        self.base.packages.iter().chain(&self.packages)
+        let below = self.below.iter().flat_map(|image| &image.packages);
+        self.base.packages.iter().chain(below).chain(&self.packages)
+    }
+
+    /// Every Python distribution: those of the images below, then the image's own.
+    pub fn distributions(&self) -> impl Iterator<Item = &PythonArtefact> {
+        let below = self.below.iter().flat_map(|image| &image.python);
+        below.chain(&self.python)
     }
 
     /// The digest and size of every artefact that the image is assembled from.
     pub fn artefacts(&self) -> impl Iterator<Item = (BlobDigest, u64)> {
         let debian = self.debian().map(|artefact| (artefact.sha256, artefact.size));
         debian.chain(
-            self.python
-                .iter()
+            self.distributions()
                 .map(|artefact| (artefact.sha256, artefact.size)),
         )
     }
 
     /// The digest and size of every artefact that wheels were built from, with those of the environments.
     pub fn sources(&self) -> Vec<(BlobDigest, u64)> {
-        let built = self.python.iter().filter_map(|artefact| artefact.built.as_ref());
+        let built = self
+            .distributions()
+            .filter_map(|artefact| artefact.built.as_ref());
         let mut sources: Vec<_> = built
             .map(|built| (built.source.sha256, built.source.size))
             .collect();
@@ -240,16 +281,25 @@ impl Lock {
     /// `fits` tells whether a wheel's file name fits the base (the resolver knows tags, this crate does not).
     pub fn to_plan(&self, fits: impl Fn(&str, Base) -> bool) -> Result<Plan, LockPlanError> {
         let content = &self.content;
-        let (base, asked) = (content.base.name, self.origin.request.base());
-        if base != asked {
-            return Err(LockPlanError::OtherBase { base, asked });
+        let base = content.base.name;
+        match self.origin.request.base() {
+            BaseChoice::Debian(asked) if *asked != base || !content.below.is_empty() => {
+                return Err(LockPlanError::OtherBase { base, asked: *asked });
+            }
+            BaseChoice::Image(image) if content.below.is_empty() => {
+                let image = image.to_string();
+                return Err(LockPlanError::NoBaseImage { image });
+            }
+            BaseChoice::Debian(_) | BaseChoice::Image(_) => {}
         }
         Ok(Plan {
             request: self.origin.request.clone(),
             recipe: content.recipe,
+            release: base,
             base: self.planned_debian(&content.base.packages)?,
+            below: self.planned_below(&fits)?,
             packages: self.planned_debian(&content.packages)?,
-            python: self.planned_python(fits)?,
+            python: self.planned_python(&content.python, &fits)?,
             snapshots: self.origin.snapshots.clone(),
             resolved_at: self.origin.resolved_at,
         })
@@ -276,7 +326,28 @@ impl Lock {
         artefacts.iter().map(planned).collect()
     }
 
-    fn planned_python(&self, fits: impl Fn(&str, Base) -> bool) -> Result<Vec<PlannedPython>, LockPlanError> {
+    fn planned_below(&self, fits: &impl Fn(&str, Base) -> bool) -> Result<Vec<PlannedImage>, LockPlanError> {
+        let (layers, origins) = (&self.content.below, &self.origin.below);
+        if layers.len() != origins.len() || layers.len() > BELOW_MAX {
+            return Err(LockPlanError::Below);
+        }
+        let planned = |(layers, origin): (&ImageLayers, &BelowOrigin)| {
+            Ok(PlannedImage {
+                image: origin.image.clone(),
+                packages: self.planned_debian(&layers.packages)?,
+                python: self.planned_python(&layers.python, fits)?,
+                snapshots: origin.snapshots.clone(),
+                resolved_at: origin.resolved_at,
+            })
+        };
+        layers.iter().zip(origins).map(planned).collect()
+    }
+
+    fn planned_python(
+        &self,
+        artefacts: &[PythonArtefact],
+        fits: &impl Fn(&str, Base) -> bool,
+    ) -> Result<Vec<PlannedPython>, LockPlanError> {
         let pinned = |name: &PythonName| {
             let request = &self.origin.request;
             let mut asked = request.dependencies().iter().chain(request.constraints());
@@ -307,7 +378,7 @@ impl Lock {
                 artefact: artefact.name.to_string(),
             }),
         };
-        self.content.python.iter().map(planned).collect()
+        artefacts.iter().map(planned).collect()
     }
 
     fn built(&self, artefact: &PythonArtefact, url: &Url) -> Result<Option<Box<Built>>, LockPlanError> {
@@ -349,6 +420,15 @@ pub enum LockPlanError {
         /// The distribution.
         artefact: String,
     },
+    /// It was asked for on an image, and has none below.
+    #[error("the lock's request is for an image on `{image}`, but the lock has no image below")]
+    NoBaseImage {
+        /// What was asked for.
+        image: String,
+    },
+    /// What it says of the images below does not hold together.
+    #[error("the lock does not name each of the images below, or has more than {BELOW_MAX} of them")]
+    Below,
     /// What it locks is on another base than what was asked for.
     #[error("the lock has packages of {base}, but its request is for {asked}")]
     OtherBase {

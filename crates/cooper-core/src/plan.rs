@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
-use crate::base::Suite;
+use crate::base::{Base, Suite};
 use crate::debian::{DebianName, DebianVersion};
 use crate::digest::{BlobDigest, Digest};
 use crate::lock::Recipe;
+use crate::name::ImageReference;
 use crate::python::{DistributionVersion, PythonName};
 use crate::request::Request;
 use crate::source::Built;
@@ -25,16 +26,51 @@ pub struct Plan {
     pub request: Request,
     /// How the image will be made.
     pub recipe: Recipe,
+    /// The Debian base that everything stands on.
+    pub release: Base,
     /// The Debian packages of the base layer, sorted by name.
     pub base: Vec<PlannedDebian>,
-    /// The Debian packages that the request adds to the base, sorted by name; none is in `base`.
+    /// The images that stand between the base and this one, the lowest first; the last is the one that the request
+    /// names as its base. What they have is in the image as it is.
+    pub below: Vec<PlannedImage>,
+    /// The Debian packages that the request adds to what is below, sorted by name; none is there.
     pub packages: Vec<PlannedDebian>,
-    /// The Python distributions, sorted by name.
+    /// The Python distributions that the request adds, sorted by name; none is below.
     pub python: Vec<PlannedPython>,
     /// The indexes that it was resolved against.
     pub snapshots: Vec<Snapshot>,
     /// When it was resolved.
     pub resolved_at: Timestamp,
+}
+
+/// An image that is part of the base of another one: what it adds to what is below it, and what that was resolved
+/// against.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedImage {
+    /// Which version, with its organisation.
+    pub image: ImageReference,
+    /// The Debian packages that it adds, sorted by name.
+    pub packages: Vec<PlannedDebian>,
+    /// The Python distributions that it adds, sorted by name.
+    pub python: Vec<PlannedPython>,
+    /// The indexes that it was resolved against.
+    pub snapshots: Vec<Snapshot>,
+    /// When it was resolved.
+    pub resolved_at: Timestamp,
+}
+
+impl Plan {
+    /// Every Debian package: the base's, those of the images below, the request's own.
+    pub fn debian(&self) -> impl Iterator<Item = &PlannedDebian> {
+        let below = self.below.iter().flat_map(|image| &image.packages);
+        self.base.iter().chain(below).chain(&self.packages)
+    }
+
+    /// Every Python distribution: those of the images below, then the request's own.
+    pub fn distributions(&self) -> impl Iterator<Item = &PlannedPython> {
+        let below = self.below.iter().flat_map(|image| &image.python);
+        below.chain(&self.python)
+    }
 }
 
 /// One Debian binary package in a plan.

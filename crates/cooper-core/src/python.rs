@@ -104,7 +104,10 @@ impl FromStr for PythonRequirement {
                 .lines()
                 .next()
                 .unwrap_or("it does not follow PEP 508")
-                .to_owned();
+                .chars()
+                // It may repeat the text.
+                .take(200)
+                .collect();
             ParsePythonError::Syntax {
                 text: shown(),
                 reason,
@@ -209,5 +212,8 @@ mod tests {
         ] {
             assert!(bad.parse::<PythonRequirement>().is_err(), "{bad}");
         }
+        let long = format!("a==1 {}", "~h=1 ".repeat(10_000));
+        let told = long.parse::<PythonRequirement>().unwrap_err().to_string();
+        assert!(told.len() < 1_000, "{} bytes", told.len());
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Base, ParseBaseError};
+use crate::base_choice::{BaseChoice, ParseBaseChoiceError};
 use crate::debian::{DebianRequirement, ParseDebianError};
 use crate::name::{ImageName, ParseNameError};
 use crate::python::{ParsePythonError, PythonRequirement};
@@ -16,7 +16,7 @@ use crate::requirements::Hashes;
 #[serde(try_from = "RequestFields")]
 pub struct Request {
     name: ImageName,
-    base: Base,
+    base: BaseChoice,
     dependencies: Vec<PythonRequirement>,
     packages: Vec<DebianRequirement>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -29,7 +29,7 @@ pub struct Request {
 #[derive(Deserialize)]
 struct RequestFields {
     name: ImageName,
-    base: Base,
+    base: BaseChoice,
     dependencies: Vec<PythonRequirement>,
     packages: Vec<DebianRequirement>,
     #[serde(default)]
@@ -57,7 +57,7 @@ pub enum ParseRequestError {
     Name(#[from] ParseNameError),
     /// The base.
     #[error(transparent)]
-    Base(#[from] ParseBaseError),
+    Base(#[from] ParseBaseChoiceError),
     /// A Python requirement.
     #[error(transparent)]
     Python(#[from] ParsePythonError),
@@ -128,7 +128,7 @@ impl Request {
     /// When both lists are empty or one is too long.
     pub fn new(
         name: ImageName,
-        base: Base,
+        base: impl Into<BaseChoice>,
         mut dependencies: Vec<PythonRequirement>,
         mut packages: Vec<DebianRequirement>,
     ) -> Result<Self, ParseRequestError> {
@@ -144,7 +144,7 @@ impl Request {
         packages.dedup();
         Ok(Self {
             name,
-            base,
+            base: base.into(),
             dependencies,
             packages,
             constraints: Vec::new(),
@@ -233,8 +233,8 @@ impl Request {
     }
 
     /// What it stands on.
-    pub fn base(&self) -> Base {
-        self.base
+    pub fn base(&self) -> &BaseChoice {
+        &self.base
     }
 
     /// The Python requirements, sorted.
@@ -342,6 +342,7 @@ fn split_outside<'a>(list: &'static str, text: &'a str) -> Result<Vec<&'a str>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Base;
 
     fn texts(list: &str) -> Vec<String> {
         parse_dependencies(list)

@@ -16,10 +16,10 @@ pub fn judge(plan: &Plan, evidence: &Evidence) -> Vec<Finding> {
         findings.extend(judge_snapshot(snapshot, evidence.judged_at));
     }
     findings.extend(unchecked(&evidence.unchecked));
-    for planned in plan.base.iter().chain(&plan.packages) {
+    for planned in plan.debian() {
         findings.extend(judge_debian(planned, plan));
     }
-    for planned in &plan.python {
+    for planned in plan.distributions() {
         findings.extend(judge_python(planned));
     }
     findings.extend(duplicates(plan));
@@ -105,14 +105,10 @@ fn judge_debian(planned: &PlannedDebian, plan: &Plan) -> Vec<Finding> {
             &format!("it is made for `{}`", planned.architecture),
         ));
     }
-    if !plan.request.base().suites().contains(&planned.suite) {
+    if !plan.release.suites().contains(&planned.suite) {
         findings.push(wrong_platform(
             subject.clone(),
-            &format!(
-                "it is of {}, which {} does not have",
-                planned.suite,
-                plan.request.base()
-            ),
+            &format!("it is of {}, which {} does not have", planned.suite, plan.release),
         ));
     }
     let of_suite =
@@ -218,14 +214,9 @@ fn yanked(subject: &str, filename: &str, reason: &str, exactly_pinned: bool) -> 
 }
 
 fn duplicates(plan: &Plan) -> Vec<Finding> {
-    let debian = plan
-        .base
-        .iter()
-        .chain(&plan.packages)
-        .map(|planned| format!("package {}", planned.name));
+    let debian = plan.debian().map(|planned| format!("package {}", planned.name));
     let python = plan
-        .python
-        .iter()
+        .distributions()
         .map(|planned| format!("distribution {}", planned.name));
     let mut seen = BTreeSet::new();
     let repeated = debian

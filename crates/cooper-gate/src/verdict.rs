@@ -5,9 +5,10 @@ use std::fmt;
 
 use cooper_core::base::Suite;
 use cooper_core::lock::{
-    Architecture, ArtefactOrigin, BaseLock, DebianArtefact, LOCK_FORMAT, LockOrigin, Platform, PythonArtefact,
+    Architecture, ArtefactOrigin, BaseLock, BelowOrigin, DebianArtefact, ImageLayers, LOCK_FORMAT,
+    LockOrigin, Platform, PythonArtefact,
 };
-use cooper_core::plan::{PlannedDebian, PlannedPython};
+use cooper_core::plan::{PlannedDebian, PlannedImage, PlannedPython};
 use cooper_core::source::{BuiltFrom, PlannedSource};
 use cooper_core::{BlobDigest, Digest, Effect, Finding, Lock, LockContent, LockDigest, Plan, Timestamp};
 
@@ -147,7 +148,7 @@ pub fn evaluate_source(source: &PlannedSource) -> Result<ClearedSource, Refusal>
 /// The lock of a plan whose artefacts all have hashes and fitting architectures; the integrity gate has
 /// found so before this is called, and `None` fails closed if it ever had not.
 fn lock_of(plan: &Plan, resolved_by: &str) -> Option<Lock> {
-    let built = plan.python.iter().filter_map(|planned| planned.built.as_ref());
+    let built = plan.distributions().filter_map(|planned| planned.built.as_ref());
     let environments: BTreeMap<LockDigest, &Lock> = built
         .map(|built| (built.environment.content.digest(), &built.environment))
         .collect();
@@ -155,9 +156,10 @@ fn lock_of(plan: &Plan, resolved_by: &str) -> Option<Lock> {
         recipe: plan.recipe,
         platform: Platform::LinuxAmd64,
         base: BaseLock {
-            name: plan.request.base(),
+            name: plan.release,
             packages: debian_artefacts(&plan.base)?,
         },
+        below: plan.below.iter().map(image_layers).collect::<Option<_>>()?,
         packages: debian_artefacts(&plan.packages)?,
         python: plan.python.iter().map(python_artefact).collect::<Option<_>>()?,
         environments: environments.values().map(|lock| lock.content.clone()).collect(),
@@ -167,6 +169,7 @@ fn lock_of(plan: &Plan, resolved_by: &str) -> Option<Lock> {
         resolved_at: plan.resolved_at,
         resolved_by: resolved_by.to_owned(),
         snapshots: plan.snapshots.clone(),
+        below: plan.below.iter().map(below_origin).collect(),
         artefacts: origins(plan)?,
         environments: environments
             .iter()
@@ -178,6 +181,25 @@ fn lock_of(plan: &Plan, resolved_by: &str) -> Option<Lock> {
         content,
         origin,
     })
+}
+
+fn image_layers(planned: &PlannedImage) -> Option<ImageLayers> {
+    Some(ImageLayers {
+        packages: debian_artefacts(&planned.packages)?,
+        python: planned
+            .python
+            .iter()
+            .map(python_artefact)
+            .collect::<Option<_>>()?,
+    })
+}
+
+fn below_origin(planned: &PlannedImage) -> BelowOrigin {
+    BelowOrigin {
+        image: planned.image.clone(),
+        resolved_at: planned.resolved_at,
+        snapshots: planned.snapshots.clone(),
+    }
 }
 
 /// In the order of the names, whatever the plan's order.
@@ -221,14 +243,14 @@ fn python_artefact(planned: &PlannedPython) -> Option<PythonArtefact> {
 }
 
 fn origins(plan: &Plan) -> Option<BTreeMap<BlobDigest, ArtefactOrigin>> {
-    let debian = plan.base.iter().chain(&plan.packages).map(|planned| {
+    let debian = plan.debian().map(|planned| {
         let origin = ArtefactOrigin::Debian {
             suite: planned.suite,
             path: planned.path.clone(),
         };
         Some((BlobDigest::new(planned.sha256?), origin))
     });
-    let python = plan.python.iter().map(|planned| {
+    let python = plan.distributions().map(|planned| {
         let of = match &planned.built {
             Some(built) => built.source.sha256,
             None => BlobDigest::new(planned.sha256?),

@@ -4,9 +4,9 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::thread::ScopedJoinHandle;
 
-use cooper_core::lock::Recipe;
+use cooper_core::lock::{DebianArtefact, PythonArtefact, Recipe};
 use cooper_core::progress::Stage;
-use cooper_core::{ConfigDigest, DiffId, Digest, LayerDigest, LockContent, ManifestDigest, Progress};
+use cooper_core::{Base, ConfigDigest, DiffId, Digest, LayerDigest, LockContent, ManifestDigest, Progress};
 use cooper_gate::Cleared;
 use cooper_store::{Store, StoreLock, TreeStage};
 use rustix::fs::{Mode, OFlags};
@@ -48,17 +48,48 @@ pub(crate) struct Bench<'a> {
     pub(crate) progress: &'a Progress,
 }
 
-/// A layer that another one stands on.
+/// The layers that others stand on.
 struct Lower {
     key: String,
-    /// Its tree, which gets another name when it is kept.
-    root: OwnedFd,
+    /// Their trees, the top one first; a tree gets another name when it is kept.
+    roots: Vec<OwnedFd>,
 }
 
 impl Lower {
-    fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.root.as_raw_fd()))
+    fn paths(&self) -> Vec<PathBuf> {
+        let path = |root: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
+        self.roots.iter().map(path).collect()
     }
+
+    /// The same with the layers of an image on top, the lowest first. An image without layers changes nothing.
+    fn with(mut self, layers: &[KeptLayer], store: &Store) -> Result<Self, AssembleError> {
+        for KeptLayer { key, built } in layers {
+            let both = serde_json::to_vec(&(&self.key, key));
+            let both = both.map_err(|source| AssembleError::Json {
+                role: built.layer.role,
+                source,
+            })?;
+            self.key = Digest::of(&both).hex();
+            let path = store.tree(&built.layer.diff_id).unwrap_or_default();
+            self.roots.insert(0, open_tree(path, built.layer.role)?);
+        }
+        Ok(self)
+    }
+}
+
+/// A layer that is in the store.
+struct KeptLayer {
+    /// The digest of its ingredients.
+    key: String,
+    built: BuiltLayer,
+}
+
+/// What one image adds to what is below it.
+#[derive(Clone, Copy)]
+struct Level<'a> {
+    base: Base,
+    packages: &'a [DebianArtefact],
+    python: &'a [PythonArtefact],
 }
 
 /// A layer whose tree is finished and can be built upon.
@@ -139,43 +170,44 @@ pub fn assemble(
         }
         .build(bench)
     })?;
-    let on_base = base.lower(store)?;
-    // Both stand on the base alone, and on its tree before that is packed.
-    let (base, os, python) = std::thread::scope(|scope| {
-        let os = (!content.packages.is_empty()).then(|| {
-            scope.spawn(|| {
-                let layer = bench.layer("os", Some(&on_base), &content.packages, |lower| {
-                    DebianLayer {
-                        role: "os",
-                        base: content.base.name,
-                        artefacts: &content.packages,
-                        lower,
-                    }
-                    .build(bench)
-                });
-                layer.and_then(|layer| layer.keep(bench, || ()))
-            })
-        });
-        let python = (!content.python.is_empty()).then(|| {
-            scope.spawn(|| {
-                let layer = bench.layer("python", Some(&on_base), &content.python, |lower| {
-                    PythonLayer {
-                        base: content.base.name,
-                        artefacts: &content.python,
-                        lower,
-                    }
-                    .build(bench)
-                });
-                layer.and_then(|layer| layer.keep(bench, || ()))
-            })
-        });
-        // A stage whose tree the store has already is gone when it is committed: not from under those who build on it.
-        let mut above = (None, None);
-        let base = base.keep(bench, || above = (os.map(joined), python.map(joined)));
-        (base, above.0, above.1)
+    let mut levels = levels(content);
+    let mut lower = base.lower(store)?;
+    // The lowest image's layers stand on the base's tree before that is packed.
+    let (base, lowest) = bench.level_on(base, &lower, levels.next());
+    let mut layers = vec![base?];
+    let mut top = lowest?;
+    for level in levels {
+        lower = lower.with(&top, store)?;
+        layers.extend(top.into_iter().map(|kept| kept.built));
+        top = bench.level(level, &lower)?;
+    }
+    layers.extend(top.into_iter().map(|kept| kept.built));
+    write_image(content, layers, store)
+}
+
+/// The images below, the lowest first, then the image itself: there is always one.
+fn levels(content: &LockContent) -> impl Iterator<Item = Level<'_>> {
+    let base = content.base.name;
+    let below = content.below.iter().map(move |image| Level {
+        base,
+        packages: &image.packages,
+        python: &image.python,
     });
-    let layers = [Some(base?), os.transpose()?, python.transpose()?];
-    write_image(content, layers.into_iter().flatten().collect(), store)
+    below.chain(std::iter::once(Level {
+        base,
+        packages: &content.packages,
+        python: &content.python,
+    }))
+}
+
+/// Open a tree, whatever name it gets.
+fn open_tree(path: PathBuf, role: &'static str) -> Result<OwnedFd, AssembleError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| AssembleError::Tree {
+        operation: "open the tree",
+        role,
+        source: errno.into(),
+    })
 }
 
 fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
@@ -195,6 +227,65 @@ fn check_recipe(content: &LockContent) -> Result<(), AssembleError> {
 }
 
 impl Bench<'_> {
+    /// Keep the base's layer, and meanwhile make what the lowest image adds to it.
+    fn level_on(
+        self,
+        base: FinishedLayer,
+        lower: &Lower,
+        level: Option<Level<'_>>,
+    ) -> (
+        Result<BuiltLayer, AssembleError>,
+        Result<Vec<KeptLayer>, AssembleError>,
+    ) {
+        std::thread::scope(|scope| {
+            let above = level.map(|level| scope.spawn(move || self.level(level, lower)));
+            // A stage whose tree the store has already is gone when it is committed: not from under those who build on it.
+            let mut lowest = None;
+            let base = base.keep(self, || lowest = above.map(joined));
+            (base, lowest.unwrap_or_else(|| Ok(Vec::new())))
+        })
+    }
+
+    /// The layers of one image, the lowest first. Both stand on what is below alone, so that another OS package does
+    /// not rebuild the Python layer; they are made beside each other.
+    fn level(self, level: Level<'_>, lower: &Lower) -> Result<Vec<KeptLayer>, AssembleError> {
+        let Level {
+            base,
+            packages,
+            python,
+        } = level;
+        let (os, python) = std::thread::scope(|scope| {
+            let os = (!packages.is_empty()).then(|| {
+                scope.spawn(move || {
+                    let layer = self.layer("os", Some(lower), &packages, |lower| {
+                        DebianLayer {
+                            role: "os",
+                            base,
+                            artefacts: packages,
+                            lower,
+                        }
+                        .build(self)
+                    });
+                    layer.and_then(|layer| layer.kept(self))
+                })
+            });
+            let python = (!python.is_empty()).then(|| {
+                let layer = self.layer("python", Some(lower), &python, |lower| {
+                    PythonLayer {
+                        base,
+                        artefacts: python,
+                        lower,
+                    }
+                    .build(self)
+                });
+                layer.and_then(|layer| layer.kept(self))
+            });
+            (os.map(joined), python)
+        });
+        let layers = [os.transpose()?, python.transpose()?];
+        Ok(layers.into_iter().flatten().collect())
+    }
+
     /// The layer of these ingredients: the remembered one while its blob and tree are there, else a new one.
     /// One process builds, the others wait for it.
     fn layer(
@@ -227,7 +318,7 @@ impl Bench<'_> {
         if let Some(known) = self.remembered(role, &key) {
             return Ok(layer(State::Kept(known)));
         }
-        let lower: Vec<PathBuf> = lower.iter().map(|lower| lower.path()).collect();
+        let lower = lower.map(Lower::paths).unwrap_or_default();
         let tree = make(&lower)?;
         let settled = layer::settle_mtimes(&tree.stage.root(), tree.newest_mtime);
         settled.map_err(|source| AssembleError::Pack { role, source })?;
@@ -284,14 +375,17 @@ impl FinishedLayer {
             State::Kept(built) => store.tree(&built.layer.diff_id).unwrap_or_default(),
             State::New { tree, .. } => tree.stage.root(),
         };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| AssembleError::Tree {
-            operation: "open the tree",
-            role: self.role,
-            source: errno.into(),
-        })?;
+        Ok(Lower {
+            key: self.key.clone(),
+            roots: vec![open_tree(path, self.role)?],
+        })
+    }
+
+    /// [`FinishedLayer::keep`] when nobody builds on the tree yet.
+    fn kept(self, bench: Bench<'_>) -> Result<KeptLayer, AssembleError> {
         let key = self.key.clone();
-        Ok(Lower { key, root })
+        let built = self.keep(bench, || ())?;
+        Ok(KeptLayer { key, built })
     }
 
     /// Pack the tree, and keep tree, blob and a note of both. Until `others` returns, the tree stays where it is.

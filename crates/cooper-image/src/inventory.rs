@@ -1,5 +1,6 @@
 //! What is inside an image: every package with its version and licence, as the artefacts themselves say it.
 
+use cooper_core::ImageReference;
 use serde::{Deserialize, Serialize};
 
 /// Every package of an image, sorted by name.
@@ -9,6 +10,41 @@ pub struct Inventory {
     pub debian: Vec<InventoryPackage>,
     /// Python distributions.
     pub python: Vec<InventoryPackage>,
+    /// The images that it stands on, the lowest first, each with what is there because of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub below: Vec<InventoryBelow>,
+}
+
+/// What an image has because it stands on another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryBelow {
+    /// Which version, with its organisation.
+    pub image: ImageReference,
+    /// Names of Debian packages, sorted.
+    pub debian: Vec<String>,
+    /// Names of Python distributions, sorted.
+    pub python: Vec<String>,
+}
+
+impl Inventory {
+    /// The image below that a Debian package comes from; none: the base or the image itself.
+    pub fn below_debian(&self, name: &str) -> Option<&ImageReference> {
+        self.below_with(|below| &below.debian, name)
+    }
+
+    /// The image below that a Python distribution comes from; none: the image itself.
+    pub fn below_python(&self, name: &str) -> Option<&ImageReference> {
+        self.below_with(|below| &below.python, name)
+    }
+
+    fn below_with(
+        &self,
+        list: impl Fn(&InventoryBelow) -> &Vec<String>,
+        name: &str,
+    ) -> Option<&ImageReference> {
+        let has = |below: &&InventoryBelow| list(below).iter().any(|known| known == name);
+        self.below.iter().find(has).map(|below| &below.image)
+    }
 }
 
 /// One package.

@@ -28,6 +28,6 @@ pub use assemble::{Image, assemble};
 pub use copyright::stated_licence;
 pub use error::AssembleError;
 pub use fast_paths::Scripts;
-pub use inventory::{Inventory, InventoryPackage};
+pub use inventory::{Inventory, InventoryBelow, InventoryPackage};
 pub use oci::{ENVIRONMENT, Layer, USER, WORKING_DIR};
 pub use source_build::{BuildOutcome, Installed, SourceBuildError, SourceLimits, build_source};

@@ -138,6 +138,12 @@ pub enum WheelError {
         /// The absolute path in the image.
         path: String,
     },
+    /// What the image stands on has another file of that name, which would be hidden.
+    #[error("`{path}` is in the base already, and is another file there")]
+    BelowConflict {
+        /// The absolute path in the image.
+        path: String,
+    },
     /// The tree could not be written.
     #[error("cannot install the wheel")]
     Write(#[from] RootfsError),

@@ -13,6 +13,7 @@
 mod archive;
 mod error;
 mod explain;
+mod installed;
 mod memo;
 mod planned;
 mod recheck;
@@ -43,7 +44,9 @@ use cooper_core::plan::{PlannedDebian, Snapshot};
 use cooper_core::{Base, DebianRequirement};
 
 use crate::context::Context;
+use crate::ground::GroundImage;
 use archive::Reuse;
+use installed::Installed;
 use planned::{KeptAddition, KeptPackage};
 use snapshot::SuiteSnapshot;
 use solve::Addition;
@@ -81,10 +84,32 @@ pub fn resolve(
     base: Base,
     packages: &[DebianRequirement],
 ) -> Result<DebianSolution, DebianError> {
+    resolve_with(context, base, None, packages)
+}
+
+/// Choose what a request adds to an image that is there. Every package of the image stays as it is.
+///
+/// # Errors
+/// As [`resolve`]; also when the image's package database is not that of its lock.
+pub fn resolve_on(
+    context: &Context,
+    image: &GroundImage,
+    packages: &[DebianRequirement],
+) -> Result<DebianSolution, DebianError> {
+    resolve_with(context, image.release, Some(&Installed::read(image)?), packages)
+}
+
+fn resolve_with(
+    context: &Context,
+    base: Base,
+    installed: Option<&Installed<'_>>,
+    packages: &[DebianRequirement],
+) -> Result<DebianSolution, DebianError> {
     let snapshots = snapshot::snapshots(context, base)?;
     let attempt = Attempt {
         context,
         base,
+        installed,
         snapshots: &snapshots,
     };
     let (base_packages, addition) = match attempt.solve(packages, Reuse::Kept) {
@@ -122,12 +147,13 @@ pub fn solve_texts(
         ))
     };
     let universe = Universe::new(texts.iter().map(open).collect::<Result<_, DebianError>>()?);
-    solve::solve_request(&universe, base, base_packages, requests).map(|addition| addition.packages)
+    solve::solve_request(&universe, base, None, base_packages, requests).map(|addition| addition.packages)
 }
 
 struct Attempt<'a> {
     context: &'a Context<'a>,
     base: Base,
+    installed: Option<&'a Installed<'a>>,
     snapshots: &'a [SuiteSnapshot],
 }
 
@@ -137,6 +163,10 @@ impl Attempt<'_> {
         requests: &[DebianRequirement],
         reuse: Reuse,
     ) -> Result<(Vec<PlannedDebian>, Addition), DebianError> {
+        if let Some(installed) = self.installed {
+            let addition = self.solve_on(installed, requests, reuse)?;
+            return Ok((installed.image.base.clone(), addition));
+        }
         let store = self.context.store;
         let (base_key, key) = (self.key(&[]), self.key(requests));
         let base =
@@ -147,9 +177,31 @@ impl Attempt<'_> {
         }
         let universe = Universe::new(archive::open(self.context, self.snapshots, reuse)?);
         let base = base.map_or_else(|| self.make_base(&universe), Ok)?;
-        let addition = solve::solve_request(&universe, self.base, &base, requests)?;
+        let addition = solve::solve_request(&universe, self.base, None, &base, requests)?;
         memo::keep(store, SOLUTION, &key, &KeptAddition::of(&addition));
         Ok((base, addition))
+    }
+
+    fn solve_on(
+        &self,
+        installed: &Installed<'_>,
+        requests: &[DebianRequirement],
+        reuse: Reuse,
+    ) -> Result<Addition, DebianError> {
+        let store = self.context.store;
+        let key = format!("{} on {}", self.key(requests), installed.digest());
+        if let Some((kept, _)) = memo::recall::<KeptAddition>(store, SOLUTION, &key) {
+            return Ok(kept.restore());
+        }
+        // What is there comes first: of one version, its own stanza counts.
+        let mut indexes = vec![installed.index()?];
+        indexes.extend(archive::open(self.context, self.snapshots, reuse)?);
+        let universe = Universe::new(indexes);
+        let image = installed.image.image.to_string();
+        let there = installed.image.debian();
+        let addition = solve::solve_request(&universe, self.base, Some(&image), there, requests)?;
+        memo::keep(store, SOLUTION, &key, &KeptAddition::of(&addition));
+        Ok(addition)
     }
 
     fn make_base(&self, universe: &Universe) -> Result<Vec<PlannedDebian>, DebianError> {

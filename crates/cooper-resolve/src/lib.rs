@@ -7,8 +7,10 @@
 pub mod address;
 pub mod context;
 pub mod debian;
+pub mod ground;
 pub mod python;
 pub mod resolve;
 
 pub use context::{Context, Freshness, Later, Sources};
+pub use ground::{Ground, GroundImage, InstalledPython};
 pub use resolve::{Resolution, ResolveError, resolve};

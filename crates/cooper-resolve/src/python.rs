@@ -16,6 +16,7 @@ mod driver;
 mod error;
 mod explain;
 mod html;
+mod installed;
 mod listed;
 mod memo;
 mod metadata;
@@ -42,10 +43,11 @@ use cooper_core::{Base, BlobDigest, DebianRequirement, Digest, PythonName, Pytho
 
 pub use built::{BuildTarget, BuiltWheel};
 pub use default_index::default_index;
-pub use error::{OtherHash, PythonError, UnbuiltSource, Unlisted, Withdrawn};
+pub use error::{BaseConflict, OtherHash, PythonError, UnbuiltSource, Unlisted, Withdrawn};
 pub use target::{wheel_fits, wheel_is};
 
 use crate::context::Context;
+use crate::ground::InstalledPython;
 use ahead::ReadAhead;
 use driver::Solved;
 use memo::Memo;
@@ -80,6 +82,8 @@ pub struct Asked<'a> {
     pub hashes: &'a Hashes,
     /// Debian packages that are there where wheels are built from sources.
     pub build_packages: &'a [DebianRequirement],
+    /// What the base has already: it stays as it is.
+    pub installed: &'a [InstalledPython],
 }
 
 impl<'a> Asked<'a> {
@@ -92,6 +96,7 @@ impl<'a> Asked<'a> {
             constraints: &[],
             hashes: &NONE,
             build_packages: &[],
+            installed: &[],
         }
     }
 
@@ -151,7 +156,9 @@ pub fn metadata_digest(
 }
 
 fn planned(net: &Net, solved: &Solved, base: Base) -> Result<Vec<PlannedPython>, PythonError> {
-    let planned = solved.chosen.iter().map(|(name, chosen)| {
+    let added = solved.chosen.iter();
+    let added = added.filter(|(name, _)| !net.wishes.installed.contains_key(*name));
+    let planned = added.map(|(name, chosen)| {
         let archive = &chosen.archive;
         if let Some(SourceFacts::Built(built)) = &chosen.facts.source {
             return Ok(sources::planned(net, name, chosen, built));

@@ -6,6 +6,7 @@ use cooper_core::{Plan, Request};
 
 use crate::context::Context;
 use crate::debian::{self, DebianError};
+use crate::ground::Ground;
 use crate::python::{self, Asked, PythonError, UnbuiltSource};
 
 /// A plan and what the resolvers want the user to know.
@@ -46,14 +47,19 @@ impl ResolveError {
     }
 }
 
-/// Resolve a request: Debian and Python at the same time.
+/// Resolve a request on its base: Debian and Python at the same time.
 ///
 /// # Errors
 /// When either has no solution, or an index cannot be had. Debian's fault is told first.
-pub fn resolve(context: &Context<'_>, request: &Request) -> Result<Resolution, ResolveError> {
+pub fn resolve(
+    context: &Context<'_>,
+    request: &Request,
+    ground: &Ground,
+) -> Result<Resolution, ResolveError> {
     context.progress.started(Stage::Resolve, 0, 0);
     let asked = Asked {
-        base: request.base(),
+        installed: ground.python(),
+        base: ground.release(),
         dependencies: request.dependencies(),
         constraints: request.constraints(),
         hashes: request.hashes(),
@@ -62,7 +68,10 @@ pub fn resolve(context: &Context<'_>, request: &Request) -> Result<Resolution, R
     let (debian, python) = std::thread::scope(|scope| {
         let python =
             (!request.dependencies().is_empty()).then(|| scope.spawn(|| python::resolve(context, &asked)));
-        let debian = debian::resolve(context, request.base(), request.packages());
+        let debian = match ground {
+            Ground::Debian(base) => debian::resolve(context, *base, request.packages()),
+            Ground::Image(image) => debian::resolve_on(context, image, request.packages()),
+        };
         (debian, python.map(std::thread::ScopedJoinHandle::join))
     });
     let debian = debian?;
@@ -83,7 +92,9 @@ pub fn resolve(context: &Context<'_>, request: &Request) -> Result<Resolution, R
     let plan = Plan {
         request: request.clone(),
         recipe: Recipe::default(),
+        release: ground.release(),
         base: debian.base,
+        below: ground.below().to_vec(),
         packages: debian.packages,
         python: distributions,
         snapshots,

@@ -6,7 +6,8 @@ use std::error::Error;
 use cooper_core::Finding;
 use cooperage::chat::ChatError;
 use cooperage::{
-    CreateError, InspectError, LoadError, LookupError, OpenError, RequirementsFileError, RunError, SaveError,
+    CreateError, InspectError, LoadError, LookupError, OpenError, RemoveError, RequirementsFileError,
+    RunError, SaveError,
 };
 use serde_json::{Value, json};
 
@@ -232,6 +233,12 @@ impl From<LookupError> for Failure {
 
 impl From<InspectError> for Failure {
     fn from(error: InspectError) -> Self {
+        Self::of(Code::Of(error.code()), &error).hint(error.hint())
+    }
+}
+
+impl From<RemoveError> for Failure {
+    fn from(error: RemoveError) -> Self {
         Self::of(Code::Of(error.code()), &error).hint(error.hint())
     }
 }

@@ -6,7 +6,7 @@
 use cooper_core::name::ParseNameError;
 use cooper_core::request::{ParseRequestError, parse_build_packages, parse_dependencies, parse_packages};
 use cooper_core::requirements::{Hashes, Requirements};
-use cooper_core::{Base, DebianRequirement, ImageName, ImagePattern, PythonRequirement, Request};
+use cooper_core::{Base, BaseChoice, DebianRequirement, ImageName, ImagePattern, PythonRequirement, Request};
 
 use crate::images::{ImageQuery, ImageSort, PackageQuery};
 
@@ -36,7 +36,7 @@ pub struct CreateWords {
     /// `name=`
     pub name: ImageName,
     /// `base=`, where it was given.
-    pub base: Option<Base>,
+    pub base: Option<BaseChoice>,
     /// `dependencies=`; empty when it was left out.
     pub dependencies: Vec<PythonRequirement>,
     /// `packages=`; empty when it was left out.
@@ -82,7 +82,8 @@ impl CreateWords {
             constraints,
             hashes,
         } = self;
-        let request = Request::new(name, own.unwrap_or(base), dependencies, packages)?;
+        let base = own.unwrap_or(BaseChoice::Debian(base));
+        let request = Request::new(name, base, dependencies, packages)?;
         let request = request.bounded(constraints, hashes)?;
         Ok(request.with_build_packages(build_packages)?)
     }
@@ -343,7 +344,8 @@ pub fn parse_words(words: impl IntoIterator<Item = (String, String)>) -> Result<
         .take("build-packages")
         .map(|list| parse_build_packages(&list))
         .transpose()?;
-    let base = values.take("base").map(|base| base.parse::<Base>()).transpose();
+    let base = values.take("base").map(|base| base.parse::<BaseChoice>());
+    let base = base.transpose();
     let base = base.map_err(ParseRequestError::Base)?;
     let (dependencies, packages) = (dependencies.unwrap_or_default(), packages.unwrap_or_default());
     Ok(CreateWords {
@@ -654,7 +656,7 @@ mod tests {
         ),
         ("/docker_image_create name= packages=b", "is empty", ""),
         (
-            "/docker_image_create name=a base=ubuntu packages=wget",
+            "/docker_image_create name=a base=debian:sid packages=wget",
             "is not a base",
             "debian:trixie",
         ),

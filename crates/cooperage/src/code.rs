@@ -11,6 +11,7 @@ use cooper_resolve::debian::DebianError;
 use cooper_resolve::python::{PythonError, Withdrawn};
 use cooper_store::{FetchError, MarkError, StageError, WriteBlobError};
 
+use crate::base_image::BaseImageError;
 use crate::chat::ChatError;
 use crate::create::CreateError;
 use crate::inspect::InspectError;
@@ -19,6 +20,7 @@ use crate::requirements_file::RequirementsFileError;
 use crate::run::RunError;
 use crate::save::SaveError;
 use crate::sources::SourceError;
+use crate::standing::RemoveError;
 use crate::workshop::{LookupError, OpenError};
 
 const STORE: &str = "store";
@@ -31,6 +33,7 @@ const DISK_FULL: &str = "disk-full";
 const UNTRUSTED_INDEX: &str = "untrusted-index";
 const REFUSED: &str = "refused";
 const HASH_MISMATCH: &str = "hash-mismatch";
+const BASE_CONFLICT: &str = "base-conflict";
 const UNUSABLE_ARTEFACT: &str = "unusable-artefact";
 const INVALID_LOCK: &str = "invalid-lock";
 
@@ -98,6 +101,29 @@ impl LookupError {
         match self {
             Self::Unknown { .. } => "unknown-image",
             Self::Store { .. } | Self::Record { .. } => STORE,
+        }
+    }
+}
+
+impl BaseImageError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Lookup(error) => error.code(),
+            Self::Lock { .. } | Self::Unreadable { .. } => STORE,
+            Self::Foreign { .. } | Self::Itself { .. } | Self::TooDeep { .. } | Self::Recipe { .. } => {
+                "unusable-base"
+            }
+        }
+    }
+}
+
+impl RemoveError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Base { .. } => "base-of-others",
+            Self::Inspect(error) => error.code(),
         }
     }
 }
@@ -175,6 +201,7 @@ impl CreateError {
         match self {
             Self::Resolve(ResolveError::Debian(error)) => debian_code(error),
             Self::Resolve(ResolveError::Python(error)) => python_code(error),
+            Self::Base(error) => error.code(),
             Self::Lock(_) | Self::LockFormat { .. } | Self::OtherSize { .. } => INVALID_LOCK,
             Self::Refused(_) => REFUSED,
             Self::Fetch(error) | Self::Refetch { source: error, .. } => fetch_code(error),
@@ -236,7 +263,7 @@ fn debian_code(error: &DebianError) -> &'static str {
             "unusable-index"
         }
         DebianError::Newest { source, .. } if matches!(**source, MarkError::DiskFull { .. }) => DISK_FULL,
-        DebianError::Damaged { .. } | DebianError::Newest { .. } => STORE,
+        DebianError::Damaged { .. } | DebianError::Newest { .. } | DebianError::GroundImage { .. } => STORE,
         _ => UNRESOLVABLE,
     }
 }
@@ -246,6 +273,7 @@ fn python_code(error: &PythonError) -> &'static str {
         PythonError::UnknownPackage { .. } => UNKNOWN_PACKAGE,
         PythonError::Withdrawn { .. } => REFUSED,
         PythonError::OtherHash(_) => HASH_MISMATCH,
+        PythonError::BaseConflict(_) => BASE_CONFLICT,
         PythonError::Unlisted { .. } => "unlisted-hash",
         PythonError::NoUsableVersion { .. } => "no-usable-version",
         PythonError::UnknownExtra { .. } => "unknown-extra",

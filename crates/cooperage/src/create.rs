@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cooper_core::lock::{ArtefactOrigin, LockPlanError};
-use cooper_core::plan::{PlannedPython, Snapshot};
-use cooper_core::{BlobDigest, Event, Finding, ImageName, Lock, LockDigest, Plan, Progress, Request};
+use cooper_core::plan::{PlannedImage, PlannedPython, Snapshot};
+use cooper_core::{
+    BlobDigest, Event, Finding, ImageName, ImageReference, Lock, LockDigest, Plan, Progress, Request,
+};
 use cooper_gate::{Cleared, Evidence, Refusal};
-use cooper_image::{AssembleError, Image, Inventory};
+use cooper_image::{AssembleError, Image, Inventory, InventoryBelow};
 use cooper_resolve::address::with_credentials;
 use cooper_resolve::{ResolveError, debian};
 use cooper_store::{
@@ -15,6 +17,7 @@ use cooper_store::{
 use serde::Serialize;
 use url::Url;
 
+use crate::base_image::BaseImageError;
 use crate::inspect::InspectError;
 use crate::metadata::OtherMetadata;
 use crate::record::{FullReference, ImageRecord, KeptImage};
@@ -53,6 +56,9 @@ pub struct Change {
     pub before: Option<String>,
     /// The version now; none: removed.
     pub now: Option<String>,
+    /// The image below that it comes from now, or came from; none: it is the image's own, or the Debian base's.
+    #[serde(rename = "from_base", skip_serializing_if = "Option::is_none")]
+    pub below: Option<ImageReference>,
 }
 
 /// Why there is no image.
@@ -61,6 +67,9 @@ pub enum CreateError {
     /// No plan.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
+    /// The image that was to be the base cannot be.
+    #[error(transparent)]
+    Base(#[from] BaseImageError),
     /// The lock file does not hold together.
     #[error("the lock cannot be used")]
     Lock(#[from] LockPlanError),
@@ -149,6 +158,7 @@ impl CreateError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Resolve(error) => error.hint(),
+            Self::Base(error) => error.hint(),
             Self::Refused(refusal) => refusal.findings().first().map(|finding| finding.hint.clone()),
             Self::Fetch(error) | Self::Refetch { source: error, .. } => error.hint(),
             Self::Assemble(error) => error.hint(),
@@ -249,7 +259,8 @@ impl Workshop {
         if let Some(same) = self.same_and_whole(name, digest)? {
             return self.already(same, &cleared);
         }
-        let image = self.assemble(&cleared, &plan.python, progress)?;
+        let mut image = self.assemble(&cleared, &plan.python, progress)?;
+        image.inventory.below = plan.below.iter().map(inventory_below).collect();
         let _one_at_a_time = self
             .store
             .lock(&format!("image-{}-{name}", self.config.organisation))?;
@@ -463,6 +474,7 @@ impl Workshop {
             .put_blob(&serde_json::to_vec(&image.inventory).map_err(CreateError::Json)?)?;
         let record = ImageRecord {
             request,
+            base: lock.origin.below.last().map(|below| below.image.clone()),
             locked: source == Source::Lock,
             loaded: None,
             lock: lock.content.digest(),
@@ -524,9 +536,20 @@ fn kept_blobs(
     blobs.extend(lock.content.artefacts().map(|(digest, _)| digest));
     let sources = lock.content.sources().into_iter().map(|(digest, _)| digest);
     blobs.extend(sources.filter(|digest| store.renew_blob(digest)));
-    let signed = lock.origin.snapshots.iter().filter_map(Snapshot::signed_file);
+    let below = lock.origin.below.iter().flat_map(|below| &below.snapshots);
+    let snapshots = lock.origin.snapshots.iter().chain(below);
+    let signed = snapshots.filter_map(Snapshot::signed_file);
     blobs.extend(signed.filter(|digest| store.renew_blob(digest)));
     blobs
+}
+
+/// What an image has because of one below it.
+pub(crate) fn inventory_below(below: &PlannedImage) -> InventoryBelow {
+    InventoryBelow {
+        image: below.image.clone(),
+        debian: below.packages.iter().map(|one| one.name.to_string()).collect(),
+        python: below.python.iter().map(|one| one.name.to_string()).collect(),
+    }
 }
 
 /// `path` below `root`, whether or not `root` ends with a slash.
@@ -537,10 +560,15 @@ fn below(root: &Url, path: &str) -> Option<Url> {
 
 pub(crate) fn differences(old: &Inventory, new: &Inventory) -> Vec<Change> {
     let mut changes = Vec::new();
+    let inventories = (old, new);
     for (ecosystem, old, new) in [
         ("debian", &old.debian, &new.debian),
         ("python", &old.python, &new.python),
     ] {
+        let below = |inventory: &Inventory, name: &str| match ecosystem {
+            "debian" => inventory.below_debian(name).cloned(),
+            _ => inventory.below_python(name).cloned(),
+        };
         let mut versions: BTreeMap<&str, (Option<&str>, Option<&str>)> = BTreeMap::new();
         for package in old {
             versions.entry(&package.name).or_default().0 = Some(&package.version);
@@ -554,6 +582,14 @@ pub(crate) fn differences(old: &Inventory, new: &Inventory) -> Vec<Change> {
             name: name.to_owned(),
             before: before.map(str::to_owned),
             now: now.map(str::to_owned),
+            below: below(
+                if now.is_some() {
+                    inventories.1
+                } else {
+                    inventories.0
+                },
+                name,
+            ),
         }));
     }
     changes
@@ -572,8 +608,8 @@ mod tests {
             licence: None,
         };
         Inventory {
-            debian: Vec::new(),
             python: python.iter().map(package).collect(),
+            ..Inventory::default()
         }
     }
 

@@ -3,6 +3,7 @@
 //! The command line, the chat line and (later) the API are doors to the same methods. This crate prints
 //! nothing, parses no arguments and knows no HTTP; what it returns is rendered by the doors.
 
+pub mod base_image;
 pub mod chat;
 mod code;
 pub mod create;
@@ -17,16 +18,18 @@ pub mod requirements_file;
 pub mod run;
 pub mod save;
 mod sources;
+pub mod standing;
 pub mod update;
 pub mod workshop;
 
 pub use cooper_image::archive::ArchiveFormat;
-pub use cooper_image::{Inventory, InventoryPackage, Scripts, SourceLimits};
+pub use cooper_image::{Inventory, InventoryBelow, InventoryPackage, Scripts, SourceLimits};
 pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{Freshness, Sources};
 pub use cooper_sandbox::{End, Limits, Network, Outcome, before_interrupt};
 pub use cooper_store::{Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig, Note, Proxies};
 
+pub use base_image::BaseImageError;
 pub use create::{Change, CreateError, Created};
 pub use images::{ImageQuery, ImageSort, ImageSummary, PackageQuery};
 pub use inspect::{Difference, InspectError, Inspection};
@@ -37,5 +40,6 @@ pub use requirements_file::RequirementsFileError;
 pub use run::{Program, RunError, RunOrder};
 pub use save::{SaveError, Saved, SavedVersion};
 pub use sources::SourceError;
+pub use standing::{RemoveError, Standing};
 pub use update::{UpdateOutcome, Updated};
 pub use workshop::{LookupError, OpenError, Workshop, WorkshopConfig};

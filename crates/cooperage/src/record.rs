@@ -62,6 +62,9 @@ impl From<FullReference> for ImageReference {
 pub struct ImageRecord {
     /// What was asked.
     pub request: Request,
+    /// The image that it stands on, where that is no Debian base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<ImageReference>,
     /// Whether it was made from a lock: then no update moves it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub locked: bool,

@@ -48,13 +48,16 @@ impl Workshop {
             }
         }
         let now = self.clock.now();
+        let standing = self.standing()?;
         let mut outdated = Vec::new();
         for mut versions in by_name.into_values() {
             versions.truncate(versions.len().saturating_sub(retention.keep.max(1)));
             for image in versions {
                 let kept = self.lookup(&image.clone().into())?;
                 let age = now.as_second().saturating_sub(kept.created_at.as_second());
-                if u64::try_from(age).unwrap_or(0) >= retention.older_than.as_secs() {
+                let old = u64::try_from(age).unwrap_or(0) >= retention.older_than.as_secs();
+                // What others stand on goes when they are gone.
+                if old && !standing.contains_key(&image) {
                     outdated.push(image);
                 }
             }

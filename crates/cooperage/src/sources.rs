@@ -13,8 +13,8 @@ use cooper_core::python::{DistributionVersion, ParsePythonError};
 use cooper_core::request::ParseRequestError;
 use cooper_core::source::{PlannedSource, SourceArtefact};
 use cooper_core::{
-    Base, BlobDigest, DebianRequirement, Digest, ImageName, Lock, Progress, PythonName, PythonRequirement,
-    Request,
+    Base, BaseChoice, BlobDigest, DebianRequirement, Digest, ImageName, Lock, Progress, PythonName,
+    PythonRequirement, Request,
 };
 use cooper_gate::{Cleared, ClearedSource, Evidence};
 use cooper_image::{BuildOutcome, Installed, SourceBuildError, build_source, wheel};
@@ -187,7 +187,7 @@ impl Task<'_> {
         let own: Result<Vec<DebianRequirement>, _> = own.map(str::parse).collect();
         let mut packages = own.map_err(|error| failed(ParseRequestError::Debian(error)))?;
         packages.extend_from_slice(packages_wanted);
-        Request::new(name, self.base, requires.to_vec(), packages).map_err(failed)
+        Request::new(name, BaseChoice::Debian(self.base), requires.to_vec(), packages).map_err(failed)
     }
 }
 
@@ -203,14 +203,15 @@ impl Workshop {
         depth: usize,
         progress: &Progress,
     ) -> Result<Resolution, CreateError> {
+        let ground = self.ground(request, progress)?;
         let target = BuildTarget {
-            base: request.base(),
+            base: ground.release(),
             packages: request.build_packages().to_vec(),
         };
         let mut context = self.context(progress);
         let mut built = BTreeSet::new();
         for _ in 0..ROUNDS_MAX {
-            let error = match cooper_resolve::resolve(&context, request) {
+            let error = match cooper_resolve::resolve(&context, request, &ground) {
                 Ok(resolution) => return Ok(resolution),
                 Err(error) => error,
             };
@@ -393,13 +394,13 @@ impl Workshop {
     pub(crate) fn rebuild_missing(&self, lock: &Lock, progress: &Progress) -> Result<(), CreateError> {
         let missing =
             |artefact: &&PythonArtefact| artefact.built.is_some() && !self.store.renew_blob(&artefact.sha256);
-        let wanted: Vec<&PythonArtefact> = lock.content.python.iter().filter(missing).collect();
+        let wanted: Vec<&PythonArtefact> = lock.content.distributions().filter(missing).collect();
         if wanted.is_empty() {
             return Ok(());
         }
         let plan = lock.to_plan(wheel_fits)?;
         for artefact in wanted {
-            let planned = plan.python.iter().find(|planned| planned.name == artefact.name);
+            let planned = plan.distributions().find(|planned| planned.name == artefact.name);
             if let Some(planned) = planned {
                 self.rebuild(planned, lock.content.base.name, progress)?;
             }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use cooper_core::{Finding, ImageName, ImageReference, ManifestDigest, Plan, Progress};
+use cooper_core::{BaseChoice, Finding, ImageName, ImageReference, ManifestDigest, Plan, Progress};
 use cooper_gate::Evidence;
 use cooper_image::{Inventory, InventoryPackage};
 
-use crate::create::{Change, CreateError, differences};
+use crate::create::{Change, CreateError, differences, inventory_below};
 use crate::inspect::InspectError;
 use crate::record::FullReference;
 use crate::workshop::{LookupError, Workshop};
@@ -62,6 +62,41 @@ impl Workshop {
             .filter(|(organisation, ..)| *organisation == self.config.organisation);
         let names: BTreeSet<ImageName> = own.map(|(_, name, _)| name).collect();
         Ok(names.into_iter().collect())
+    }
+
+    /// The names of the own organisation's images in the order in which they are updated: by name, but an image whose
+    /// newest version another one follows comes before that.
+    ///
+    /// # Errors
+    /// When the names cannot be listed.
+    pub fn update_order(&self) -> Result<Vec<ImageName>, InspectError> {
+        let names = self.image_names()?;
+        let known: BTreeSet<&ImageName> = names.iter().collect();
+        let (mut ordered, mut done) = (Vec::new(), BTreeSet::new());
+        for name in &names {
+            let mut way = vec![name.clone()];
+            while let Some(base) = way.last().and_then(|last| self.followed(last)) {
+                if !known.contains(&base) || done.contains(&base) || way.contains(&base) {
+                    break;
+                }
+                way.push(base);
+            }
+            ordered.extend(way.into_iter().rev().filter(|name| done.insert(name.clone())));
+        }
+        Ok(ordered)
+    }
+
+    /// The image whose newest version this one stands on. A record that cannot be read is told when it is updated.
+    fn followed(&self, name: &ImageName) -> Option<ImageName> {
+        let newest = ImageReference {
+            organisation: Some(self.config.organisation.clone()),
+            name: name.clone(),
+            tag: None,
+        };
+        match self.lookup(&newest).ok()?.record.request.base() {
+            BaseChoice::Image(base) if base.tag.is_none() => Some(base.name.clone()),
+            BaseChoice::Image(_) | BaseChoice::Debian(_) => None,
+        }
     }
 
     /// Resolve the request of an image's newest version again: a new version where the answer is another one. The old
@@ -138,15 +173,15 @@ fn planned(plan: &Plan) -> Inventory {
         version,
         licence: None,
     };
-    let debian = plan.base.iter().chain(&plan.packages);
     Inventory {
-        debian: debian
+        debian: plan
+            .debian()
             .map(|planned| package(planned.name.to_string(), planned.version.to_string()))
             .collect(),
         python: plan
-            .python
-            .iter()
+            .distributions()
             .map(|planned| package(planned.name.to_string(), planned.version.to_string()))
             .collect(),
+        below: plan.below.iter().map(inventory_below).collect(),
     }
 }

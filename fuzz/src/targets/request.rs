@@ -108,6 +108,7 @@ pub(super) const LOCK: Target = Target {
     examples: || {
         vec![
             LOCK_EXAMPLE.as_bytes().to_vec(),
+            LOCK_ON_IMAGE_EXAMPLE.as_bytes().to_vec(),
             REQUEST_EXAMPLE.as_bytes().to_vec(),
         ]
     },
@@ -134,4 +135,5 @@ pub(super) const LOCK: Target = Target {
 };
 
 const REQUEST_EXAMPLE: &str = include_str!("examples/request.json");
+const LOCK_ON_IMAGE_EXAMPLE: &str = include_str!("examples/lock-on-image.json");
 const LOCK_EXAMPLE: &str = include_str!("examples/lock.json");

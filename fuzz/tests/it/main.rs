@@ -74,4 +74,5 @@ targets! {
     chat "chat",
     lock "lock",
     names "names",
+    requirements "requirements",
 }

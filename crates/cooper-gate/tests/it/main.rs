@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests fail loudly")]
 
 use cooper_core::lock::Recipe;
-use cooper_core::plan::{Plan, PlannedDebian, PlannedPython, Snapshot};
-use cooper_core::{Base, BlobDigest, Digest, Effect, FindingCode, Request, Timestamp};
+use cooper_core::plan::{Plan, PlannedDebian, PlannedImage, PlannedPython, Snapshot};
+use cooper_core::{Base, BaseChoice, BlobDigest, Digest, Effect, FindingCode, Request, Timestamp};
 use cooper_gate::{Evidence, evaluate};
 
 fn time(text: &str) -> Timestamp {
@@ -24,7 +24,9 @@ fn good_plan() -> Plan {
     Plan {
         request: request.unwrap(),
         recipe: Recipe::default(),
+        release: Base::Trixie,
         base: vec![debian("libc6")],
+        below: vec![],
         packages: vec![debian("wget")],
         python: vec![python()],
         snapshots: vec![Snapshot::Debian {
@@ -192,6 +194,69 @@ fn no_valid_until_is_accepted() {
         codes(|plan| change_debian_snapshot(plan, |_, until, _| *until = None)),
         (true, vec![])
     );
+}
+
+fn plan_on_an_image() -> Plan {
+    let request = Request::new(
+        "example".parse().unwrap(),
+        BaseChoice::Image("below".parse().unwrap()),
+        vec!["mechanize".parse().unwrap()],
+        vec![],
+    );
+    let good = good_plan();
+    Plan {
+        request: request.unwrap(),
+        below: vec![PlannedImage {
+            image: "local/below:1.0.0.3".parse().unwrap(),
+            packages: good.packages.clone(),
+            python: vec![],
+            snapshots: good.snapshots.clone(),
+            resolved_at: good.resolved_at,
+        }],
+        packages: vec![debian("jq")],
+        ..good
+    }
+}
+
+#[test]
+fn an_image_below_is_judged_and_locked_with_what_stands_on_it() {
+    let first = evaluate(&plan_on_an_image(), &evidence(), "test").unwrap();
+    let lock = first.lock();
+    let names = lock.content.debian().map(|artefact| artefact.name.to_string());
+    assert_eq!(names.collect::<Vec<_>>(), ["libc6", "wget", "jq"]);
+    assert_eq!(
+        (lock.content.artefacts().count(), lock.origin.artefacts.len()),
+        (4, 4)
+    );
+    let again = evaluate(&lock.to_plan(|_, _| true).unwrap(), &evidence(), "test").unwrap();
+    assert_eq!(again.lock(), lock);
+    // The name of the image below is not in what the digest is over; what it has is.
+    let mut elsewhere = plan_on_an_image();
+    elsewhere.below[0].image = "other/name:2.0.1".parse().unwrap();
+    let elsewhere = evaluate(&elsewhere, &evidence(), "test").unwrap();
+    assert_eq!(elsewhere.lock().content.digest(), lock.content.digest());
+    let flat = evaluate(&good_plan(), &evidence(), "test").unwrap();
+    let flat = String::from_utf8(flat.lock().content.to_canonical_json()).unwrap();
+    assert!(
+        !flat.contains("below"),
+        "the digests of images on Debian bases stay: {flat}"
+    );
+    // What is below is not there a second time.
+    let mut shadowing = plan_on_an_image();
+    shadowing.packages.push(debian("wget"));
+    let refusal = evaluate(&shadowing, &evidence(), "test").unwrap_err();
+    assert_eq!(refusal.findings()[0].code, FindingCode::Duplicate);
+    let mut unhashed = plan_on_an_image();
+    unhashed.below[0].packages[0].sha256 = None;
+    assert!(evaluate(&unhashed, &evidence(), "test").is_err());
+    // A lock that does not name what is below, or hides it, is none.
+    let mut nameless = lock.clone();
+    nameless.origin.below.clear();
+    assert!(nameless.to_plan(|_, _| true).is_err());
+    let mut hidden = lock.clone();
+    hidden.content.below.clear();
+    hidden.origin.below.clear();
+    assert!(hidden.to_plan(|_, _| true).is_err());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::place::{BASE_PROGRAMS, bytecode_source, check_library, program_name};
 use super::record::{self, Check, RecordFault};
 use super::zip::ZipEntry;
 use super::{CoreMetadata, Wheel, WheelError, metadata};
-use crate::rootfs::{Claim, Metadata, Rootfs, TreePath, TreeWriter, printable};
+use crate::rootfs::{Claim, Metadata, Rootfs, RootfsError, TreePath, TreeWriter, printable};
 
 /// What installing one wheel gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,7 +240,10 @@ impl Installer<'_> {
     ) -> Result<(), WheelError> {
         let metadata = Metadata::of_root(mode, mtime);
         if self.claim(path, digest, bytes.len() as u64, &metadata)? {
-            let mut file = self.create(path)?;
+            let mut file = match self.create(path) {
+                Err(WheelError::Write(RootfsError::Exists { .. })) => return self.as_below(path, bytes),
+                created => created?,
+            };
             file.write_piece(bytes)?;
             file.finish(&metadata)?;
         }
@@ -271,6 +274,19 @@ impl Installer<'_> {
         self.installed.insert(target.path.clone(), (digest, entry.size));
         file.map_or(Ok(()), |file| file.finish(&metadata))
             .map_err(WheelError::Write)
+    }
+
+    /// Nobody in this layer has the name, so it is that of a file below: the same one does for both.
+    fn as_below(&self, path: &TreePath, bytes: &[u8]) -> Result<(), WheelError> {
+        match self.writer.rootfs().read(path, bytes.len() as u64) {
+            Ok(Some(below)) if below == bytes => Ok(()),
+            Ok(_) | Err(RootfsError::TooLarge { .. } | RootfsError::ThroughLink { .. }) => {
+                Err(WheelError::BelowConflict {
+                    path: path.absolute(),
+                })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn create(&mut self, path: &TreePath) -> Result<crate::rootfs::NewFile, WheelError> {

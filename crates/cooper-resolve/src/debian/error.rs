@@ -100,6 +100,16 @@ pub enum DebianError {
         /// Why not.
         source: Box<MarkError>,
     },
+    /// The package database of an image below is not that of its lock.
+    #[error("the package database of `{image}`, which is to be the base, does not know {name} {version}")]
+    GroundImage {
+        /// The image.
+        image: String,
+        /// A package of its lock.
+        name: DebianName,
+        /// The package's version there.
+        version: DebianVersion,
+    },
     /// No such package.
     #[error("{base} has no package `{name}`")]
     UnknownPackage {
@@ -134,7 +144,7 @@ pub enum DebianError {
     #[error("`{name}={version}` is asked for, but {base} is made with {name} {base_version}")]
     BaseVersion {
         /// The base.
-        base: Base,
+        base: String,
         /// The package.
         name: DebianName,
         /// What was asked.
@@ -214,6 +224,9 @@ impl DebianError {
             Self::Virtual { providers, .. } => Some(format!(
                 "ask for one of them: {}",
                 enumerate(providers.iter().take(10), "or")
+            )),
+            Self::GroundImage { image, .. } => Some(format!(
+                "run `cooper fsck --repair`, make `{image}` again with a create of its request, then this one"
             )),
             Self::BaseVersion {
                 name, base_version, ..

@@ -9,8 +9,14 @@ use resolvo::{Requirement, Solver};
 use super::provider::Provider;
 use super::universe::{Candidate, Universe};
 
-/// The base's packages with their versions.
-pub(super) type BasePackages = BTreeMap<String, DebianVersion>;
+/// The packages that are there, with their versions.
+#[derive(Debug, Default)]
+pub(super) struct BasePackages {
+    /// The image that they are, where they are more than a base.
+    pub(super) image: Option<String>,
+    /// By name.
+    pub(super) versions: BTreeMap<String, DebianVersion>,
+}
 
 /// How many suggestions are made.
 const SUGGESTIONS_MAX: usize = 5;
@@ -162,10 +168,15 @@ impl Told<'_, '_> {
         let origin = self.provider.origins(requirement).join(" | ");
         let line = match self
             .base
+            .versions
             .iter()
             .find(|(name, version)| origin == format!("{name} (= {version})"))
         {
-            Some((name, version)) => format!("the base has {name} {version}"),
+            Some((name, version)) => {
+                let image = self.base.image.as_ref();
+                let image = image.map(|image| format!(" {image}")).unwrap_or_default();
+                format!("the base{image} has {name} {version}")
+            }
             None => format!("{origin} is asked for"),
         };
         self.push(Subject::Nobody, line);

@@ -47,7 +47,7 @@ pub(super) fn solve_base(universe: &Universe, base: Base) -> Result<Vec<PlannedD
     }
     let provider = Provider::new(universe);
     let requirements = roots.iter().map(|root| provider.require(root, None)).collect();
-    let chosen = solve(provider, requirements, &BTreeMap::new())?;
+    let chosen = solve(provider, requirements, &BasePackages::default())?;
     Ok(chosen
         .iter()
         .map(|candidate| candidate.stanza.to_planned(candidate.suite))
@@ -63,17 +63,22 @@ pub(super) struct Addition {
     pub(super) notes: Vec<String>,
 }
 
-/// Choose what must be added to the base so that it has what is asked.
-pub(super) fn solve_request(
+/// Choose what must be added to the packages that are there, so that it has what is asked. `image` is the image that
+/// they are, where they are more than a base.
+pub(super) fn solve_request<'p>(
     universe: &Universe,
     base: Base,
-    base_packages: &[PlannedDebian],
+    image: Option<&str>,
+    there: impl IntoIterator<Item = &'p PlannedDebian>,
     requests: &[DebianRequirement],
 ) -> Result<Addition, DebianError> {
-    let versions: BasePackages = base_packages
-        .iter()
-        .map(|planned| (planned.name.to_string(), planned.version.clone()))
-        .collect();
+    let versions = there
+        .into_iter()
+        .map(|planned| (planned.name.to_string(), planned.version.clone()));
+    let versions = BasePackages {
+        image: image.map(str::to_owned),
+        versions: versions.collect(),
+    };
     let wishes = Wishes::read(universe, base, &versions, requests)?;
     if wishes.wanted.is_empty() {
         return Ok(Addition {
@@ -83,6 +88,7 @@ pub(super) fn solve_request(
     }
     let provider = Provider::new(universe);
     let fixed = versions
+        .versions
         .iter()
         .map(|(name, version)| provider.require(name, Some(version)));
     let mut requirements: Vec<ConditionalRequirement> = fixed.collect();
@@ -95,7 +101,7 @@ pub(super) fn solve_request(
     let chosen = solve(provider, requirements, &versions)?;
     let added = chosen
         .iter()
-        .filter(|candidate| !versions.contains_key(candidate.stanza.name.as_str()));
+        .filter(|candidate| !versions.versions.contains_key(candidate.stanza.name.as_str()));
     let packages = added
         .map(|candidate| candidate.stanza.to_planned(candidate.suite))
         .collect();
@@ -164,10 +170,10 @@ impl Wishes {
                 available,
             });
         }
-        match (versions.get(name.as_str()), version) {
+        match (versions.versions.get(name.as_str()), version) {
             (Some(has), Some(version)) if *has != version => {
                 return Err(DebianError::BaseVersion {
-                    base,
+                    base: versions.image.clone().unwrap_or_else(|| base.to_string()),
                     name,
                     version,
                     base_version: has.clone(),
@@ -214,7 +220,10 @@ impl Wishes {
                 providers.push(provider.clone());
             }
         }
-        if let Some(provider) = providers.iter().find(|provider| versions.contains_key(*provider)) {
+        if let Some(provider) = providers
+            .iter()
+            .find(|provider| versions.versions.contains_key(*provider))
+        {
             self.notes.push(format!(
                 "`{name}` is provided by `{provider}`, which is part of the base"
             ));

@@ -16,6 +16,7 @@ use uv_normalize::ExtraName;
 use super::ahead::ReadAhead;
 use super::error::{PythonError, Withdrawn};
 use super::explain;
+use super::installed;
 use super::listed;
 use super::metadata::Need;
 use super::net::{Facts, Net};
@@ -87,10 +88,11 @@ pub(crate) fn solve(ahead: &ReadAhead, progress: &Progress) -> Result<Solved, Py
 /// Pre-releases in the solution that no requirement in force lets in.
 fn uninvited_prereleases(net: &Net, solved: &Solved) -> Result<Vec<PythonName>, PythonError> {
     let mut uninvited = Vec::new();
+    let there = &net.wishes.installed;
     for (name, _) in solved
         .chosen
         .iter()
-        .filter(|(_, chosen)| chosen.version.any_prerelease())
+        .filter(|(name, chosen)| chosen.version.any_prerelease() && !there.contains_key(*name))
     {
         let page = net.page(name)?;
         let demands = solved.demands.iter().map(|(_, need)| need);
@@ -203,6 +205,10 @@ fn check_wish(net: &Net, need: &Need) -> Result<(), PythonError> {
         });
     }
     let admission = net.wishes.admission(&need.name);
+    if let Some(there) = net.wishes.installed.get(&need.name) {
+        installed::check(&net.wishes, need, there)?;
+        return listed::other_hash(need, admission, page.releases.iter()).map_or(Ok(()), Err);
+    }
     let admitted = |release: &&Release| admission.admit(release, &net.target).is_ok();
     let matching = || {
         page.releases

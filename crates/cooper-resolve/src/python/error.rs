@@ -47,6 +47,9 @@ pub enum PythonError {
     /// A version is there, and its file has no hash that the request lists.
     #[error("{0}")]
     OtherHash(Box<OtherHash>),
+    /// The base has another version, and what is there stays.
+    #[error("{0}")]
+    BaseConflict(Box<BaseConflict>),
     /// The request lists hashes, but not of everything that is needed.
     #[error(
         "the request has hashes, and then everything needs one, but it does not list {}",
@@ -157,6 +160,34 @@ pub struct Withdrawn {
     pub filename: String,
     /// Why, as the index says it in one line; perhaps nothing.
     pub reason: String,
+}
+
+/// A distribution that the base has in a version that the request does not allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseConflict {
+    /// The distribution.
+    pub name: PythonName,
+    /// The requirement or constraint as it is written.
+    pub requirement: String,
+    /// The image that has it.
+    pub image: String,
+    /// The version there.
+    pub version: String,
+}
+
+impl fmt::Display for BaseConflict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            requirement,
+            image,
+            version,
+        } = self;
+        write!(
+            formatter,
+            "`{requirement}` does not go with the base {image}, which has {name} {version}"
+        )
+    }
 }
 
 /// A file that is there, and has no hash that the request lists.
@@ -291,6 +322,10 @@ impl PythonError {
                     other.unwrap_or_default()
                 ))
             }
+            Self::BaseConflict(conflict) => Some(format!(
+                "allow {}=={}, or choose another `--base`",
+                conflict.name, conflict.version
+            )),
             Self::OtherHash(_) => Some(
                 "make sure that the file is the one you mean; if it is, list its hash, else name another version"
                     .to_owned(),

@@ -293,6 +293,12 @@ impl<'a> Board<'a> {
         };
         let wishes = self.net.wishes.needs.iter().filter(|need| &need.name == name);
         lines.extend(wishes.map(|need| format!("the request needs {}", need.shown())));
+        if let Some(installed) = self.net.wishes.installed.get(name) {
+            lines.push(format!(
+                "the base {} has {name} {}",
+                installed.image, installed.version
+            ));
+        }
         let constraints = self.net.wishes.constraints.iter();
         let constraints = constraints.filter(|need| &need.name == name);
         lines.extend(constraints.map(|need| format!("the request's constraint is {}", need.shown())));

@@ -77,7 +77,10 @@ pub(super) fn refuse_unlisted(net: &Net, solved: &Solved) -> Result<(), PythonEr
     if !net.wishes.hashed {
         return Ok(());
     }
-    let is_listed = |name: &PythonName| net.wishes.admission(name).hashes.is_some();
+    // What the base has was judged when that was made.
+    let is_listed = |name: &PythonName| {
+        net.wishes.admission(name).hashes.is_some() || net.wishes.installed.contains_key(name)
+    };
     let unlisted = solved.chosen.iter().filter(|(name, _)| !is_listed(name));
     let unlisted = unlisted.map(|(name, chosen)| {
         let by = solved.demands.iter().find(|(_, need)| &need.name == name);

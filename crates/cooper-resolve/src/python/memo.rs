@@ -12,6 +12,7 @@ use url::Url;
 use super::{Asked, PythonSolution};
 use crate::address::public;
 use crate::context::{Context, Freshness};
+use crate::ground::InstalledPython;
 
 /// The cache's kind.
 const KIND: &str = "python-solution";
@@ -68,6 +69,10 @@ impl<'a> Memo<'a> {
             // What bounds the answer, in a form that nothing else has.
             let bounds = serde_json::to_vec(&(asked.constraints, asked.hashes)).unwrap_or_default();
             let _ = write!(key, "\nbounds {}", Digest::of(&bounds));
+        }
+        if !asked.installed.is_empty() {
+            let there: Vec<String> = asked.installed.iter().map(InstalledPython::key).collect();
+            let _ = write!(key, "\non {}", Digest::of(there.join("\n").as_bytes()));
         }
         Self {
             store: context.store,

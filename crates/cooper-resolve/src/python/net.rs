@@ -105,6 +105,11 @@ impl Net {
         if let Some(page) = &*slot {
             return Ok(page.clone());
         }
+        if let Some(installed) = self.wishes.installed.get(name) {
+            let page = Arc::new(installed.page(self.store.clock().now()));
+            *slot = Some(page.clone());
+            return Ok(page);
+        }
         let admission = self.wishes.admission(name);
         let page = listed::with_listed_files(self.load_page(name)?, admission, |hashes| {
             self.load_listed(name, hashes)
@@ -124,6 +129,9 @@ impl Net {
         version: &DistributionVersion,
         archive: &Archive,
     ) -> Result<Arc<Facts>, PythonError> {
+        if let Some(installed) = self.wishes.installed.get(name) {
+            return Ok(installed.facts());
+        }
         let key = self.wheel_key(archive);
         let cell = locked(&self.archives).entry(key.clone()).or_default().clone();
         let mut slot = locked(&cell);

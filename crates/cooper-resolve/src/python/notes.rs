@@ -17,6 +17,14 @@ pub(super) fn of(net: &Net, solved: &Solved) -> Result<Vec<String>, PythonError>
             .iter()
             .map(|text| format!("`{text}` does not apply to {base}: its marker is false")),
     );
+    let there = solved.chosen.keys().filter(|name| net.wishes.names(name));
+    notes.extend(there.filter_map(|name| {
+        let installed = net.wishes.installed.get(name)?;
+        Some(format!(
+            "`{name}` is part of the base {} already, as {}",
+            installed.image, installed.version
+        ))
+    }));
     for (name, extra) in &solved.missing_extras {
         let version = solved
             .chosen

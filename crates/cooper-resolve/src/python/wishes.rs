@@ -7,6 +7,7 @@ use uv_pep440::VersionSpecifiers;
 use uv_pep508::VersionOrUrl;
 
 use super::Asked;
+use super::installed::Installed;
 use super::metadata::Need;
 use super::policy::Admission;
 use super::target::Target;
@@ -22,6 +23,8 @@ pub(crate) struct Wishes {
     pub(crate) hashed: bool,
     /// What they admit beyond the ordinary.
     pub(crate) admissions: BTreeMap<PythonName, Admission>,
+    /// What the base has.
+    pub(crate) installed: BTreeMap<PythonName, Installed>,
     /// Requirements whose marker does not hold on the target.
     pub(crate) idle: Vec<String>,
 }
@@ -33,6 +36,11 @@ impl Wishes {
             constraints: vec![],
             hashed: !asked.hashes.is_empty(),
             admissions: BTreeMap::new(),
+            installed: asked
+                .installed
+                .iter()
+                .map(|one| (one.planned.name.clone(), Installed::new(one)))
+                .collect(),
             idle: vec![],
         };
         let holds = |dependency: &&PythonRequirement| {

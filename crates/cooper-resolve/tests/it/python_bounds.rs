@@ -36,6 +36,7 @@ fn answer(world: &World, wanted: &[&str], constraints: &[&str], hashes: &Hashes)
         constraints: &constraints,
         hashes,
         build_packages: &[],
+        installed: &[],
     }))
 }
 

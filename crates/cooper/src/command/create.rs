@@ -24,6 +24,7 @@ Examples:
   cooper create report --dependencies 'requests[socks]>=2.31,<3,pandas' --base debian:bookworm
   cooper create tools --packages jq,wget=1.25.0-2 --refresh
   cooper create big --requirements requirements.txt --packages wget
+  cooper create more --dependencies requests --base example_name
   cooper create any --dependencies requests --reuse
   cooper inspect example_name --lock > a.lock && cooper create --locked a.lock example_name
 
@@ -55,7 +56,8 @@ pub(crate) struct CreateArgs {
     /// Debian packages for building wheels from sources, not part of the image: `libxml2-dev`
     #[arg(long, value_name = "LIST")]
     build_packages: Vec<String>,
-    /// What the image stands on: debian:trixie (Python 3.13) or debian:bookworm (Python 3.11)
+    /// What the image stands on: debian:trixie (Python 3.13), debian:bookworm (Python 3.11), or an image of yours,
+    /// `NAME` (its newest version) or `NAME:VERSION`
     #[arg(long, value_name = "BASE")]
     base: Option<String>,
     /// Take an image that already has all of this, where there is one, and make none

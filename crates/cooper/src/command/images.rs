@@ -8,7 +8,7 @@ use cooperage::{ImageQuery, ImageSort, ImageSummary, PackageQuery};
 use serde_json::{Value, json};
 
 use crate::failure::{Code, Exit, Failure};
-use crate::render::package::{packages_json, write_inventory};
+use crate::render::package::{debian_json, python_json, write_inventory};
 use crate::render::table::{Align, Table};
 use crate::render::unit;
 use crate::shell::{Need, Shell, open_workshop};
@@ -107,7 +107,7 @@ pub(crate) fn list(query: &ImageQuery, shell: &Shell) -> Result<Exit, Failure> {
 /// One image; with its inventory the lists of packages stand in place of their counts.
 fn summary_json(image: &ImageSummary) -> Value {
     let (python, debian) = match &image.inventory {
-        Some(inventory) => (packages_json(&inventory.python), packages_json(&inventory.debian)),
+        Some(inventory) => (python_json(inventory), debian_json(inventory)),
         None => (json!(image.python_packages), json!(image.debian_packages)),
     };
     json!({

@@ -70,6 +70,7 @@ fn document(image: &Inspection) -> Value {
         "created_at": unit::time(image.created_at),
         "size_bytes": image.size_bytes,
         "lock": image.lock,
+        "base": stands_on(image),
         "request": image.request,
         "loaded": image.loaded,
         "layers": layers(image).iter().map(Layer::json).collect::<Value>(),
@@ -77,6 +78,11 @@ fn document(image: &Inspection) -> Value {
         "manifest": image.manifest,
         "packages": inventory_json(&image.packages),
     })
+}
+
+/// The version that it stands on, where that is no Debian base.
+fn stands_on(image: &Inspection) -> Option<&ImageReference> {
+    image.packages.below.last().map(|below| &below.image)
 }
 
 /// A layer as manifest and configuration together describe it.
@@ -127,6 +133,9 @@ fn write(out: &mut dyn Write, image: &Inspection) -> io::Result<()> {
     let debian = unit::count(image.packages.debian.len() as u64, "Debian package");
     let python = unit::count(image.packages.python.len() as u64, "Python package");
     writeln!(out, "  contents  {debian}, {python}")?;
+    if let Some(below) = stands_on(image) {
+        writeln!(out, "  on        {below}")?;
+    }
     write_request(out, &image.request)?;
     if let Some(from) = &image.loaded {
         writeln!(

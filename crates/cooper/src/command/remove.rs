@@ -21,7 +21,7 @@ Examples:
   cooper remove 'scratch_*' && cooper gc
 
 The number of a removed version is never given again. What only removed versions kept stays on the
-disk until `cooper gc`.";
+disk until `cooper gc`. A version that is the base of another image is removed with that or not at all.";
 
 const GC_EXAMPLES: &str = "\
 Examples:
@@ -73,7 +73,7 @@ pub(crate) fn remove(args: &RemoveArgs, shell: &Shell) -> Result<Exit, Failure> 
         );
     }
     if !args.dry_run {
-        remove_all(&workshop, &images)?;
+        workshop.remove_all(&images)?;
     }
     shell.print(
         || json!({ "removed": images, "dry_run": args.dry_run }),
@@ -115,13 +115,6 @@ fn select(workshop: &Workshop, text: &str) -> Result<Vec<FullReference>, Failure
     }
 }
 
-fn remove_all(workshop: &Workshop, images: &[FullReference]) -> Result<(), Failure> {
-    for image in images {
-        workshop.remove(image)?;
-    }
-    Ok(())
-}
-
 fn write_removed(out: &mut dyn Write, images: &[FullReference], dry_run: bool) -> io::Result<()> {
     let verb = if dry_run { "would remove" } else { "removed" };
     images
@@ -149,7 +142,7 @@ pub(crate) fn gc(args: &GcArgs, shell: &Shell) -> Result<Exit, Failure> {
     };
     let mut report = GcReport::default();
     if !args.dry_run {
-        remove_all(&workshop, &removed)?;
+        workshop.remove_all(&removed)?;
         let display = shell.progress();
         let collected = workshop.collect(&display.sink());
         display.finish();

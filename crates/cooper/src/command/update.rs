@@ -93,7 +93,7 @@ fn execute(wanted: &Wanted, dry_run: bool, freshening: Freshening, shell: &Shell
     let workshop = open_workshop(&settings, need)?;
     let names = match wanted {
         Wanted::These(names) => names.clone(),
-        Wanted::All => workshop.image_names()?,
+        Wanted::All => workshop.update_order()?,
     };
     if names.is_empty() {
         shell.note("note", "there are no images: `cooper create` makes one");

@@ -2,24 +2,41 @@
 
 use std::io::{self, Write};
 
+use cooper_core::ImageReference;
 use cooperage::{Change, Inventory, InventoryPackage};
 use serde_json::{Value, json};
 
 use super::table::{Align, Table, printable};
 
-/// One package as a JSON value: `name`, `version`, `licence` (text or null).
-pub(crate) fn package_json(package: &InventoryPackage) -> Value {
-    json!({ "name": package.name, "version": package.version, "licence": package.licence })
+/// One package as a JSON value: `name`, `version`, `licence` (text or null), and `from_base` where it comes from an
+/// image below.
+fn package_json(package: &InventoryPackage, below: Option<&ImageReference>) -> Value {
+    let mut value = json!({ "name": package.name, "version": package.version, "licence": package.licence });
+    if let Some(image) = below {
+        value["from_base"] = json!(image);
+    }
+    value
 }
 
-/// The packages of one ecosystem as a JSON list.
-pub(crate) fn packages_json(packages: &[InventoryPackage]) -> Value {
-    packages.iter().map(package_json).collect()
+/// The Debian packages as a JSON list.
+pub(crate) fn debian_json(inventory: &Inventory) -> Value {
+    let packages = inventory.debian.iter();
+    packages
+        .map(|package| package_json(package, inventory.below_debian(&package.name)))
+        .collect()
+}
+
+/// The Python distributions as a JSON list.
+pub(crate) fn python_json(inventory: &Inventory) -> Value {
+    let packages = inventory.python.iter();
+    packages
+        .map(|package| package_json(package, inventory.below_python(&package.name)))
+        .collect()
 }
 
 /// Both ecosystems: `{"debian": […], "python": […]}`.
 pub(crate) fn inventory_json(inventory: &Inventory) -> Value {
-    json!({ "debian": packages_json(&inventory.debian), "python": packages_json(&inventory.python) })
+    json!({ "debian": debian_json(inventory), "python": python_json(inventory) })
 }
 
 /// Every package with version and licence.
@@ -40,7 +57,16 @@ pub(crate) fn write_inventory(out: &mut dyn Write, inventory: &Inventory, indent
         ]);
         for package in packages {
             let licence = package.licence.as_deref().unwrap_or("-");
-            table.row([package.name.clone(), package.version.clone(), shortened(licence)]);
+            let below = if title == "Python" {
+                inventory.below_python(&package.name)
+            } else {
+                inventory.below_debian(&package.name)
+            };
+            let from = below
+                .map(|image| format!("  (from base {image})"))
+                .unwrap_or_default();
+            let licence = format!("{}{from}", shortened(licence));
+            table.row([package.name.clone(), package.version.clone(), licence]);
         }
         writeln!(out)?;
         table.write(out, indent)?;
@@ -86,6 +112,7 @@ pub(crate) fn write_change(out: &mut dyn Write, change: &Change) -> io::Result<(
         name,
         before,
         now,
+        below,
     } = change;
     let line = match (before, now) {
         (None, Some(now)) => format!("+ {ecosystem} {name} {now}"),
@@ -95,7 +122,10 @@ pub(crate) fn write_change(out: &mut dyn Write, change: &Change) -> io::Result<(
             format!("~ {ecosystem} {name} {} -> {}", shown(before), shown(now))
         }
     };
-    write!(out, "{}", printable(&line))
+    write!(out, "{}", printable(&line))?;
+    below
+        .as_ref()
+        .map_or(Ok(()), |image| write!(out, " (from base {image})"))
 }
 
 #[cfg(test)]
@@ -109,6 +139,7 @@ mod tests {
             name: name.to_owned(),
             before: before.map(str::to_owned),
             now: now.map(str::to_owned),
+            below: None,
         };
         let mut changes = vec![
             change("a", None, Some("1")),

@@ -8,6 +8,7 @@
 )]
 
 mod archive_file;
+mod base_image;
 mod broken_input;
 mod context;
 mod create;

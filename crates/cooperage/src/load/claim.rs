@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cooper_core::python::DistributionVersion;
-use cooper_core::{BlobDigest, DiffId, Lock};
+use cooper_core::{BaseChoice, BlobDigest, DiffId, Lock, LockContent};
 use cooper_image::archive::ArchivedImage;
 use cooper_image::installed::{Installed, installed};
 use cooper_image::{Inventory, InventoryPackage};
@@ -89,7 +89,7 @@ impl Claim {
                 "its lock is for another request",
             ),
             (
-                lock.content.base.name == record.request.base(),
+                is_on(&lock.content, record.request.base()),
                 "its lock is for another base",
             ),
             (
@@ -169,9 +169,17 @@ fn packages(inventory: &Inventory) -> Installed {
     }
 }
 
+/// Whether a lock is for something on that base.
+fn is_on(content: &LockContent, base: &BaseChoice) -> bool {
+    match base {
+        BaseChoice::Debian(base) => content.base.name == *base && content.below.is_empty(),
+        BaseChoice::Image(_) => !content.below.is_empty(),
+    }
+}
+
 fn locked(lock: &Lock) -> Installed {
     let debian = lock.content.debian();
-    let python = lock.content.python.iter();
+    let python = lock.content.distributions();
     Installed {
         debian: debian
             .map(|artefact| (artefact.name.to_string(), artefact.version.to_string()))
