@@ -15,7 +15,8 @@ pub use intake::{
     Range, RangeReply,
 };
 pub use store::{
-    BlobWriter, Cached, Fault, FsckError, FsckOptions, FsckReport, GcError, GcReport, Holds, LockError,
-    MarkError, Note, OpenError, ReadBlobError, RefError, RefRecord, Scratch, StageError, Store, StoreLock,
+    BlobWriter, Cached, Fault, FsckError, FsckOptions, FsckReport, GcError, GcReport, Holds, ListedEntry, ListedName,
+    LockError,
+    MarkError, Note, OpenError, ReadBlobError, RefError, RefRecord, Scratch, StageError, Store, StoreLock, Summarise,
     TreeStage, WriteBlobError, clear_directory,
 };

@@ -7,6 +7,7 @@
 //! ```text
 //! oci-layout                     {"imageLayoutVersion":"1.0.0"}; its presence makes the directory a store
 //! index.json                     a view of refs/, rewritten after each change of a name; only fsck reads it
+//! names                          another one, with what lists show of each name; may be deleted
 //! blobs/sha256/<hex>             immutable, mode 0444, named by the digest of their bytes
 //! trees/sha256/<hex>/            unpacked layers, named by the layer's diff id: what runs mount
 //! refs/<org>/<name>/<tag>.json   a name: which manifest, which blobs and trees it keeps alive
@@ -34,7 +35,7 @@
 //!    ignores the locks. Then the directory is synced.
 //! 4. **A number is never given twice.** Removal renames `<tag>.json` to `<tag>.removed`, and the next number
 //!    is one more than the largest of both.
-//! 5. **`index.json` and the journal follow the names.** The link or rename of a record is the change. A process
+//! 5. **`index.json`, `names` and the journal follow the names.** The link or rename of a record is the change. A process
 //!    that is killed or fails after it leaves a stale view or a missing line; fsck notes it, and the next change of a
 //!    name, or fsck's repair, rewrites the view and writes the line. It is no failure of the change.
 //! 6. **What a killed process leaves is below `tmp/`** in its session directory. Whoever opens the store and
@@ -73,6 +74,7 @@ mod reference;
 mod remove;
 mod session;
 mod tree;
+mod view;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -90,6 +92,7 @@ pub use reference::{RefError, RefRecord};
 pub use remove::clear_directory;
 pub use session::{Scratch, StageError};
 pub use tree::TreeStage;
+pub use view::{ListedEntry, ListedName, Summarise};
 
 pub(crate) use file::FileError;
 
@@ -103,6 +106,7 @@ struct Inner {
     root: PathBuf,
     clock: Arc<dyn Clock>,
     session: session::SessionCell,
+    summarise: Summarise,
 }
 
 impl Store {
