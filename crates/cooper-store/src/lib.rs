@@ -15,7 +15,7 @@ pub use intake::{
     Range, RangeReply,
 };
 pub use store::{
-    BlobWriter, Cached, Fault, FsckError, FsckOptions, FsckReport, GcError, GcReport, Holds, ListedEntry, ListedName,
+    BlobWriter, CacheKeeping, Cached, Fault, FsckError, FsckOptions, FsckReport, GcError, GcReport, Holds, ListedEntry, ListedName,
     LockError,
     MarkError, Note, OpenError, ReadBlobError, RefError, RefRecord, Scratch, StageError, Store, StoreLock, Summarise,
     TreeStage, WriteBlobError, clear_directory,

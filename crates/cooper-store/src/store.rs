@@ -84,7 +84,7 @@ use cooper_core::Clock;
 pub use blob::{BlobWriter, ReadBlobError, WriteBlobError};
 pub use cache::Cached;
 pub use fsck::{Fault, FsckError, FsckOptions, FsckReport, Note, RecordCheck, TreeCheck};
-pub use gc::{GcError, GcReport, Holds};
+pub use gc::{CacheKeeping, GcError, GcReport, Holds};
 pub use lock::{LockError, StoreLock};
 pub use marks::MarkError;
 pub use open::OpenError;

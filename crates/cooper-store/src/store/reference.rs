@@ -11,6 +11,7 @@ use std::str::FromStr;
 use cooper_core::{
     BlobDigest, DiffId, ImageName, ImageVersion, ManifestDigest, Organisation, Timestamp, VersionTag,
 };
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::file::{Of as _, make_dir, read_bounded, sync_dir, takes_file_error, write_synced};
@@ -434,6 +435,11 @@ pub(super) fn parse_tag_file(file: &str) -> Option<(VersionTag, TagState)> {
 }
 
 pub(super) fn read_record(path: &Path) -> Result<Option<RefRecord>, RefError> {
+    read_record_as(path)
+}
+
+/// The same, of which only a part is wanted.
+pub(super) fn read_record_as<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RefError> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

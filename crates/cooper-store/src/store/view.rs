@@ -65,12 +65,16 @@ pub(super) struct Stamp {
 
 impl Stamp {
     /// Of a directory; `None` where there is none.
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        let status = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_dir)?;
-        Some(Self {
-            inode: status.ino(),
-            changed: (status.ctime(), status.ctime_nsec()),
-        })
+    pub(super) fn of(path: &Path) -> Result<Option<Self>, FileError> {
+        match std::fs::metadata(path) {
+            Ok(status) if status.is_dir() => Ok(Some(Self {
+                inode: status.ino(),
+                changed: (status.ctime(), status.ctime_nsec()),
+            })),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).of("read the state of", path),
+        }
     }
 
     /// Whether a change at `moment` or later would have given another one.
@@ -175,7 +179,7 @@ impl View {
         let mut refreshed = Refreshed::default();
         let mut known = std::mem::take(&mut self.names);
         for (key, directory) in store.image_directories()? {
-            let Some(stamp) = Stamp::of(&directory) else {
+            let Some(stamp) = Stamp::of(&directory)? else {
                 continue;
             };
             let (mut view, is_new) = known
@@ -213,7 +217,7 @@ impl View {
         before: Moment,
     ) -> Result<(), RefError> {
         let directory = store.image_dir(&key.0, &key.1);
-        if let Some(stamp) = Stamp::of(&directory) {
+        if let Some(stamp) = Stamp::of(&directory)? {
             let view = self.names.entry(key.clone()).or_default();
             view.list(store, &directory)?;
             view.stamp = stamp;

@@ -54,7 +54,9 @@ fn what_no_name_keeps_goes() {
             blobs: 1,
             trees: 1,
             blob_bytes: 4,
-            held: 0
+            tree_bytes: report.tree_bytes,
+            held: 0,
+            ..GcReport::default()
         }
     );
     assert!(!store.contains(&lost) && store.tree(&lost_tree).is_none());
