@@ -10,9 +10,12 @@ pub mod fsck;
 pub mod images;
 pub mod inspect;
 mod metadata;
+mod package_query;
+mod packages;
 pub mod record;
 pub mod remove;
 pub mod run;
+mod summary;
 pub mod update;
 pub mod workshop;
 
@@ -23,8 +26,9 @@ pub use cooper_sandbox::{End, Limits, Network, Outcome, before_interrupt};
 pub use cooper_store::{Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig, Note, Proxies};
 
 pub use create::{Change, CreateError, Created};
-pub use images::{ImageQuery, ImageSort, ImageSummary, PackageQuery};
+pub use images::{ImageQuery, ImageSort, ImageSummary};
 pub use inspect::{Difference, InspectError, Inspection};
+pub use package_query::PackageQuery;
 pub use record::{FullReference, ImageRecord};
 pub use remove::Retention;
 pub use run::{Program, RunError, RunOrder};

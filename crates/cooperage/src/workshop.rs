@@ -9,6 +9,7 @@ use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, IntakeError, RefRecord, Store};
 
 use crate::record::{FullReference, ImageRecord, KeptImage};
+use crate::summary;
 
 /// What a workshop is opened with; where each value came from is the door's business.
 #[derive(Debug, Clone)]
@@ -107,6 +108,7 @@ impl Workshop {
     /// When the store cannot be opened.
     pub fn open(config: WorkshopConfig, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let store = Store::open(&config.store, Arc::clone(&clock)).map_err(OpenError::Store)?;
+        let store = store.summarised_by(summary::line);
         let intake = Intake::new(config.intake.clone()).map_err(OpenError::Intake)?;
         Ok(Self {
             config,
@@ -188,34 +190,9 @@ impl Workshop {
         names.truncate(3);
         Ok(names.into_iter().map(|name| format!("`{name}`")).collect())
     }
-
-    /// Every version tag of every organisation, by name and ascending version, and why some could not be read: one
-    /// damaged record must not hide the others.
-    pub(crate) fn all_images(&self) -> Result<(Vec<KeptImage>, Vec<LookupError>), LookupError> {
-        let failed = |name: String| move |source| LookupError::Store { name, source };
-        let (mut kept, mut unreadable) = (Vec::new(), Vec::new());
-        for (organisation, name, tag) in self.store.images().map_err(failed("refs".to_owned()))? {
-            let shown = format!("{organisation}/{name}:{tag}");
-            match self
-                .store
-                .version(&organisation, &name, &tag)
-                .map_err(failed(shown))
-            {
-                // Removed since it was listed.
-                Ok(None) => {}
-                Ok(Some(record)) => match kept_image(&organisation, &name, tag, record) {
-                    Ok(image) => kept.push(image),
-                    Err(error) => unreadable.push(error),
-                },
-                Err(error) => unreadable.push(error),
-            }
-        }
-        kept.sort_by(|a, b| a.reference.cmp(&b.reference));
-        Ok((kept, unreadable))
-    }
 }
 
-fn kept_image(
+pub(crate) fn kept_image(
     organisation: &Organisation,
     name: &ImageName,
     tag: VersionTag,

@@ -19,6 +19,7 @@ Examples:
   cooper images example
   cooper images 'local/*:1.0.0.1' --sort size
   cooper images --package requests==2.32.3
+  cooper images --package 'jinja2<3.1.5' --base bookworm
   cooper images --json --packages";
 
 /// List the images, the newest first
@@ -29,9 +30,12 @@ Examples:
 pub(crate) struct ImagesArgs {
     /// Only images whose name has this text
     pattern: Option<String>,
-    /// Only images that hold this Python or Debian package, perhaps at one version
+    /// Only images that hold this Python or Debian package, perhaps within bounds: `jinja2>=3,<3.1.5`
     #[arg(long, value_name = "NAME[==VERSION]")]
     package: Option<String>,
+    /// Only images whose base has this text, such as `bookworm`
+    #[arg(long, value_name = "BASE")]
+    base: Option<String>,
     /// The order
     #[arg(long, value_enum, default_value_t)]
     sort: Sort,
@@ -57,7 +61,7 @@ pub(crate) fn images(args: &ImagesArgs, shell: &Shell) -> Result<Exit, Failure> 
     let wrong = || {
         let text = args.package.as_deref().unwrap_or_default();
         let failure = Failure::new(Code::Usage, format!("`{text}` is not a package"));
-        failure.hint("write a name such as `requests`, or `requests==2.32.3`".to_owned())
+        failure.hint("write a name such as `requests`, `requests==2.32.3`, or `'jinja2>=3,<3.1.5'`".to_owned())
     };
     let package = match &args.package {
         Some(text) => Some(PackageQuery::new(text).ok_or_else(wrong)?),
@@ -68,10 +72,10 @@ pub(crate) fn images(args: &ImagesArgs, shell: &Shell) -> Result<Exit, Failure> 
         Sort::Name => ImageSort::Name,
         Sort::Size => ImageSort::Size,
     };
-    let pattern = args.pattern.as_deref().map(ImagePattern::new);
     list(
         &ImageQuery {
-            pattern,
+            pattern: args.pattern.as_deref().map(ImagePattern::new),
+            base: args.base.as_deref().map(ImagePattern::new),
             package,
             sort,
             with_packages: args.packages,
@@ -89,7 +93,7 @@ pub(crate) fn list(query: &ImageQuery, shell: &Shell) -> Result<Exit, Failure> {
         shell.say("warning", &format!("{error}; `cooper fsck` tells more"));
     }
     if images.is_empty() && unreadable.is_empty() {
-        let narrowed = query.pattern.is_some() || query.package.is_some();
+        let narrowed = query.pattern.is_some() || query.package.is_some() || query.base.is_some();
         let text = if narrowed {
             "no image matches"
         } else {
@@ -115,6 +119,7 @@ fn summary_json(image: &ImageSummary) -> Value {
         "digest": image.digest,
         "created_at": unit::time(image.created_at),
         "size_bytes": image.size_bytes,
+        "base": image.base,
         "python_packages": python,
         "debian_packages": debian,
     })

@@ -154,11 +154,13 @@ pub(crate) static SCRIPTS_AS_SHIPPED: Key = key::<bool>(
     ProjectRule::OnlyTrue,
 )
 .or("false");
+pub(crate) static GC_CACHE_AGE: Key =
+    key::<Duration>("gc.cache_age", &["COOPER_GC_CACHE_AGE"], ProjectRule::Never).or("30d");
 pub(crate) static ALLOW_PROJECT_SOURCES: Key =
     key::<bool>("trust.allow_project_sources", &[], ProjectRule::Never).or("false");
 
 /// Every setting, in the order in which they are shown.
-pub(crate) static KEYS: [&Key; 26] = [
+pub(crate) static KEYS: [&Key; 27] = [
     &STORE,
     &ORGANISATION,
     &BASE,
@@ -184,6 +186,7 @@ pub(crate) static KEYS: [&Key; 26] = [
     &RUN_TMP,
     &RUN_SCRATCH,
     &SCRIPTS_AS_SHIPPED,
+    &GC_CACHE_AGE,
     &ALLOW_PROJECT_SOURCES,
 ];
 
