@@ -74,6 +74,7 @@ mod reference;
 mod remove;
 mod session;
 mod tree;
+mod usage;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -92,6 +93,7 @@ pub use reference::{RefError, RefRecord};
 pub use remove::clear_directory;
 pub use session::{Scratch, StageError};
 pub use tree::TreeStage;
+pub use usage::{DiskUse, NameUse, StoreUse};
 pub use view::{ListedEntry, ListedName, Summarise};
 
 pub(crate) use file::FileError;

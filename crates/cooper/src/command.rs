@@ -10,6 +10,7 @@ pub(crate) mod inspect;
 pub(crate) mod remove;
 pub(crate) mod run;
 pub(crate) mod update;
+pub(crate) mod usage;
 pub(crate) mod version;
 
 use std::ffi::OsString;

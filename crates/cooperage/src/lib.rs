@@ -17,13 +17,14 @@ pub mod remove;
 pub mod run;
 mod summary;
 pub mod update;
+pub mod usage;
 pub mod workshop;
 
 pub use cooper_image::{Inventory, InventoryPackage, Scripts};
 pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{Freshness, Sources};
 pub use cooper_sandbox::{End, Limits, Network, Outcome, before_interrupt};
-pub use cooper_store::{Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig, Note, Proxies};
+pub use cooper_store::{DiskUse, Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig, Note, Proxies};
 
 pub use create::{Change, CreateError, Created};
 pub use images::{ImageQuery, ImageSort, ImageSummary};
@@ -33,4 +34,5 @@ pub use record::{FullReference, ImageRecord};
 pub use remove::Retention;
 pub use run::{Program, RunError, RunOrder};
 pub use update::{UpdateOutcome, Updated};
+pub use usage::{ImageUse, Usage};
 pub use workshop::{LookupError, OpenError, Workshop, WorkshopConfig};

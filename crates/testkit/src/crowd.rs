@@ -151,7 +151,7 @@ impl Model {
         details["config"] = json!(config);
         details["layers"] = json!(layers);
         details["size_bytes"] = json!(sizes + (config_bytes.len() + manifest_bytes.len()) as u64);
-        details["python_packages"] = json!(self.inventory["python"].as_array().unwrap().len() + 1);
+        details["python_packages"] = json!(self.inventory["python"].as_array().unwrap().len() + 2);
         record
     }
 
@@ -170,11 +170,12 @@ impl Model {
         (lock, wheel)
     }
 
-    /// The model's inventory, and a distribution `crowd` of one of twenty versions.
+    /// The model's inventory, and two distributions: `crowd` of one of twenty versions, `crowd-own` of its own.
     fn inventory(&self, number: usize) -> Value {
         let mut inventory = self.inventory.clone();
         let mut python = list(&inventory["python"]);
         python.push(json!({ "name": "crowd", "version": format!("1.{}", number % 20), "licence": "MIT" }));
+        python.push(json!({ "name": "crowd-own", "version": number.to_string(), "licence": "MIT" }));
         python.sort_by_key(|package| package["name"].as_str().unwrap().to_owned());
         inventory["python"] = json!(python);
         inventory

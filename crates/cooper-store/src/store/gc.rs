@@ -125,10 +125,10 @@ enum Candidate {
 
 /// The part of a record that says what it keeps alive. A record without the other parts is none.
 #[derive(Deserialize)]
-struct Keeping {
-    manifest: ManifestDigest,
-    blobs: Vec<BlobDigest>,
-    trees: Vec<DiffId>,
+pub(super) struct Keeping {
+    pub(super) manifest: ManifestDigest,
+    pub(super) blobs: Vec<BlobDigest>,
+    pub(super) trees: Vec<DiffId>,
     #[serde(rename = "created_at")]
     _created_at: IgnoredAny,
     #[serde(rename = "details")]

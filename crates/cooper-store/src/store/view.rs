@@ -16,7 +16,7 @@ use cooper_core::{ImageName, ImageVersion, ManifestDigest, Organisation, Timesta
 
 use super::file::{Of as _, create_new, read_bounded};
 use super::follow::NamesChange;
-use super::reference::{Named, RefError, RefRecord, TagState, file_names, parse_tag_file, read_record};
+use super::reference::{Named, RECORD_ENDING, RefError, RefRecord, TagState, file_names, parse_tag_file, read_record};
 use super::{FileError, Store, StoreLock};
 
 mod text;
@@ -344,3 +344,8 @@ impl Store {
 
 /// How many directories may be listed again and again.
 const LISTED_MAX: usize = 20;
+
+/// A tag's record in an image's directory.
+pub(super) fn record_path(directory: &Path, tag: &VersionTag) -> PathBuf {
+    directory.join(format!("{tag}{RECORD_ENDING}"))
+}

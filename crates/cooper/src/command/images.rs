@@ -7,6 +7,7 @@ use cooper_core::ImagePattern;
 use cooperage::{ImageQuery, ImageSort, ImageSummary, PackageQuery};
 use serde_json::{Value, json};
 
+use crate::command::usage::usage;
 use crate::failure::{Code, Exit, Failure};
 use crate::render::package::{packages_json, write_inventory};
 use crate::render::table::{Align, Table};
@@ -20,7 +21,13 @@ Examples:
   cooper images 'local/*:1.0.0.1' --sort size
   cooper images --package requests==2.32.3
   cooper images --package 'jinja2<3.1.5' --base bookworm
-  cooper images --json --packages";
+  cooper images --json --packages
+  cooper images 'local/example_name:*' --usage
+
+OWN is what no other version keeps: what `cooper remove` of this version alone, and `cooper gc`, would free. SHARED is
+what other versions keep, too. Both are blobs: compressed layers, the packages that the layers were made of, manifest,
+lock and inventory, by their length. UNPACKED is the same of the unpacked layers that runs mount, by what the file
+system gave to them.";
 
 /// List the images, the newest first
 ///
@@ -42,6 +49,9 @@ pub(crate) struct ImagesArgs {
     /// Show every package of every image
     #[arg(long)]
     packages: bool,
+    /// Show what each image takes of the disk, the one with most of its own first, and the whole store
+    #[arg(long, conflicts_with_all = ["package", "base", "sort", "packages"])]
+    usage: bool,
 }
 
 /// The order of a list of images.
@@ -58,6 +68,9 @@ enum Sort {
 
 /// Execute `cooper images`.
 pub(crate) fn images(args: &ImagesArgs, shell: &Shell) -> Result<Exit, Failure> {
+    if args.usage {
+        return usage(args.pattern.as_deref().map(ImagePattern::new).as_ref(), shell);
+    }
     let wrong = || {
         let text = args.package.as_deref().unwrap_or_default();
         let failure = Failure::new(Code::Usage, format!("`{text}` is not a package"));
