@@ -15,8 +15,8 @@ pub use intake::{
     Range, RangeReply,
 };
 pub use store::{
-    BlobWriter, CacheKeeping, Cached, DiskUse, Fault, FsckError, FsckOptions, FsckReport, GcError, GcReport, Holds, ListedEntry, ListedName,
-    LockError,
-    MarkError, NameUse, Note, OpenError, ReadBlobError, RefError, RefRecord, Scratch, StageError, Store, StoreLock, StoreUse, Summarise,
-    TreeStage, WriteBlobError, clear_directory,
+    BlobWriter, CacheKeeping, Cached, DiskUse, Fault, FsckError, FsckOptions, FsckReport, GcError, GcReport,
+    Holds, ListedEntry, ListedName, LockError, MarkError, NameUse, Note, OpenError, ReadBlobError, RefError,
+    RefRecord, Scratch, StageError, Store, StoreLock, StoreUse, Summarise, TreeStage, WriteBlobError,
+    clear_directory,
 };

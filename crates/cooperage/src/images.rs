@@ -4,9 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use cooper_core::python::{DistributionVersion, VersionOrUrl};
-use cooper_core::{
-    DebianRequirement, DebianVersion, ImagePattern, PythonRequirement, Request, Timestamp,
-};
+use cooper_core::{DebianRequirement, DebianVersion, ImagePattern, PythonRequirement, Request, Timestamp};
 use cooper_image::Inventory;
 use serde::Serialize;
 

@@ -24,7 +24,9 @@ pub use cooper_image::{Inventory, InventoryPackage, Scripts};
 pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{Freshness, Sources};
 pub use cooper_sandbox::{End, Limits, Network, Outcome, before_interrupt};
-pub use cooper_store::{DiskUse, Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig, Note, Proxies};
+pub use cooper_store::{
+    DiskUse, Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig, Note, Proxies,
+};
 
 pub use create::{Change, CreateError, Created};
 pub use images::{ImageQuery, ImageSort, ImageSummary};

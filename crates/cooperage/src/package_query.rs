@@ -68,7 +68,10 @@ impl PackageQuery {
     pub(crate) fn fits(&self, package: &Package) -> bool {
         let named = match package.ecosystem {
             Ecosystem::Debian => package.name == self.name,
-            Ecosystem::Python => self.python.as_ref().is_some_and(|name| name.as_str() == package.name),
+            Ecosystem::Python => self
+                .python
+                .as_ref()
+                .is_some_and(|name| name.as_str() == package.name),
         };
         named
             && self
@@ -122,10 +125,17 @@ mod tests {
 
     #[test]
     fn a_query_is_a_name_and_bounds() {
-        for good in ["requests==2.32.3", "libstdc++6", "jinja2 >= 3, < 3.1.5", "zlib1g<1:1.3"] {
+        for good in [
+            "requests==2.32.3",
+            "libstdc++6",
+            "jinja2 >= 3, < 3.1.5",
+            "zlib1g<1:1.3",
+        ] {
             assert!(PackageQuery::new(good).is_some(), "{good}");
         }
-        for bad in ["", "==1", "a==", "a b", "a=1", "a<", "a<1,", "a<1,b", "a~=1", "a<1 2"] {
+        for bad in [
+            "", "==1", "a==", "a b", "a=1", "a<", "a<1,", "a<1,b", "a~=1", "a<1 2",
+        ] {
             assert_eq!(PackageQuery::new(bad), None, "{bad}");
         }
     }

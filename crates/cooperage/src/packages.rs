@@ -64,8 +64,14 @@ impl PackageView {
     }
 
     fn add(&mut self, digest: BlobDigest, inventory: Inventory) {
-        let debian = inventory.debian.into_iter().map(|package| (Ecosystem::Debian, package));
-        let python = inventory.python.into_iter().map(|package| (Ecosystem::Python, package));
+        let debian = inventory
+            .debian
+            .into_iter()
+            .map(|package| (Ecosystem::Debian, package));
+        let python = inventory
+            .python
+            .into_iter()
+            .map(|package| (Ecosystem::Python, package));
         let mut numbers: Vec<u32> = debian
             .chain(python)
             .map(|(ecosystem, package)| {
@@ -151,7 +157,10 @@ fn parse_ranges(text: &str) -> Option<Vec<(u32, u32)>> {
         let (first, last) = (first.parse().ok()?, last.parse().ok()?);
         (first <= last).then_some((first, last))
     };
-    text.split(' ').filter(|word| !word.is_empty()).map(range).collect()
+    text.split(' ')
+        .filter(|word| !word.is_empty())
+        .map(range)
+        .collect()
 }
 
 /// A name or version that a line of the view can have; others are not listed by package.
@@ -220,7 +229,10 @@ mod tests {
         let digests = [b"a", b"b", b"c"].map(|content| BlobDigest::of(content));
         view.add(digests[0], inventory(&base, &[("jinja2", "3.1.4")]));
         view.add(digests[1], inventory(&base, &[("jinja2", "3.1.6")]));
-        view.add(digests[2], inventory(&[("libc6", "2.36"), ("zlib1g", "1:1.3")], &[]));
+        view.add(
+            digests[2],
+            inventory(&[("libc6", "2.36"), ("zlib1g", "1:1.3")], &[]),
+        );
         let view = PackageView::parse(&view.write()).unwrap();
         assert_eq!(view.inventories[&digests[1]], [(0, 2), (4, 4)]);
         let having = |fits: &dyn Fn(&Package) -> bool| {
@@ -228,7 +240,10 @@ mod tests {
             digests.map(|digest| view.has_any(&digest, &numbers).unwrap())
         };
         assert_eq!(having(&|package| package.name == "jinja2"), [true, true, false]);
-        assert_eq!(having(&|package| package.version == "3.1.6"), [false, true, false]);
+        assert_eq!(
+            having(&|package| package.version == "3.1.6"),
+            [false, true, false]
+        );
         assert_eq!(having(&|package| package.name == "zlib1g"), [true, true, true]);
         assert_eq!(having(&|package| package.name == "none"), [false; 3]);
         assert_eq!(view.has_any(&BlobDigest::of(b"d"), &BTreeSet::new()), None);
@@ -236,7 +251,12 @@ mod tests {
 
     #[test]
     fn what_is_not_a_view_is_none() {
-        for text in ["", "cooper-packages 2\n", "cooper-packages 1\nx a b\n", "cooper-packages 1\ni ab 1-2\n"] {
+        for text in [
+            "",
+            "cooper-packages 2\n",
+            "cooper-packages 1\nx a b\n",
+            "cooper-packages 1\ni ab 1-2\n",
+        ] {
             assert_eq!(PackageView::parse(text.as_bytes()), None, "{text}");
         }
     }

@@ -50,8 +50,7 @@ impl Workshop {
     /// When the names cannot be listed, or a record not be read.
     pub fn outdated(&self, retention: Retention) -> Result<Vec<FullReference>, InspectError> {
         let mut by_name: BTreeMap<(Organisation, ImageName), Vec<Listed>> = BTreeMap::new();
-        let (images, unreadable) =
-            self.listed(|image| image.organisation == self.config.organisation)?;
+        let (images, unreadable) = self.listed(|image| image.organisation == self.config.organisation)?;
         if let Some(error) = unreadable.into_iter().next() {
             return Err(error.into());
         }

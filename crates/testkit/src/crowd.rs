@@ -63,7 +63,11 @@ impl Crowd {
             let record = model.image(store, number, &name, created_at);
             let directory = store.join("refs").join(&model.organisation).join(&name);
             make_dirs(&directory);
-            put(&directory.join(format!("{tag}.json")), &serde_json::to_vec(&record).unwrap(), 0o600);
+            put(
+                &directory.join(format!("{tag}.json")),
+                &serde_json::to_vec(&record).unwrap(),
+                0o600,
+            );
             let line = json!({
                 "at": created_at,
                 "event": "created",
@@ -88,7 +92,12 @@ impl Model {
         let record: Value = json_of(&std::fs::read(refs.join(format!("{tag}.json"))).unwrap());
         let details = &record["details"];
         let lock: Lock = serde_json::from_slice(&blob(store, &details["lock_file"])).unwrap();
-        let wheel = lock.content.python.first().expect("the model has no Python distribution").sha256;
+        let wheel = lock
+            .content
+            .python
+            .first()
+            .expect("the model has no Python distribution")
+            .sha256;
         Self {
             inventory: json_of(&blob(store, &details["inventory"])),
             config: json_of(&blob(store, &details["config"])),
@@ -117,7 +126,10 @@ impl Model {
         let top = manifest["layers"].as_array_mut().unwrap().last_mut().unwrap();
         let top_of_model = std::mem::replace(&mut top["digest"], json!(layer));
         top["size"] = json!(layer_bytes);
-        let sizes: u64 = list(&manifest["layers"]).iter().map(|layer| layer["size"].as_u64().unwrap()).sum();
+        let sizes: u64 = list(&manifest["layers"])
+            .iter()
+            .map(|layer| layer["size"].as_u64().unwrap())
+            .sum();
         let manifest_bytes = serde_json::to_vec(&manifest).unwrap();
         let manifest = put_blob(store, &manifest_bytes);
 
@@ -247,7 +259,8 @@ fn make_dirs(path: &Path) {
 fn put(path: &Path, content: &[u8], mode: u32) {
     let mut file = File::create(path).unwrap();
     file.write_all(content).unwrap();
-    file.set_permissions(std::fs::Permissions::from_mode(mode)).unwrap();
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+        .unwrap();
 }
 
 fn put_blob(store: &Path, content: &[u8]) -> BlobDigest {

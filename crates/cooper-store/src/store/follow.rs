@@ -9,13 +9,13 @@ use std::fs::File;
 
 use cooper_core::{ImageName, ManifestDigest, Organisation, VersionTag};
 
+use super::Store;
 use super::file::sync_dir;
 use super::journal::{Entry, Happening};
 use super::lock::StoreLock;
 use super::reference::{Named, RECORD_ENDING, RefError, TOMBSTONE_ENDING, TagState, read_record};
 use super::session::StagedFile;
 use super::view::{Moment, View};
-use super::Store;
 
 /// A change of names under way, with the lock of the names.
 pub(super) struct NamesChange<'a> {
@@ -79,8 +79,7 @@ impl Store {
                 TagState::Removed => &[Happening::Created, Happening::Removed],
             };
             let key = (named.organisation.clone(), named.name.clone());
-            let is_untold =
-                |event: &&Happening| !told.contains(&(**event, key.clone(), named.tag.clone()));
+            let is_untold = |event: &&Happening| !told.contains(&(**event, key.clone(), named.tag.clone()));
             untold.extend(
                 events
                     .iter()
@@ -157,10 +156,7 @@ impl NamesChange<'_> {
             self.told = false;
         }
         if let Err(error) = self.write_views() {
-            tracing::warn!(
-                ?error,
-                "a view is behind the names until the next change of one"
-            );
+            tracing::warn!(?error, "a view is behind the names until the next change of one");
         }
     }
 

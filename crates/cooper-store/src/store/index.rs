@@ -18,7 +18,8 @@ impl Store {
     pub(super) fn rewrite_index(&self, view: &View) -> Result<(), RefError> {
         let stage = self.staged_file("index")?;
         let mut file = create_new(stage.path())?;
-        file.write_all(&self.index_bytes(view)).of("write", stage.path())?;
+        file.write_all(&self.index_bytes(view))
+            .of("write", stage.path())?;
         let place = self.index_path();
         std::fs::rename(stage.path(), &place).of("rename to its place", &place)?;
         Ok(())

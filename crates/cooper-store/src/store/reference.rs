@@ -279,7 +279,9 @@ impl Store {
         let directory = self.image_dir(organisation, name);
         let path = directory.join(format!("{tag}{RECORD_ENDING}"));
         let known = change.view.names.get(&(organisation.clone(), name.clone()));
-        let entry = known.and_then(|image| image.tags.get(tag)).and_then(Option::as_ref);
+        let entry = known
+            .and_then(|image| image.tags.get(tag))
+            .and_then(Option::as_ref);
         let manifest = entry.map(|entry| entry.manifest);
         let tombstone = directory.join(format!("{tag}{TOMBSTONE_ENDING}"));
         match std::fs::rename(&path, &tombstone) {
@@ -344,7 +346,13 @@ impl Store {
                 Err(error) => return Err(error).of("link to its place", &place)?,
             }
         };
-        change.happened(Happening::Created, organisation, name, &tag, Some(record.manifest));
+        change.happened(
+            Happening::Created,
+            organisation,
+            name,
+            &tag,
+            Some(record.manifest),
+        );
         change.finish();
         Ok(tag)
     }

@@ -123,7 +123,11 @@ impl Store {
         let mut things = self.measured(progress)?;
         let kept = self.kept_things(&mut things, progress)?;
         let of = |name: Kept| {
-            let uses = || name.things.iter().filter_map(|place| things.uses.get(*place as usize));
+            let uses = || {
+                name.things
+                    .iter()
+                    .filter_map(|place| things.uses.get(*place as usize))
+            };
             let own = sum(uses().filter(|(_, names)| *names == 1).map(|(usage, _)| *usage));
             let shared = sum(uses().filter(|(_, names)| *names > 1).map(|(usage, _)| *usage));
             NameUse {
@@ -185,7 +189,10 @@ impl Store {
             let (digest, bytes) = line.split_once(' ')?;
             Some((Digest::from_hex(digest).ok()?, bytes.parse().ok()?))
         };
-        text.iter().flat_map(|text| text.lines()).filter_map(line).collect()
+        text.iter()
+            .flat_map(|text| text.lines())
+            .filter_map(line)
+            .collect()
     }
 
     fn remember_trees(&self, trees: &BTreeMap<Digest, u64>) {

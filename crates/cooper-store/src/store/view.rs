@@ -16,7 +16,9 @@ use cooper_core::{ImageName, ImageVersion, ManifestDigest, Organisation, Timesta
 
 use super::file::{Of as _, create_new, read_bounded};
 use super::follow::NamesChange;
-use super::reference::{Named, RECORD_ENDING, RefError, RefRecord, TagState, file_names, parse_tag_file, read_record};
+use super::reference::{
+    Named, RECORD_ENDING, RefError, RefRecord, TagState, file_names, parse_tag_file, read_record,
+};
 use super::{FileError, Store, StoreLock};
 
 mod text;

@@ -74,7 +74,8 @@ pub(crate) fn images(args: &ImagesArgs, shell: &Shell) -> Result<Exit, Failure> 
     let wrong = || {
         let text = args.package.as_deref().unwrap_or_default();
         let failure = Failure::new(Code::Usage, format!("`{text}` is not a package"));
-        failure.hint("write a name such as `requests`, `requests==2.32.3`, or `'jinja2>=3,<3.1.5'`".to_owned())
+        failure
+            .hint("write a name such as `requests`, `requests==2.32.3`, or `'jinja2>=3,<3.1.5'`".to_owned())
     };
     let package = match &args.package {
         Some(text) => Some(PackageQuery::new(text).ok_or_else(wrong)?),

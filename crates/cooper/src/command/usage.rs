@@ -28,9 +28,8 @@ pub(crate) fn usage(pattern: Option<&ImagePattern>, shell: &Shell) -> Result<Exi
 
 fn document(usage: &Usage) -> Value {
     let of = |usage: DiskUse| json!({ "blob_bytes": usage.blob_bytes, "layer_bytes": usage.tree_bytes });
-    let image = |image: &ImageUse| {
-        json!({ "image": image.image, "own": of(image.own), "shared": of(image.shared) })
-    };
+    let image =
+        |image: &ImageUse| json!({ "image": image.image, "own": of(image.own), "shared": of(image.shared) });
     json!({
         "images": usage.images.iter().map(image).collect::<Vec<_>>(),
         "total": of(usage.total),

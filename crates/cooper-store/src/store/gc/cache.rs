@@ -82,7 +82,12 @@ fn entries(directory: &Path) -> Result<Vec<DirEntry>, FileError> {
     let listed = std::fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     match listed {
         // A kind without a directory is a foreign file, and fsck's business.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
             Ok(Vec::new())
         }
         listed => listed.of("list", directory),

@@ -81,7 +81,9 @@ pub(super) fn parse(bytes: &[u8]) -> Option<View> {
         match kind {
             "tag" => {
                 let (tag, rest) = rest.split_once(' ')?;
-                image.tags.insert(parse_tag(tag, &mut version)?, Some(parse_entry(rest)?));
+                image
+                    .tags
+                    .insert(parse_tag(tag, &mut version)?, Some(parse_entry(rest)?));
             }
             "given" => {
                 let (version, number) = rest.split_once(' ')?;
