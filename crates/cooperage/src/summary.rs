@@ -83,7 +83,7 @@ impl Workshop {
             }
             match parse(&reference, &named) {
                 Some(image) => listed.push(image),
-                None => match self.listed_by_record(reference) {
+                None => match self.listed_by_record(&reference) {
                     Ok(image) => listed.extend(image),
                     Err(error) => unreadable.push(error),
                 },
@@ -93,12 +93,12 @@ impl Workshop {
     }
 
     /// From the record itself; nothing if it was removed since it was listed.
-    fn listed_by_record(&self, reference: FullReference) -> Result<Option<Listed>, LookupError> {
+    fn listed_by_record(&self, reference: &FullReference) -> Result<Option<Listed>, LookupError> {
         let FullReference {
             organisation,
             name,
             tag,
-        } = &reference;
+        } = reference;
         let record = self.store.version(organisation, name, tag);
         let record = record.map_err(|source| LookupError::Store {
             name: reference.to_string(),

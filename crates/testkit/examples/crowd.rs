@@ -1,20 +1,30 @@
 //! Fill a store with many images: `crowd STORE ORGANISATION/NAME:TAG IMAGES NAMES`.
-#![expect(clippy::expect_used, reason = "a tool for measuring")]
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use testkit::Crowd;
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [store, model, images, names] = arguments.as_slice() else {
-        eprintln!("usage: crowd STORE ORGANISATION/NAME:TAG IMAGES NAMES");
-        std::process::exit(2);
-    };
-    let crowd = Crowd {
-        model: model.parse().expect("the model is no reference"),
-        images: images.parse().expect("IMAGES is no number"),
-        names: names.parse().expect("NAMES is no number"),
+    let (Some(store), Some(crowd)) = (arguments.first(), crowd(&arguments)) else {
+        use std::io::Write as _;
+        let usage = "usage: crowd STORE ORGANISATION/NAME:TAG IMAGES NAMES";
+        // Nobody is left to be told when this fails.
+        let _ = writeln!(std::io::stderr(), "{usage}");
+        return ExitCode::from(2);
     };
     crowd.fill(Path::new(store));
+    ExitCode::SUCCESS
+}
+
+fn crowd(arguments: &[String]) -> Option<Crowd> {
+    let [_, model, images, names] = arguments else {
+        return None;
+    };
+    Some(Crowd {
+        model: model.parse().ok()?,
+        images: images.parse().ok()?,
+        names: names.parse().ok()?,
+    })
 }

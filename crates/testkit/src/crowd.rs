@@ -54,7 +54,7 @@ impl Crowd {
     /// When the store does not have the model, or cannot be written.
     pub fn fill(&self, store: &Path) {
         let model = Model::read(store, &self.model);
-        let mut journal = String::new();
+        let mut journal = Vec::new();
         for number in 0..self.images {
             let name = format!("crowd-{:04}", number % self.names);
             let tag = format!("1.0.0.{}", number / self.names + 1);
@@ -76,10 +76,10 @@ impl Crowd {
                 "tag": tag,
                 "manifest": record["manifest"],
             });
-            journal.push_str(&format!("{line}\n"));
+            writeln!(journal, "{line}").unwrap();
         }
         let mut file = File::options().append(true).open(store.join("journal")).unwrap();
-        file.write_all(journal.as_bytes()).unwrap();
+        file.write_all(&journal).unwrap();
         let _ = std::fs::remove_file(store.join("names"));
     }
 }

@@ -15,7 +15,7 @@ use super::journal::{Entry, Happening};
 use super::lock::StoreLock;
 use super::reference::{Named, RECORD_ENDING, RefError, TOMBSTONE_ENDING, TagState, read_record};
 use super::session::StagedFile;
-use super::view::{Moment, View};
+use super::view::{ImageKey, Moment, View, moment};
 
 /// A change of names under way, with the lock of the names.
 pub(super) struct NamesChange<'a> {
@@ -28,7 +28,7 @@ pub(super) struct NamesChange<'a> {
     pub(super) view: View,
     /// Whether the journal has all that the view has.
     told: bool,
-    changed: BTreeSet<(Organisation, ImageName)>,
+    changed: BTreeSet<ImageKey>,
     entries: Vec<Entry>,
 }
 
@@ -36,7 +36,7 @@ impl Store {
     /// Begin a change: the view is brought up to date, and the lines that the journal lacks are written.
     pub(super) fn begin_change(&self, lock: StoreLock) -> Result<NamesChange<'_>, RefError> {
         let stage = self.staged_file("names")?;
-        let (staged, before) = self.moment(stage.path())?;
+        let (staged, before) = moment(stage.path())?;
         let read = self.read_view();
         let is_known = read.is_some();
         let mut view = read.unwrap_or_default();

@@ -36,7 +36,7 @@ use super::file::{Of as _, takes_file_error};
 use super::reference::{RefError, TagState, file_names, parse_tag_file, read_record_as};
 use super::remove::{remove_measured, remove_tree};
 use super::session::{QUARANTINE, STARTED, still_there};
-use super::view::{Moment, Stamp};
+use super::view::{Moment, Stamp, moment};
 use super::{FileError, LockError, Store};
 
 /// How many things are taken away while the names are locked.
@@ -156,7 +156,7 @@ impl Kept {
     /// Read the records that have come. A directory whose stamp proves that nothing was made in it is not listed.
     fn read_new(&mut self, store: &Store) -> Result<(), RefError> {
         let stage = store.staged_file("moment")?;
-        let (_, before) = store.moment(stage.path())?;
+        let (_, before) = moment(stage.path())?;
         for (_, directory) in store.image_directories()? {
             let Some(stamp) = Stamp::of(&directory)? else {
                 continue;

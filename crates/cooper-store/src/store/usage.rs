@@ -160,16 +160,15 @@ impl Store {
         let unknown = trees.iter().filter(|digest| !known.contains_key(digest)).count();
         progress.started(Stage::Check, unknown as u64, 0);
         for digest in trees {
-            let bytes = match known.get(&digest) {
-                Some(bytes) => *bytes,
-                None => {
-                    progress.advanced(Stage::Check, 1, 0);
-                    match measure(&self.tree_path(&DiffId::new(digest))) {
-                        Ok(bytes) => bytes,
-                        // Collected meanwhile.
-                        Err(error) if error.source.kind() == io::ErrorKind::NotFound => continue,
-                        Err(error) => return Err(error),
-                    }
+            let bytes = if let Some(bytes) = known.get(&digest) {
+                *bytes
+            } else {
+                progress.advanced(Stage::Check, 1, 0);
+                match measure(&self.tree_path(&DiffId::new(digest))) {
+                    Ok(bytes) => bytes,
+                    // Collected meanwhile.
+                    Err(error) if error.source.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
                 }
             };
             now.insert(digest, bytes);

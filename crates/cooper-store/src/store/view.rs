@@ -55,6 +55,9 @@ pub struct ListedEntry {
     pub(super) manifest_bytes: Option<u64>,
 }
 
+/// An image without its version.
+pub(super) type ImageKey = (Organisation, ImageName);
+
 /// A moment as file systems keep it: seconds and nanoseconds.
 pub(super) type Moment = (i64, i64);
 
@@ -98,7 +101,7 @@ pub(super) struct NameView {
 /// What is known of all names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct View {
-    pub(super) names: BTreeMap<(Organisation, ImageName), NameView>,
+    pub(super) names: BTreeMap<ImageKey, NameView>,
 }
 
 /// What a refreshing found.
@@ -212,12 +215,7 @@ impl View {
     }
 
     /// What a change of these directories made of them.
-    pub(super) fn changed(
-        &mut self,
-        store: &Store,
-        key: &(Organisation, ImageName),
-        before: Moment,
-    ) -> Result<(), RefError> {
+    pub(super) fn changed(&mut self, store: &Store, key: &ImageKey, before: Moment) -> Result<(), RefError> {
         let directory = store.image_dir(&key.0, &key.1);
         if let Some(stamp) = Stamp::of(&directory)? {
             let view = self.names.entry(key.clone()).or_default();
@@ -253,13 +251,6 @@ impl Store {
         std::fs::rename(stage, &place).of("rename to its place", &place)
     }
 
-    /// A new file below `tmp/`, and the moment of its making as the file system has it.
-    pub(super) fn moment(&self, stage: &Path) -> Result<(File, Moment), FileError> {
-        let file = create_new(stage)?;
-        let status = file.metadata().of("read the state of", stage)?;
-        Ok((file, (status.ctime(), status.ctime_nsec())))
-    }
-
     /// What a list shows of a record; nothing where it cannot be read.
     pub(super) fn listed_entry(&self, path: &Path) -> Option<ListedEntry> {
         let record = read_record(path).ok()??;
@@ -281,7 +272,7 @@ impl Store {
     }
 
     /// Every image's directory, foreign entries left out.
-    pub(super) fn image_directories(&self) -> Result<Vec<((Organisation, ImageName), PathBuf)>, FileError> {
+    pub(super) fn image_directories(&self) -> Result<Vec<(ImageKey, PathBuf)>, FileError> {
         let mut directories = Vec::new();
         for organisation in file_names(&self.refs_dir())? {
             let path = self.refs_dir().join(&organisation);
@@ -324,9 +315,7 @@ impl Store {
     pub(super) fn rewrite_views(&self, lock: StoreLock) -> Result<(), RefError> {
         let path = self.view_path();
         match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).of("remove", &path)?;
-            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).of("remove", &path)?,
             _ => self.begin_change(lock)?.settle(),
         }
     }
@@ -346,6 +335,13 @@ impl Store {
 
 /// How many directories may be listed again and again.
 const LISTED_MAX: usize = 20;
+
+/// A new file, and the moment of its making as the file system has it.
+pub(super) fn moment(stage: &Path) -> Result<(File, Moment), FileError> {
+    let file = create_new(stage)?;
+    let status = file.metadata().of("read the state of", stage)?;
+    Ok((file, (status.ctime(), status.ctime_nsec())))
+}
 
 /// A tag's record in an image's directory.
 pub(super) fn record_path(directory: &Path, tag: &VersionTag) -> PathBuf {

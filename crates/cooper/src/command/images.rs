@@ -24,10 +24,7 @@ Examples:
   cooper images --json --packages
   cooper images 'local/example_name:*' --usage
 
-OWN is what no other version keeps: what `cooper remove` of this version alone, and `cooper gc`, would free. SHARED is
-what other versions keep, too. Both are blobs: compressed layers, the packages that the layers were made of, manifest,
-lock and inventory, by their length. UNPACKED is the same of the unpacked layers that runs mount, by what the file
-system gave to them.";
+OWN is what no other version keeps: what `cooper remove` of this version alone, and `cooper gc`, would free. SHARED is what other versions keep, too. Both are blobs, by their length: compressed layers, the packages that they were made of, manifest, lock and inventory. UNPACKED is the same of the unpacked layers that runs mount, by what the file system gave to them.";
 
 /// List the images, the newest first
 ///

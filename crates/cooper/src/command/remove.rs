@@ -30,8 +30,7 @@ Examples:
   cooper gc --keep 3
   cooper gc --keep 1 --older-than 30d --dry-run
 
-What is cached and was not used for 30 days goes too, and so do notes about layers that are gone; the newest
-entry of each kind stays. The newest version of a name always stays. Creates and runs go on meanwhile, and what they use stays.";
+What is cached and was not used for 30 days goes too, and so do notes about layers that are gone; the newest entry of each kind stays. The newest version of a name always stays. Creates and runs go on meanwhile, and what they use stays.";
 
 /// Remove versions of images
 #[derive(Debug, Args)]
