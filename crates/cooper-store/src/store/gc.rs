@@ -39,8 +39,10 @@ use super::session::{QUARANTINE, STARTED, still_there};
 use super::view::{Moment, Stamp, moment};
 use super::{FileError, LockError, Store};
 
-/// How many things are taken away while the names are locked.
-const BATCH: usize = 250;
+/// How many blobs are taken away while the names are locked.
+const BLOBS_AT_ONCE: usize = 250;
+/// And how many trees. When the collector is killed, whoever opens the store next removes what they held.
+const TREES_AT_ONCE: usize = 16;
 
 /// What a collection did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -227,7 +229,9 @@ impl Store {
         candidates.retain(|candidate| !kept.keeps(candidate));
         let mut report = GcReport::default();
         progress.started(Stage::Check, candidates.len() as u64, 0);
-        for batch in candidates.chunks(BATCH) {
+        let is_blob = |candidate: &Candidate| matches!(candidate, Candidate::Blob(_));
+        let (blobs, trees): (Vec<_>, Vec<_>) = candidates.into_iter().partition(is_blob);
+        for batch in blobs.chunks(BLOBS_AT_ONCE).chain(trees.chunks(TREES_AT_ONCE)) {
             let trash = Trash::make(self)?;
             {
                 let _lock = self.lock_names().map_err(|source| GcError::Lock { source })?;
