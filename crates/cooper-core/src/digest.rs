@@ -38,11 +38,13 @@ impl Digest {
 
     /// The 64 hexadecimal digits without `sha256:`, as in file names and in Debian's and Python's indexes.
     pub fn hex(&self) -> String {
-        use fmt::Write as _;
-        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = String::with_capacity(64);
+        for byte in self.0 {
+            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            text.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+        text
     }
 
     /// Parse 64 hexadecimal digits in either case.
@@ -53,21 +55,34 @@ impl Digest {
         let wrong = || ParseDigestError {
             text: text.chars().take(80).collect(),
         };
-        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if text.len() != 64 {
             return Err(wrong());
         }
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+            let (Some(high), Some(low)) = (value_of(pair[0]), value_of(pair[1])) else {
+                return Err(wrong());
+            };
+            *byte = high << 4 | low;
         }
         Ok(Self(bytes))
     }
 }
 
+/// What a hexadecimal digit stands for. Lists of ten thousand images have millions of them.
+fn value_of(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "sha256:{}", self.hex())
+        formatter.write_str("sha256:")?;
+        formatter.write_str(&self.hex())
     }
 }
 
