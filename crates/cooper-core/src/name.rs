@@ -225,7 +225,12 @@ impl VersionTag {
 
 impl Ord for VersionTag {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let numbers = self.numbers().cmp(other.numbers());
+        // Mostly they are of one version.
+        let numbers = if self.version == other.version {
+            std::cmp::Ordering::Equal
+        } else {
+            self.numbers().cmp(other.numbers())
+        };
         numbers.then(self.serial.cmp(&other.serial))
     }
 }

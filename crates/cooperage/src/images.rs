@@ -102,9 +102,11 @@ impl Workshop {
         }
         match query.sort {
             ImageSort::Created => {
-                summaries.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(b.image.cmp(&a.image)));
+                // They are sorted by name, and a line is large to be moved about.
+                summaries.reverse();
+                summaries.sort_by_cached_key(|summary| Reverse(summary.created_at));
             }
-            ImageSort::Name => summaries.sort_by(|a, b| a.image.cmp(&b.image)),
+            ImageSort::Name => {}
             ImageSort::Size => {
                 summaries.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then(a.image.cmp(&b.image)));
             }

@@ -1,7 +1,7 @@
 //! What lists show of an image: a short line of its record, which the store keeps in its view of the names.
 
 use cooper_core::{BlobDigest, Digest, ManifestDigest, Timestamp};
-use cooper_store::{ListedName, RefRecord};
+use cooper_store::{ListedEntry, RefRecord};
 
 use crate::record::{FullReference, ImageRecord};
 use crate::workshop::{LookupError, Workshop, kept_image};
@@ -40,24 +40,48 @@ fn line_of(record: &ImageRecord) -> String {
     format!("{FORMAT} {size_bytes} {python_packages} {debian_packages} {inventory} {base}")
 }
 
-fn parse(reference: &FullReference, named: &ListedName) -> Option<Listed> {
-    let entry = named.entry.as_ref()?;
-    let mut words = entry.summary.splitn(6, ' ');
-    if words.next()? != FORMAT {
-        return None;
-    }
-    let mut number = || words.next()?.parse::<u64>().ok();
-    let (size_bytes, python_packages, debian_packages) = (number()?, number()?, number()?);
-    Some(Listed {
-        reference: reference.clone(),
+/// What an entry says, or the name again where it says nothing that we know.
+fn parse(reference: FullReference, entry: Option<&ListedEntry>) -> Result<Listed, FullReference> {
+    let Some((entry, line)) = entry.and_then(|entry| Some((entry, Line::parse(&entry.summary)?))) else {
+        return Err(reference);
+    };
+    Ok(Listed {
+        reference,
         manifest: entry.manifest,
         created_at: entry.created_at,
-        size_bytes,
-        python_packages,
-        debian_packages,
-        inventory: BlobDigest::new(Digest::from_hex(words.next()?).ok()?),
-        base: words.next()?.to_owned(),
+        size_bytes: line.size_bytes,
+        python_packages: line.python_packages,
+        debian_packages: line.debian_packages,
+        inventory: line.inventory,
+        base: line.base.to_owned(),
     })
+}
+
+/// The words of a line.
+struct Line<'a> {
+    size_bytes: u64,
+    python_packages: u64,
+    debian_packages: u64,
+    inventory: BlobDigest,
+    base: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let mut words = text.splitn(6, ' ');
+        if words.next()? != FORMAT {
+            return None;
+        }
+        let mut number = || words.next()?.parse::<u64>().ok();
+        let (size_bytes, python_packages, debian_packages) = (number()?, number()?, number()?);
+        Some(Self {
+            size_bytes,
+            python_packages,
+            debian_packages,
+            inventory: BlobDigest::new(Digest::from_hex(words.next()?).ok()?),
+            base: words.next()?,
+        })
+    }
 }
 
 impl Workshop {
@@ -74,16 +98,16 @@ impl Workshop {
         let (mut listed, mut unreadable) = (Vec::with_capacity(names.len()), Vec::new());
         for named in names {
             let reference = FullReference {
-                organisation: named.organisation.clone(),
-                name: named.name.clone(),
-                tag: named.tag.clone(),
+                organisation: named.organisation,
+                name: named.name,
+                tag: named.tag,
             };
             if !wanted(&reference) {
                 continue;
             }
-            match parse(&reference, &named) {
-                Some(image) => listed.push(image),
-                None => match self.listed_by_record(&reference) {
+            match parse(reference, named.entry.as_ref()) {
+                Ok(image) => listed.push(image),
+                Err(reference) => match self.listed_by_record(&reference) {
                     Ok(image) => listed.extend(image),
                     Err(error) => unreadable.push(error),
                 },

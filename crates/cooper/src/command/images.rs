@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use clap::{Args, ValueEnum};
-use cooper_core::ImagePattern;
+use cooper_core::{ImagePattern, ManifestDigest};
 use cooperage::{ImageQuery, ImageSort, ImageSummary, PackageQuery};
 use serde_json::{Value, json};
 
@@ -156,6 +156,13 @@ fn write(out: &mut dyn Write, images: &[ImageSummary]) -> io::Result<()> {
     Ok(())
 }
 
+/// As much of a digest as tells one from another.
+fn beginning(digest: ManifestDigest) -> String {
+    let mut text = digest.to_string();
+    text.truncate("sha256:".len() + 12);
+    text
+}
+
 fn table(images: &[ImageSummary]) -> Table<6> {
     let mut table = Table::new([
         ("IMAGE", Align::Left),
@@ -172,12 +179,7 @@ fn table(images: &[ImageSummary]) -> Table<6> {
             unit::size(image.size_bytes),
             image.python_packages.to_string(),
             image.debian_packages.to_string(),
-            image
-                .digest
-                .to_string()
-                .chars()
-                .take("sha256:".len() + 12)
-                .collect(),
+            beginning(image.digest),
         ]);
     }
     table

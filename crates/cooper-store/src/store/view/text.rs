@@ -14,7 +14,7 @@ use std::num::NonZeroU32;
 
 use cooper_core::{Digest, ImageVersion, ManifestDigest, Timestamp, VersionTag};
 
-use super::{ListedEntry, NameView, Stamp, View};
+use super::{ImageKey, ListedEntry, NameView, Stamp, View};
 
 const FIRST_LINE: &str = "cooper-names 1";
 
@@ -65,39 +65,50 @@ pub(super) fn parse(bytes: &[u8]) -> Option<View> {
         return None;
     }
     let mut view = View::default();
-    let mut image = None;
+    let mut image: Option<(ImageKey, NameView)> = None;
+    // They are sorted as they are: a map that is made of all at once compares each but once.
+    let mut tags: Vec<(VersionTag, Option<ListedEntry>)> = Vec::new();
     // One version for all tags that have it.
     let mut version: Option<ImageVersion> = None;
     for line in lines {
         let (kind, rest) = line.split_once(' ')?;
         if kind == "image" {
-            let (key, stamped) = parse_image(rest)?;
-            if let Some((key, image)) = image.replace((key, stamped)) {
-                view.names.insert(key, image);
-            }
+            view.add(image.replace(parse_image(rest)?), &mut tags);
             continue;
         }
         let (_, image) = image.as_mut()?;
         match kind {
             "tag" => {
                 let (tag, rest) = rest.split_once(' ')?;
-                image
-                    .tags
-                    .insert(parse_tag(tag, &mut version)?, Some(parse_entry(rest)?));
+                tags.push((parse_tag(tag, &mut version)?, Some(parse_entry(rest)?)));
             }
             "given" => {
                 let (version, number) = rest.split_once(' ')?;
                 image.given.insert(version.parse().ok()?, number.parse().ok()?);
             }
-            "unreadable" => drop(image.tags.insert(rest.parse().ok()?, None)),
+            "unreadable" => tags.push((rest.parse().ok()?, None)),
             _ => return None,
         }
     }
-    view.names.extend(image);
+    view.add(image, &mut tags);
     Some(view)
 }
 
-fn parse_image(text: &str) -> Option<((cooper_core::Organisation, cooper_core::ImageName), NameView)> {
+impl View {
+    /// Add an image with its tags, if there is one.
+    fn add(
+        &mut self,
+        image: Option<(ImageKey, NameView)>,
+        tags: &mut Vec<(VersionTag, Option<ListedEntry>)>,
+    ) {
+        if let Some((key, mut image)) = image {
+            image.tags = tags.drain(..).collect();
+            self.names.insert(key, image);
+        }
+    }
+}
+
+fn parse_image(text: &str) -> Option<(ImageKey, NameView)> {
     let mut words = text.split(' ');
     let key = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let stamp = Stamp {
