@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::BenchError;
 
-const USAGE: &str = "usage: bench --cooper FILE --work DIR --source DIR --report FILE [--ca FILE] [--pip-index URL] \
+const USAGE: &str = "usage: bench --cooper FILE --crowd FILE --work DIR --source DIR --report FILE [--ca FILE] [--pip-index URL] \
                      [--build-arg NAME]... [--only N[,N]...] [--quick]";
 
 /// What to measure, and where.
@@ -12,6 +12,8 @@ const USAGE: &str = "usage: bench --cooper FILE --work DIR --source DIR --report
 pub(crate) struct Options {
     /// The binary that is measured.
     pub(crate) cooper: PathBuf,
+    /// testkit's example `crowd`, which fills a store.
+    pub(crate) crowd: PathBuf,
     /// Where the base is cached and everything else lives for the time of the run.
     pub(crate) work: PathBuf,
     /// The repository: its commit is named.
@@ -45,6 +47,7 @@ impl Options {
         }
         let needed = [
             &mut options.cooper,
+            &mut options.crowd,
             &mut options.work,
             &mut options.source,
             &mut options.report,
@@ -62,6 +65,7 @@ impl Options {
     fn set(&mut self, flag: &str, value: &str) -> Result<(), BenchError> {
         match flag {
             "--cooper" => self.cooper = value.into(),
+            "--crowd" => self.crowd = value.into(),
             "--work" => self.work = value.into(),
             "--source" => self.source = value.into(),
             "--report" => self.report = value.into(),
@@ -103,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_part_of_the_cases_does_not_replace_the_table() {
-        let whole = "--cooper /c --work /w --source /s --report /r";
+        let whole = "--cooper /c --crowd /d --work /w --source /s --report /r";
         assert!(parse(whole).unwrap().writes_report());
         let some = parse(&format!("{whole} --only 1,5 --build-arg http_proxy")).unwrap();
         assert!(!some.writes_report());
@@ -116,9 +120,9 @@ mod tests {
         for line in [
             "",
             "--cooper /c",
-            "--cooper /c --work /w --source /s --report",
-            "--cooper /c --work /w --source /s --report /r --only one",
-            "--cooper /c --work /w --source /s --report /r --fast yes",
+            "--cooper /c --crowd /d --work /w --source /s --report",
+            "--cooper /c --crowd /d --work /w --source /s --report /r --only one",
+            "--cooper /c --crowd /d --work /w --source /s --report /r --fast yes",
         ] {
             assert!(matches!(parse(line), Err(BenchError::Usage(_))), "{line}");
         }

@@ -5,6 +5,7 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::args::Options;
 use crate::cooper::{Asked, Cooper};
@@ -40,6 +41,21 @@ impl Goal {
     }
 }
 
+/// What a case that has no peer requires of our time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    /// Our median may be at most this.
+    pub(crate) required: Duration,
+    /// And should be at most this.
+    pub(crate) aim: Duration,
+}
+
+impl Limit {
+    pub(crate) fn of(required: Duration, aim: Duration) -> Self {
+        Self { required, aim }
+    }
+}
+
 /// How we did against one peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -55,6 +71,8 @@ pub(crate) struct CaseResult {
     pub(crate) title: &'static str,
     pub(crate) ours: Series,
     pub(crate) peers: Vec<(Series, Goal)>,
+    /// Where nobody else does the same.
+    pub(crate) limit: Option<Limit>,
 }
 
 impl CaseResult {
@@ -65,6 +83,17 @@ impl CaseResult {
             title,
             ours: series.next()?,
             peers: series.zip(goals.iter().copied()).collect(),
+            limit: None,
+        })
+    }
+
+    /// A case that has no peer; `series` is ours.
+    pub(crate) fn alone(title: &'static str, series: Vec<Series>, limit: Limit) -> Option<Self> {
+        Some(Self {
+            title,
+            ours: series.into_iter().next()?,
+            peers: Vec::new(),
+            limit: Some(limit),
         })
     }
 
@@ -87,6 +116,18 @@ impl CaseResult {
         }
     }
 
+    /// How we did against the limit.
+    pub(crate) fn verdict_alone(&self, limit: Limit) -> Verdict {
+        let Ok(times) = &self.ours.times else {
+            return Verdict::Failed;
+        };
+        match times.median() {
+            median if median <= limit.aim => Verdict::AimReached,
+            median if median <= limit.required => Verdict::RequiredReached,
+            _ => Verdict::Missed,
+        }
+    }
+
     /// Whether nobody failed and nothing that is required was missed.
     pub(crate) fn is_good(&self) -> bool {
         let bad = |verdict| matches!(verdict, Verdict::Failed | Verdict::Missed);
@@ -94,6 +135,7 @@ impl CaseResult {
             .peers
             .iter()
             .any(|(peer, goal)| bad(self.verdict(peer, *goal)))
+            && !self.limit.is_some_and(|limit| bad(self.verdict_alone(limit)))
     }
 }
 
@@ -157,6 +199,9 @@ impl<'a> Bench<'a> {
             Self::add_package,
             Self::same_again,
             Self::run,
+            Self::list_many,
+            Self::collect_half,
+            Self::update_twenty,
         ];
         let numbered = cases.iter().zip(1..);
         let wanted = numbered.filter(|(_, number)| self.options.wants(*number));
@@ -260,7 +305,7 @@ impl<'a> Bench<'a> {
 
     /// A place for a store that nothing was in. Stores go with the run's file system, when everything is measured: no
     /// turn pays for what an earlier one removed.
-    fn new_folder(&self) -> PathBuf {
+    pub(crate) fn new_folder(&self) -> PathBuf {
         let number = self.stores.get();
         self.stores.set(number + 1);
         self.scratch.join(format!("store-{number}"))
@@ -322,7 +367,6 @@ mod tests {
     use super::*;
     use crate::docker::BASE;
     use crate::round::Times;
-    use std::time::Duration;
 
     fn series(milliseconds: Option<u64>) -> Series {
         let times = milliseconds.map(|time| Times::of(vec![Duration::from_millis(time)]).unwrap());
@@ -340,6 +384,21 @@ mod tests {
             (DOCKERFILE_JQ, KNOWN),
         ] {
             assert!(dockerfile.starts_with(&format!("FROM {image}\n")), "{dockerfile}");
+        }
+    }
+
+    #[test]
+    fn a_time_without_a_peer_is_judged_by_its_limit() {
+        let limit = Limit::of(Duration::from_millis(300), Duration::from_millis(30));
+        for (time, verdict, is_good) in [
+            (Some(30), Verdict::AimReached, true),
+            (Some(300), Verdict::RequiredReached, true),
+            (Some(301), Verdict::Missed, false),
+            (None, Verdict::Failed, false),
+        ] {
+            let case = CaseResult::alone("a", vec![series(time)], limit).unwrap();
+            assert_eq!(case.verdict_alone(limit), verdict, "{time:?}");
+            assert_eq!(case.is_good(), is_good, "{time:?}");
         }
     }
 

@@ -72,6 +72,29 @@ impl Cooper {
         timed(self.command(store).args(["run", image, "-c", code]))
     }
 
+    /// List all images.
+    pub(crate) fn images(&self, store: &Path) -> Result<Finished, BenchError> {
+        timed(self.command(store).arg("images"))
+    }
+
+    /// Resolve every image's request again.
+    pub(crate) fn update_all(&self, store: &Path) -> Result<Finished, BenchError> {
+        timed(self.command(store).args(["update", "--all", "--json"]))
+    }
+
+    /// Remove all but some versions of each name, and what only they kept.
+    pub(crate) fn collect(&self, store: &Path, keep: usize) -> Result<Finished, BenchError> {
+        timed(
+            self.command(store)
+                .args(["gc", "--json", "--keep", &keep.to_string()]),
+        )
+    }
+
+    /// Check a store; it fails where something is wrong.
+    pub(crate) fn fsck(&self, store: &Path) -> Result<Finished, BenchError> {
+        timed(self.command(store).arg("fsck"))
+    }
+
     /// The unpacked layers of an image, the topmost first, and its environment.
     pub(crate) fn layers(
         &self,

@@ -147,6 +147,16 @@ impl Docker {
         timed(self.client().args(["image", "rm", "--force", tag])).map(drop)
     }
 
+    /// List all images.
+    pub(crate) fn images(&self) -> Result<Finished, BenchError> {
+        timed(self.client().arg("images"))
+    }
+
+    /// Load an archive of images.
+    pub(crate) fn load(&self, archive: &Path) -> Result<(), BenchError> {
+        timed(self.client().args(["load", "--quiet", "--input"]).arg(archive)).map(drop)
+    }
+
     /// Run a program in a fresh container without network.
     pub(crate) fn run(&self, tag: &str, words: &[&str]) -> Result<Finished, BenchError> {
         timed(

@@ -13,6 +13,7 @@ mod cooper;
 mod docker;
 mod error;
 mod machine;
+mod many;
 mod measure;
 mod namespace;
 mod report;

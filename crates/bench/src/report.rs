@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::case::{CaseResult, Goal, Verdict};
+use crate::case::{CaseResult, Goal, Limit, Verdict};
 use crate::error::BenchError;
 use crate::machine::Machine;
 use crate::round::{Series, Times};
@@ -25,6 +25,9 @@ pub(crate) fn block(machine: &Machine, results: &[CaseResult]) -> String {
             let title = if index == 0 { case.title } else { "" };
             text.push_str(&row(title, case, peer, *goal));
         }
+        if let Some(limit) = case.limit {
+            text.push_str(&row_alone(case, limit));
+        }
     }
     text
 }
@@ -34,14 +37,7 @@ fn row(title: &str, case: &CaseResult, peer: &Series, goal: Goal) -> String {
         .ratio(peer)
         .map_or("–".to_owned(), |ratio| format!("{ratio:.3}"));
     let bound = |bound: Option<f64>| bound.map_or("–".to_owned(), |bound| format!("≤ {bound}"));
-    let result = match case.verdict(peer, goal) {
-        Verdict::AimReached => "aim reached",
-        Verdict::RequiredReached if goal.aim.is_some() => "required reached, aim not",
-        Verdict::RequiredReached => "required reached",
-        Verdict::Missed => "**missed**",
-        Verdict::NothingRequired => "–",
-        Verdict::Failed => "**failed**",
-    };
+    let result = shown(case.verdict(peer, goal), goal.aim.is_some());
     format!(
         "| {title} | {} | `{}` | {} | {ratio} | {} | {} | {result} | {} |\n",
         times(&case.ours),
@@ -51,6 +47,30 @@ fn row(title: &str, case: &CaseResult, peer: &Series, goal: Goal) -> String {
         bound(goal.aim),
         runs(&case.ours, peer),
     )
+}
+
+fn row_alone(case: &CaseResult, limit: Limit) -> String {
+    let bound = |bound: Duration| format!("≤ {} s", bound.as_secs_f64());
+    format!(
+        "| {} | {} | – | – | – | {} | {} | {} | {} |\n",
+        case.title,
+        times(&case.ours),
+        bound(limit.required),
+        bound(limit.aim),
+        shown(case.verdict_alone(limit), true),
+        case.ours.times.as_ref().map_or(0, Times::count),
+    )
+}
+
+fn shown(verdict: Verdict, has_aim: bool) -> &'static str {
+    match verdict {
+        Verdict::AimReached => "aim reached",
+        Verdict::RequiredReached if has_aim => "required reached, aim not",
+        Verdict::RequiredReached => "required reached",
+        Verdict::Missed => "**missed**",
+        Verdict::NothingRequired => "–",
+        Verdict::Failed => "**failed**",
+    }
 }
 
 fn times(series: &Series) -> String {
@@ -167,7 +187,9 @@ mod tests {
             host: "a host".to_owned(),
             versions: "versions".to_owned(),
         };
-        let text = block(&machine, &[case]);
+        let limit = Limit::of(Duration::from_secs(30), Duration::from_millis(5));
+        let alone = CaseResult::alone("gc", vec![series("cooper gc", &[7_000])], limit).unwrap();
+        let text = block(&machine, &[case, alone]);
         let rows: Vec<&str> = text.lines().skip(5).collect();
         assert_eq!(
             rows,
@@ -175,6 +197,7 @@ mod tests {
                 "| run | 21.4 ms (20.1–30.0) | `docker run` | 401 ms (399–1200) | 0.053 | ≤ 0.12 | ≤ 0.01 \
              | required reached, aim not | 3 |",
                 "|  | 21.4 ms (20.1–30.0) | `chroot` | **failed** | – | – | – | **failed** | 3 / 0 |",
+                "| gc | 7.0 ms (7.0–7.0) | – | – | – | ≤ 30 s | ≤ 0.005 s | required reached, aim not | 1 |",
             ]
         );
     }

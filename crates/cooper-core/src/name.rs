@@ -217,20 +217,21 @@ impl FromStr for VersionTag {
 }
 
 impl VersionTag {
-    fn order_key(&self) -> (Vec<u64>, u32) {
-        let numbers = self
-            .version
-            .as_str()
-            .split('.')
-            .filter_map(|n| n.parse().ok())
-            .collect();
-        (numbers, self.serial.get())
+    /// The version's numbers.
+    fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.version.as_str().split('.').filter_map(|n| n.parse().ok())
     }
 }
 
 impl Ord for VersionTag {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.order_key().cmp(&other.order_key())
+        // Mostly they are of one version.
+        let numbers = if self.version == other.version {
+            std::cmp::Ordering::Equal
+        } else {
+            self.numbers().cmp(other.numbers())
+        };
+        numbers.then(self.serial.cmp(&other.serial))
     }
 }
 

@@ -15,7 +15,8 @@ pub use intake::{
     Range, RangeReply,
 };
 pub use store::{
-    Adopted, BlobWriter, Cached, Fault, FsckError, FsckOptions, FsckReport, GcError, GcReport, GivenTag,
-    Holds, LockError, MarkError, Note, OpenError, ReadBlobError, RefError, RefRecord, Scratch, StageError,
-    Store, StoreLock, TreeStage, WriteBlobError, clear_directory,
+    Adopted, BlobWriter, CacheKeeping, Cached, DiskUse, Fault, FsckError, FsckOptions, FsckReport, GcError,
+    GcReport, GivenTag, Holds, ListedEntry, ListedName, LockError, MarkError, NameUse, Note, OpenError,
+    ReadBlobError, RefError, RefRecord, Scratch, StageError, Store, StoreLock, StoreUse, Summarise,
+    TreeStage, WriteBlobError, clear_directory,
 };

@@ -7,6 +7,7 @@
 //! ```text
 //! oci-layout                     {"imageLayoutVersion":"1.0.0"}; its presence makes the directory a store
 //! index.json                     a view of refs/, rewritten after each change of a name; only fsck reads it
+//! names                          another one, with what lists show of each name; may be deleted
 //! blobs/sha256/<hex>             immutable, mode 0444, named by the digest of their bytes
 //! trees/sha256/<hex>/            unpacked layers, named by the layer's diff id: what runs mount
 //! refs/<org>/<name>/<tag>.json   a name: which manifest, which blobs and trees it keeps alive
@@ -35,7 +36,7 @@
 //! 4. **A number is never given twice.** Removal renames `<tag>.json` to `<tag>.removed`, and the next number
 //!    is one more than the largest of both. A tag that was given elsewhere ([`Store::adopt_version`]) is made only where
 //!    it was never given here, or to the same manifest.
-//! 5. **`index.json` and the journal follow the names.** The link or rename of a record is the change. A process
+//! 5. **`index.json`, `names` and the journal follow the names.** The link or rename of a record is the change. A process
 //!    that is killed or fails after it leaves a stale view or a missing line; fsck notes it, and the next change of a
 //!    name, or fsck's repair, rewrites the view and writes the line. It is no failure of the change.
 //! 6. **What a killed process leaves is below `tmp/`** in its session directory. Whoever opens the store and
@@ -75,6 +76,8 @@ mod reference;
 mod remove;
 mod session;
 mod tree;
+mod usage;
+mod view;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -85,7 +88,7 @@ pub use adopt::{Adopted, GivenTag};
 pub use blob::{BlobWriter, ReadBlobError, WriteBlobError};
 pub use cache::Cached;
 pub use fsck::{Fault, FsckError, FsckOptions, FsckReport, Note, RecordCheck, TreeCheck};
-pub use gc::{GcError, GcReport, Holds};
+pub use gc::{CacheKeeping, GcError, GcReport, Holds};
 pub use lock::{LockError, StoreLock};
 pub use marks::MarkError;
 pub use open::OpenError;
@@ -93,6 +96,8 @@ pub use reference::{RefError, RefRecord};
 pub use remove::clear_directory;
 pub use session::{Scratch, StageError};
 pub use tree::TreeStage;
+pub use usage::{DiskUse, NameUse, StoreUse};
+pub use view::{ListedEntry, ListedName, Summarise};
 
 pub(crate) use file::FileError;
 
@@ -106,6 +111,7 @@ struct Inner {
     root: PathBuf,
     clock: Arc<dyn Clock>,
     session: session::SessionCell,
+    summarise: Summarise,
 }
 
 impl Store {

@@ -12,6 +12,7 @@ pub(crate) mod remove;
 pub(crate) mod run;
 pub(crate) mod save;
 pub(crate) mod update;
+pub(crate) mod usage;
 pub(crate) mod version;
 
 use std::ffi::OsString;

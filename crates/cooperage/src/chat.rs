@@ -8,7 +8,8 @@ use cooper_core::request::{ParseRequestError, parse_build_packages, parse_depend
 use cooper_core::requirements::{Hashes, Requirements};
 use cooper_core::{Base, BaseChoice, DebianRequirement, ImageName, ImagePattern, PythonRequirement, Request};
 
-use crate::images::{ImageQuery, ImageSort, PackageQuery};
+use crate::images::{ImageQuery, ImageSort};
+use crate::package_query::PackageQuery;
 
 /// A command in chat form, understood.
 #[derive(Debug, Clone)]
@@ -265,7 +266,7 @@ impl Verb {
         match self {
             Self::Create => &["name", "dependencies", "packages", "build-packages", "base"],
             Self::Update => &["image", "all"],
-            Self::Images => &["pattern", "package", "sort"],
+            Self::Images => &["pattern", "package", "base", "sort"],
         }
     }
 
@@ -392,7 +393,7 @@ pub fn parse_update(words: impl IntoIterator<Item = (String, String)>) -> Result
     }
 }
 
-/// Parse the arguments of a list of images: `pattern`, `package`, `sort`, each at most once, in any order.
+/// Parse the arguments of a list of images: `pattern`, `package`, `base`, `sort`, each at most once, in any order.
 ///
 /// # Errors
 /// As [`parse_words`].
@@ -400,6 +401,7 @@ pub fn parse_query(words: impl IntoIterator<Item = (String, String)>) -> Result<
     let mut values = take_arguments(Verb::Images, words)?;
     let pattern = values.take("pattern").map(|pattern| ImagePattern::new(&pattern));
     let package = values.take("package").map(parse_package).transpose()?;
+    let base = values.take("base").map(|base| ImagePattern::new(&base));
     let sort = values
         .take("sort")
         .map(parse_sort)
@@ -407,6 +409,7 @@ pub fn parse_query(words: impl IntoIterator<Item = (String, String)>) -> Result<
         .unwrap_or_default();
     Ok(ImageQuery {
         pattern,
+        base,
         package,
         sort,
         with_packages: false,
@@ -414,7 +417,7 @@ pub fn parse_query(words: impl IntoIterator<Item = (String, String)>) -> Result<
 }
 
 fn parse_package(value: String) -> Result<PackageQuery, ChatError> {
-    let possible = "a package's name, or `NAME==VERSION`";
+    let possible = "a package's name, `NAME==VERSION`, or `NAME<VERSION`";
     PackageQuery::new(&value).ok_or(ChatError::Value {
         argument: "package",
         value,

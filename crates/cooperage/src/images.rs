@@ -1,13 +1,18 @@
 //! The list of images, filtered and sorted; and the search for one that already has what is asked.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
-use cooper_core::{DebianVersion, ImagePattern, Request, Timestamp};
+use cooper_core::python::{DistributionVersion, VersionOrUrl};
+use cooper_core::{DebianRequirement, DebianVersion, ImagePattern, PythonRequirement, Request, Timestamp};
 use cooper_image::Inventory;
 use serde::Serialize;
 
 use crate::inspect::InspectError;
+use crate::package_query::PackageQuery;
+use crate::packages::{Ecosystem, PackageView};
 use crate::record::{FullReference, KeptImage};
+use crate::summary::Listed;
 use crate::workshop::Workshop;
 
 /// Which images to list, and in which order.
@@ -15,56 +20,14 @@ use crate::workshop::Workshop;
 pub struct ImageQuery {
     /// Over `ORGANISATION/NAME:TAG`.
     pub pattern: Option<ImagePattern>,
+    /// Over what the image stands on.
+    pub base: Option<ImagePattern>,
     /// Only images that hold this package.
     pub package: Option<PackageQuery>,
     /// The order.
     pub sort: ImageSort,
     /// Load every image's inventory, too.
     pub with_packages: bool,
-}
-
-/// A package by name, Python's or Debian's, perhaps at one version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackageQuery {
-    /// As it was written; Python names are compared normalised.
-    pub name: String,
-    /// After `==`.
-    pub version: Option<String>,
-}
-
-impl PackageQuery {
-    /// Parse `P` or `P==V`.
-    pub fn new(text: &str) -> Option<Self> {
-        let (name, version) = match text.split_once("==") {
-            Some((name, version)) => (name.trim(), Some(version.trim())),
-            None => (text.trim(), None),
-        };
-        let plain = !name.is_empty()
-            && name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c));
-        let versioned = version.is_none_or(|version| !version.is_empty());
-        (plain && versioned).then(|| Self {
-            name: name.to_owned(),
-            version: version.map(str::to_owned),
-        })
-    }
-
-    fn matches(&self, inventory: &Inventory) -> bool {
-        let version_fits = |version: &str| self.version.as_deref().is_none_or(|wanted| wanted == version);
-        let normalised = self.name.parse::<cooper_core::PythonName>();
-        let python = normalised.is_ok_and(|name| {
-            inventory
-                .python
-                .iter()
-                .any(|package| package.name == name.as_str() && version_fits(&package.version))
-        });
-        python
-            || inventory
-                .debian
-                .iter()
-                .any(|package| package.name == self.name && version_fits(&package.version))
-    }
 }
 
 /// The order of a list of images.
@@ -90,6 +53,8 @@ pub struct ImageSummary {
     pub created_at: Timestamp,
     /// Bytes of the manifest, the configuration and the compressed layers.
     pub size_bytes: u64,
+    /// What it stands on: `debian:trixie`.
+    pub base: String,
     /// How many Python distributions are inside.
     pub python_packages: u64,
     /// How many Debian packages are inside.
@@ -105,38 +70,43 @@ impl Workshop {
     /// # Errors
     /// When the names cannot be listed.
     pub fn images(&self, query: &ImageQuery) -> Result<(Vec<ImageSummary>, Vec<InspectError>), InspectError> {
-        let mut summaries = Vec::new();
-        let (all, unreadable) = self.all_images()?;
+        let named = |reference: &FullReference| {
+            let matches = |pattern: &ImagePattern| pattern.matches(&reference.to_string());
+            query.pattern.as_ref().is_none_or(matches)
+        };
+        let (mut images, unreadable) = self.listed(named)?;
         let mut unreadable: Vec<InspectError> = unreadable.into_iter().map(InspectError::from).collect();
-        for kept in all {
-            let name = kept.reference.to_string();
-            if query
-                .pattern
-                .as_ref()
-                .is_some_and(|pattern| !pattern.matches(&name))
-            {
-                continue;
-            }
-            let needed = query.with_packages || query.package.is_some();
-            let inventory = match needed.then(|| self.inventory(&kept)).transpose() {
-                Ok(inventory) => inventory,
-                Err(error) => {
-                    unreadable.push(error);
-                    continue;
+        if let Some(base) = &query.base {
+            images.retain(|image| base.matches(&image.base));
+        }
+        if let Some(package) = &query.package {
+            let (view, more) = self.package_view(&images);
+            unreadable.extend(more);
+            let wanted = view.numbers(|known| package.fits(known));
+            images.retain(|image| view.has_any(&image.inventory, &wanted).unwrap_or(false));
+        }
+        let mut summaries = Vec::with_capacity(images.len());
+        for image in images {
+            let inventory = if query.with_packages {
+                match self.inventory_of(&image.reference, image.inventory) {
+                    Ok(inventory) => Some(inventory),
+                    Err(error) => {
+                        unreadable.push(error);
+                        continue;
+                    }
                 }
+            } else {
+                None
             };
-            if let (Some(package), Some(inventory)) = (&query.package, &inventory)
-                && !package.matches(inventory)
-            {
-                continue;
-            }
-            summaries.push(summary(kept, inventory.filter(|_| query.with_packages)));
+            summaries.push(summary(image, inventory));
         }
         match query.sort {
             ImageSort::Created => {
-                summaries.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(b.image.cmp(&a.image)));
+                // They are sorted by name, and a line is large to be moved about.
+                summaries.reverse();
+                summaries.sort_by_cached_key(|summary| Reverse(summary.created_at));
             }
-            ImageSort::Name => summaries.sort_by(|a, b| a.image.cmp(&b.image)),
+            ImageSort::Name => {}
             ImageSort::Size => {
                 summaries.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then(a.image.cmp(&b.image)));
             }
@@ -153,20 +123,33 @@ impl Workshop {
     /// # Errors
     /// When the names cannot be listed.
     pub fn sufficient(&self, request: &Request) -> Result<Option<FullReference>, InspectError> {
-        let (mut kept, _) = self.all_images()?;
-        kept.sort_by_key(|image| Reverse(image.created_at));
-        for image in kept {
-            let asked = &image.record.request;
+        let base = request.base().to_string();
+        let (mut images, _) = self.listed(|reference| {
+            reference.organisation == self.config.organisation && reference.name != *request.name()
+        })?;
+        images.retain(|image| image.base == base);
+        images.sort_by_key(|image| Reverse(image.created_at));
+        let (view, _) = self.package_view(&images);
+        let wanted = wanted_packages(&view, request);
+        let has_names = |image: &&Listed| {
+            let has = |numbers: &BTreeSet<u32>| view.has_any(&image.inventory, numbers);
+            // An image that the view cannot hold is looked at.
+            wanted.iter().all(|numbers| has(numbers).unwrap_or(true))
+        };
+        for image in images.iter().filter(has_names) {
+            let Ok(kept) = self.lookup(&image.reference.clone().into()) else {
+                continue;
+            };
+            let asked = &kept.record.request;
             let same_base = asked.base() == request.base();
             // Which files an image has is known only of one that was asked for with the same bounds.
             let same_bounds =
                 asked.constraints() == request.constraints() && asked.hashes() == request.hashes();
-            let another = image.record.request.name() != request.name();
             // What came in an archive was judged by nobody here.
-            let made_here = image.record.loaded.is_none();
-            let candidate = same_base && same_bounds && another && made_here;
-            if candidate && self.has_all(&image, request).unwrap_or(false) {
-                return Ok(Some(image.reference));
+            let made_here = kept.record.loaded.is_none();
+            let candidate = same_base && same_bounds && made_here;
+            if candidate && self.has_all(&kept, request).unwrap_or(false) {
+                return Ok(Some(kept.reference));
             }
         }
         Ok(None)
@@ -177,14 +160,7 @@ impl Workshop {
         let inventory = self.inventory(image)?;
         let debian = request.packages().iter().all(|wanted| {
             inventory.debian.iter().any(|package| {
-                let version_fits = || match &wanted.version {
-                    Some(version) => package
-                        .version
-                        .parse::<DebianVersion>()
-                        .is_ok_and(|have| have == *version),
-                    None => true,
-                };
-                package.name == wanted.name.as_str() && version_fits()
+                package.name == wanted.name.as_str() && is_that_version(wanted, &package.version)
             })
         });
         let python = request.dependencies().iter().all(|wanted| {
@@ -195,13 +171,35 @@ impl Workshop {
     }
 }
 
-fn python_satisfies(inventory: &Inventory, wanted: &cooper_core::PythonRequirement) -> bool {
-    use cooper_core::python::{DistributionVersion, VersionOrUrl};
-    let found = inventory
-        .python
-        .iter()
-        .find(|package| package.name == wanted.name().as_str());
-    let version = found.and_then(|package| package.version.parse::<DistributionVersion>().ok());
+/// For each thing that is asked for, the packages that may be it.
+fn wanted_packages(view: &PackageView, request: &Request) -> Vec<BTreeSet<u32>> {
+    let debian = request.packages().iter().map(|wanted| {
+        view.numbers(|package| {
+            package.ecosystem == Ecosystem::Debian
+                && package.name == wanted.name.as_str()
+                && is_that_version(wanted, &package.version)
+        })
+    });
+    let python = request.dependencies().iter().map(|wanted| {
+        // What was asked for with extras or by address is found in the record of an image that was asked for it.
+        let only_by_name = !wanted.requirement().extras.is_empty()
+            || matches!(wanted.requirement().version_or_url, Some(VersionOrUrl::Url(_)));
+        view.numbers(|package| {
+            package.ecosystem == Ecosystem::Python
+                && package.name == wanted.name().as_str()
+                && (only_by_name || satisfies(wanted, &package.version))
+        })
+    });
+    debian.chain(python).collect()
+}
+
+fn is_that_version(wanted: &DebianRequirement, version: &str) -> bool {
+    let wanted = wanted.version.as_ref();
+    wanted.is_none_or(|wanted| version.parse::<DebianVersion>().is_ok_and(|have| have == *wanted))
+}
+
+fn satisfies(wanted: &PythonRequirement, version: &str) -> bool {
+    let version = version.parse::<DistributionVersion>().ok();
     match (&wanted.requirement().version_or_url, version) {
         (_, None) | (Some(VersionOrUrl::Url(_)), _) => false,
         (None, Some(_)) => true,
@@ -209,28 +207,22 @@ fn python_satisfies(inventory: &Inventory, wanted: &cooper_core::PythonRequireme
     }
 }
 
-fn summary(kept: KeptImage, inventory: Option<Inventory>) -> ImageSummary {
-    ImageSummary {
-        image: kept.reference,
-        digest: kept.manifest,
-        created_at: kept.created_at,
-        size_bytes: kept.record.size_bytes,
-        python_packages: kept.record.python_packages,
-        debian_packages: kept.record.debian_packages,
-        inventory,
-    }
+fn python_satisfies(inventory: &Inventory, wanted: &PythonRequirement) -> bool {
+    let mut packages = inventory.python.iter();
+    packages
+        .find(|package| package.name == wanted.name().as_str())
+        .is_some_and(|package| satisfies(wanted, &package.version))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_package_is_a_name_or_a_pin() {
-        assert!(PackageQuery::new("requests==2.32.3").is_some());
-        assert!(PackageQuery::new("libstdc++6").is_some());
-        for bad in ["", "==1", "a==", "a b"] {
-            assert_eq!(PackageQuery::new(bad), None, "{bad}");
-        }
+fn summary(image: Listed, inventory: Option<Inventory>) -> ImageSummary {
+    ImageSummary {
+        image: image.reference,
+        digest: image.manifest,
+        created_at: image.created_at,
+        size_bytes: image.size_bytes,
+        base: image.base,
+        python_packages: image.python_packages,
+        debian_packages: image.debian_packages,
+        inventory,
     }
 }

@@ -140,7 +140,15 @@ impl Workshop {
     }
 
     pub(crate) fn inventory(&self, kept: &KeptImage) -> Result<Inventory, InspectError> {
-        self.json_blob(kept, "the inventory", kept.record.inventory)
+        self.inventory_of(&kept.reference, kept.record.inventory)
+    }
+
+    pub(crate) fn inventory_of(
+        &self,
+        image: &FullReference,
+        inventory: BlobDigest,
+    ) -> Result<Inventory, InspectError> {
+        self.json_blob_of(image, "the inventory", inventory)
     }
 
     fn json_blob<T: serde::de::DeserializeOwned>(
@@ -149,7 +157,16 @@ impl Workshop {
         role: &'static str,
         digest: BlobDigest,
     ) -> Result<T, InspectError> {
-        let image = || kept.reference.to_string();
+        self.json_blob_of(&kept.reference, role, digest)
+    }
+
+    fn json_blob_of<T: serde::de::DeserializeOwned>(
+        &self,
+        reference: &FullReference,
+        role: &'static str,
+        digest: BlobDigest,
+    ) -> Result<T, InspectError> {
+        let image = || reference.to_string();
         let bytes = self.store.read_blob(&digest, JSON_BYTES_MAX);
         let bytes = bytes.map_err(|source| InspectError::Blob {
             role,

@@ -12,6 +12,8 @@ pub mod images;
 pub mod inspect;
 pub mod load;
 mod metadata;
+mod package_query;
+mod packages;
 pub mod record;
 pub mod remove;
 pub mod requirements_file;
@@ -19,7 +21,9 @@ pub mod run;
 pub mod save;
 mod sources;
 pub mod standing;
+mod summary;
 pub mod update;
+pub mod usage;
 pub mod workshop;
 
 pub use cooper_image::archive::ArchiveFormat;
@@ -27,13 +31,16 @@ pub use cooper_image::{Inventory, InventoryBelow, InventoryPackage, Scripts, Sou
 pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{Freshness, Sources};
 pub use cooper_sandbox::{End, Limits, Network, Outcome, before_interrupt};
-pub use cooper_store::{Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig, Note, Proxies};
+pub use cooper_store::{
+    DiskUse, Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig, Note, Proxies,
+};
 
 pub use base_image::BaseImageError;
 pub use create::{Change, CreateError, Created};
-pub use images::{ImageQuery, ImageSort, ImageSummary, PackageQuery};
+pub use images::{ImageQuery, ImageSort, ImageSummary};
 pub use inspect::{Difference, InspectError, Inspection};
 pub use load::{LoadError, LoadedImage, NewName};
+pub use package_query::PackageQuery;
 pub use record::{FullReference, ImageRecord};
 pub use remove::Retention;
 pub use requirements_file::RequirementsFileError;
@@ -42,4 +49,5 @@ pub use save::{SaveError, Saved, SavedVersion};
 pub use sources::SourceError;
 pub use standing::{RemoveError, Standing};
 pub use update::{UpdateOutcome, Updated};
+pub use usage::{ImageUse, Usage};
 pub use workshop::{LookupError, OpenError, Workshop, WorkshopConfig};

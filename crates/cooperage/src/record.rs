@@ -19,6 +19,17 @@ pub struct FullReference {
     pub tag: VersionTag,
 }
 
+impl FullReference {
+    /// The reference, if nothing is left open in it.
+    pub(crate) fn of(reference: ImageReference) -> Option<Self> {
+        Some(Self {
+            organisation: reference.organisation?,
+            name: reference.name,
+            tag: reference.tag?,
+        })
+    }
+}
+
 impl fmt::Display for FullReference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}:{}", self.organisation, self.name, self.tag)

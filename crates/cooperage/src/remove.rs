@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cooper_core::{ImageName, ImagePattern, Organisation, Progress};
-use cooper_store::{GcError, GcReport};
+use cooper_core::{BlobDigest, DiffId, ImageName, ImagePattern, Organisation, Progress};
+use cooper_store::{CacheKeeping, GcError, GcReport};
+use serde::Deserialize;
 
 use crate::inspect::InspectError;
 use crate::record::FullReference;
+use crate::summary::Listed;
 use crate::workshop::{LookupError, Workshop};
 
 /// Which versions are old enough to go. The newest version of a name never is.
@@ -17,6 +19,13 @@ pub struct Retention {
     pub keep: usize,
     /// Versions that are not older than this stay.
     pub older_than: Duration,
+}
+
+/// What a note about a made layer says of where the layer is.
+#[derive(Deserialize)]
+struct LayerNote {
+    diff_id: DiffId,
+    digest: BlobDigest,
 }
 
 impl Workshop {
@@ -40,12 +49,14 @@ impl Workshop {
     /// # Errors
     /// When the names cannot be listed, or a record not be read.
     pub fn outdated(&self, retention: Retention) -> Result<Vec<FullReference>, InspectError> {
-        let mut by_name: BTreeMap<(Organisation, ImageName), Vec<FullReference>> = BTreeMap::new();
-        for image in self.all_references()? {
-            if image.organisation == self.config.organisation {
-                let name = (image.organisation.clone(), image.name.clone());
-                by_name.entry(name).or_default().push(image);
-            }
+        let mut by_name: BTreeMap<(Organisation, ImageName), Vec<Listed>> = BTreeMap::new();
+        let (images, unreadable) = self.listed(|image| image.organisation == self.config.organisation)?;
+        if let Some(error) = unreadable.into_iter().next() {
+            return Err(error.into());
+        }
+        for image in images {
+            let name = (image.reference.organisation.clone(), image.reference.name.clone());
+            by_name.entry(name).or_default().push(image);
         }
         let now = self.clock.now();
         let standing = self.standing()?;
@@ -53,42 +64,58 @@ impl Workshop {
         for mut versions in by_name.into_values() {
             versions.truncate(versions.len().saturating_sub(retention.keep.max(1)));
             for image in versions {
-                let kept = self.lookup(&image.clone().into())?;
-                let age = now.as_second().saturating_sub(kept.created_at.as_second());
+                let age = now.as_second().saturating_sub(image.created_at.as_second());
                 let old = u64::try_from(age).unwrap_or(0) >= retention.older_than.as_secs();
                 // What others stand on goes when they are gone.
-                if old && !standing.contains_key(&image) {
-                    outdated.push(image);
+                if old && !standing.contains_key(&image.reference) {
+                    outdated.push(image.reference);
                 }
             }
         }
         Ok(outdated)
     }
 
-    /// Remove a version: nothing names it any more, and its number is never given again. Whether it was there. What it
-    /// alone kept goes with the next [`Workshop::collect`].
+    /// Remove versions: nothing names them any more, and their numbers are never given again. How many were there. What
+    /// they alone kept goes with the next [`Workshop::collect`].
     ///
     /// # Errors
-    /// When the name cannot be removed.
-    pub fn remove(&self, image: &FullReference) -> Result<bool, InspectError> {
-        let FullReference {
-            organisation,
-            name,
-            tag,
-        } = image;
-        let removed = self.store.remove_version(organisation, name, tag);
+    /// When a name cannot be removed; those before it are.
+    pub fn remove(&self, images: &[FullReference]) -> Result<usize, InspectError> {
+        let names: Vec<_> = images
+            .iter()
+            .map(|image| (image.organisation.clone(), image.name.clone(), image.tag.clone()))
+            .collect();
+        let removed = self.store.remove_versions(&names);
         removed.map_err(|source| {
-            let name = image.to_string();
+            let name = match images {
+                [one] => one.to_string(),
+                many => format!("one of {} images", many.len()),
+            };
             LookupError::Store { name, source }.into()
         })
     }
 
-    /// Remove every blob and tree that no version keeps. Creates and runs go on meanwhile.
+    /// Remove every blob and tree that no version keeps, and entries of the cache that were not used for so long or
+    /// tell of what is gone. Creates and runs go on meanwhile.
     ///
     /// # Errors
     /// When it cannot be told what the versions keep, or the store not be written.
-    pub fn collect(&self, progress: &Progress) -> Result<GcReport, GcError> {
-        self.store.collect(progress)
+    pub fn collect(&self, cache_unused_for: Duration, progress: &Progress) -> Result<GcReport, GcError> {
+        let mut report = self.store.collect(progress)?;
+        let keeping = CacheKeeping {
+            unused_for: cache_unused_for,
+            judged_kinds: &["layer"],
+            is_of_use: &|_, note| self.has_layer(note),
+        };
+        self.store.collect_cache(&keeping, &mut report, progress)?;
+        Ok(report)
+    }
+
+    /// Whether the layer of an assembler's note is in the store.
+    fn has_layer(&self, note: &[u8]) -> bool {
+        serde_json::from_slice::<LayerNote>(note).is_ok_and(|layer| {
+            self.store.contains(&layer.digest) && self.store.tree(&layer.diff_id).is_some()
+        })
     }
 
     /// Every version, by organisation, name and version.

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cooper_core::ImageReference;
-
 use crate::inspect::InspectError;
 use crate::record::FullReference;
 use crate::workshop::{LookupError, Workshop};
@@ -57,11 +55,10 @@ impl Workshop {
     /// # Errors
     /// When the names cannot be listed.
     pub fn standing(&self) -> Result<Standing, InspectError> {
-        let (images, _) = self.all_images().map_err(InspectError::Lookup)?;
+        let (images, _) = self.listed(|_| true)?;
         let mut standing = Standing::new();
         for image in images {
-            let base = image.record.base.clone().and_then(full);
-            if let Some(base) = base {
+            if let Some(base) = image.stands_on {
                 standing.entry(base).or_default().push(image.reference);
             }
         }
@@ -86,19 +83,9 @@ impl Workshop {
                 return Err(RemoveError::Base { image, by });
             }
         }
-        for image in images {
-            self.remove(image)?;
-        }
+        self.remove(images)?;
         Ok(())
     }
-}
-
-fn full(reference: ImageReference) -> Option<FullReference> {
-    Some(FullReference {
-        organisation: reference.organisation?,
-        name: reference.name,
-        tag: reference.tag?,
-    })
 }
 
 impl From<LookupError> for RemoveError {

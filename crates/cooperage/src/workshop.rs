@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use cooper_core::{Clock, ImageName, ImageReference, ImageVersion, Organisation, VersionTag};
+use cooper_core::{Clock, ImageName, ImageReference, ImageVersion, Organisation, Timestamp, VersionTag};
 use cooper_image::{Scripts, SourceLimits};
 use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, IntakeError, RefRecord, Store};
 
 use crate::record::{FullReference, ImageRecord, KeptImage};
+use crate::summary;
 
 /// What a workshop is opened with; where each value came from is the door's business.
 #[derive(Debug, Clone)]
@@ -40,6 +42,7 @@ pub struct Workshop {
     pub(crate) intake: Intake,
     pub(crate) clock: Arc<dyn Clock>,
     later: Later,
+    opened_at: Timestamp,
 }
 
 /// Why a workshop cannot be opened.
@@ -109,8 +112,10 @@ impl Workshop {
     /// When the store cannot be opened.
     pub fn open(config: WorkshopConfig, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let store = Store::open(&config.store, Arc::clone(&clock)).map_err(OpenError::Store)?;
+        let store = store.summarised_by(summary::line);
         let intake = Intake::new(config.intake.clone()).map_err(OpenError::Intake)?;
         Ok(Self {
+            opened_at: clock.now(),
             config,
             store,
             intake,
@@ -124,14 +129,21 @@ impl Workshop {
         &self.store
     }
 
-    /// What resolution works with.
+    /// What resolution works with. Where indexes are to be fetched again, one that was fetched since the workshop was
+    /// opened has been: an update of all images does not ask for each index again and again.
     pub(crate) fn context<'a>(&'a self, progress: &'a cooper_core::Progress) -> Context<'a> {
+        let mut freshness = self.config.freshness;
+        if freshness.refresh {
+            let open_for = self.clock.now().duration_since(self.opened_at);
+            freshness.max_age = Duration::try_from(open_for).unwrap_or_default();
+            freshness.refresh = false;
+        }
         Context {
             store: &self.store,
             intake: &self.intake,
             clock: &*self.clock,
             sources: &self.config.sources,
-            freshness: self.config.freshness,
+            freshness,
             progress,
             later: &self.later,
         }
@@ -190,34 +202,9 @@ impl Workshop {
         names.truncate(3);
         Ok(names.into_iter().map(|name| format!("`{name}`")).collect())
     }
-
-    /// Every version tag of every organisation, by name and ascending version, and why some could not be read: one
-    /// damaged record must not hide the others.
-    pub(crate) fn all_images(&self) -> Result<(Vec<KeptImage>, Vec<LookupError>), LookupError> {
-        let failed = |name: String| move |source| LookupError::Store { name, source };
-        let (mut kept, mut unreadable) = (Vec::new(), Vec::new());
-        for (organisation, name, tag) in self.store.images().map_err(failed("refs".to_owned()))? {
-            let shown = format!("{organisation}/{name}:{tag}");
-            match self
-                .store
-                .version(&organisation, &name, &tag)
-                .map_err(failed(shown))
-            {
-                // Removed since it was listed.
-                Ok(None) => {}
-                Ok(Some(record)) => match kept_image(&organisation, &name, tag, record) {
-                    Ok(image) => kept.push(image),
-                    Err(error) => unreadable.push(error),
-                },
-                Err(error) => unreadable.push(error),
-            }
-        }
-        kept.sort_by(|a, b| a.reference.cmp(&b.reference));
-        Ok((kept, unreadable))
-    }
 }
 
-fn kept_image(
+pub(crate) fn kept_image(
     organisation: &Organisation,
     name: &ImageName,
     tag: VersionTag,

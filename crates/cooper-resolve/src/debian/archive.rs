@@ -3,7 +3,6 @@
 //! The compact form is kept under the digest of the uncompressed list, so that a new release file that lists
 //! the same packages costs nothing.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use cooper_core::base::Suite;
@@ -69,7 +68,7 @@ fn key(snapshot: &SuiteSnapshot) -> String {
 }
 
 fn recall(context: &Context, snapshot: &SuiteSnapshot) -> Option<PackageIndex> {
-    let file = File::open(context.store.cache_path(KIND, &key(snapshot))).ok()?;
+    let file = context.store.cache_file(KIND, &key(snapshot))?;
     match PackageIndex::open(file) {
         Ok(index) => Some(index),
         Err(error) => {

@@ -83,8 +83,8 @@ impl Store {
     ) -> Result<Adopted, RefError> {
         self.check_complete(record)?;
         let stage = self.stage_record(record)?;
-        let _lock = self.lock_names().map_err(|source| RefError::Lock { source })?;
-        self.catch_up();
+        let lock = self.lock_names().map_err(|source| RefError::Lock { source })?;
+        let mut change = self.begin_change(lock)?;
         if let Some(given) = self.given_tag(organisation, name, tag)? {
             if !given.allows(&record.manifest) {
                 return Ok(Adopted::Taken(given));
@@ -120,8 +120,8 @@ impl Store {
             }
             Err(error) => return Err(error).of("make the name", &place)?,
         }
-        let entry = self.entry(Happening::Created, organisation, name, tag, record.manifest);
-        self.follow(&directory, Some(&entry));
+        change.happened(Happening::Created, organisation, name, tag, Some(record.manifest));
+        change.finish();
         Ok(Adopted::New)
     }
 }

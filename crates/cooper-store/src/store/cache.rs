@@ -1,6 +1,6 @@
 //! The cache: entries that may be lost at any time, whole or not there.
 
-use std::fs::File;
+use std::fs::{File, FileTimes};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -22,7 +22,7 @@ pub struct Cached {
 impl Store {
     /// What was stored under this kind and key. Whatever hinders reading it counts as not there.
     pub fn cache_get(&self, kind: &str, key: &str) -> Option<Cached> {
-        let mut file = File::open(self.cache_path(kind, key)).ok()?;
+        let mut file = self.cache_file(kind, key)?;
         let metadata = file.metadata().ok()?;
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?.saturating_add(1));
         file.read_to_end(&mut bytes).ok()?;
@@ -40,7 +40,14 @@ impl Store {
         Ok(())
     }
 
-    /// Where the entry of this kind and key is, if it is there: for large files that are read in place.
+    /// The entry of this kind and key, if it is there: for large files that are read in place.
+    pub fn cache_file(&self, kind: &str, key: &str) -> Option<File> {
+        let file = File::open(self.cache_path(kind, key)).ok()?;
+        note_use(&file, self.clock().now());
+        Some(file)
+    }
+
+    /// Where the entry of this kind and key is, if it is there.
     pub fn cache_path(&self, kind: &str, key: &str) -> PathBuf {
         self.cache_dir(kind).join(Digest::of(key.as_bytes()).hex())
     }
@@ -74,7 +81,20 @@ impl Store {
     }
 }
 
-fn system_time(time: Timestamp) -> SystemTime {
+/// Let the access time say that an entry was used, to the day, whatever the file system is mounted with.
+fn note_use(file: &File, now: Timestamp) {
+    let used = file.metadata().and_then(|metadata| metadata.accessed());
+    let is_known = used.is_ok_and(|used| {
+        let next_day = used + Duration::from_hours(24);
+        next_day > system_time(now)
+    });
+    if !is_known {
+        // Who may not say so loses nothing but the entry, some day.
+        let _ = file.set_times(FileTimes::new().set_accessed(system_time(now)));
+    }
+}
+
+pub(super) fn system_time(time: Timestamp) -> SystemTime {
     let since_epoch = time.as_nanosecond();
     let duration = |nanoseconds: i128| Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
     if since_epoch >= 0 {

@@ -5,7 +5,7 @@ mod marks;
 mod names;
 mod report;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -95,8 +95,11 @@ struct Check<'a> {
     store: &'a Store,
     options: FsckOptions<'a>,
     progress: &'a Progress,
-    blobs_needed: BTreeMap<BlobDigest, BTreeSet<String>>,
-    trees_needed: BTreeMap<DiffId, BTreeSet<String>>,
+    /// The names that were read, as `ORGANISATION/NAME:TAG`.
+    images: Vec<String>,
+    /// Which of them, by their place, need it.
+    blobs_needed: BTreeMap<BlobDigest, Vec<u32>>,
+    trees_needed: BTreeMap<DiffId, Vec<u32>>,
     blobs_checked: u64,
     bytes_checked: u64,
     trees_checked: u64,
@@ -112,6 +115,7 @@ impl<'a> Check<'a> {
             store,
             options,
             progress,
+            images: Vec::new(),
             blobs_needed: BTreeMap::new(),
             trees_needed: BTreeMap::new(),
             blobs_checked: 0,

@@ -12,25 +12,37 @@
 //! Nothing is removed in place. Under the lock of the names, and after every name that came since was read, a few
 //! things at a time are renamed into the collector's session; they are removed there, after the lock was given back. So
 //! nobody waits for long, and a collector that is killed leaves only what the next one who opens the store sweeps.
+//!
+//! Entries of the cache may be lost at any time by contract, so that they are removed where they are: those that nobody
+//! has used for long, and those of which the caller says that they are of no use any more.
 
-use std::collections::BTreeSet;
+mod cache;
+
+pub use cache::CacheKeeping;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use cooper_core::progress::Stage;
-use cooper_core::{BlobDigest, DiffId, Digest, Progress};
+use cooper_core::{BlobDigest, DiffId, Digest, ManifestDigest, Progress};
 use rustix::fs::Mode;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::file::{Of as _, takes_file_error};
-use super::reference::{Named, RECORD_ENDING, RefError, TagState, file_names, read_record};
-use super::remove::remove_tree;
+use super::reference::{RefError, TagState, file_names, parse_tag_file, read_record_as};
+use super::remove::{remove_measured, remove_tree};
 use super::session::{QUARANTINE, STARTED, still_there};
+use super::view::{Moment, Stamp, moment};
 use super::{FileError, LockError, Store};
 
-/// How many things are taken away while the names are locked.
-const BATCH: usize = 100;
+/// How many blobs are taken away while the names are locked.
+const BLOBS_AT_ONCE: usize = 250;
+/// And how many trees. When the collector is killed, whoever opens the store next removes what they held.
+const TREES_AT_ONCE: usize = 16;
 
 /// What a collection did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,6 +53,12 @@ pub struct GcReport {
     pub trees: u64,
     /// Bytes of the blobs that went.
     pub blob_bytes: u64,
+    /// Bytes that the file system had given to the files of the trees that went.
+    pub tree_bytes: u64,
+    /// Entries of the cache that went.
+    pub cache_entries: u64,
+    /// Their bytes.
+    pub cache_bytes: u64,
     /// Things without a name that somebody holds: the next collection may have them.
     pub held: u64,
 }
@@ -101,18 +119,29 @@ fn lock_shared(path: &Path) -> Option<File> {
     still_there(path, &file).then_some(file)
 }
 
-/// A moment as file systems keep it: seconds and nanoseconds.
-type Moment = (i64, i64);
-
 /// What no name keeps.
 enum Candidate {
     Blob(BlobDigest),
     Tree(DiffId),
 }
 
+/// The part of a record that says what it keeps alive. A record without the other parts is none.
+#[derive(Deserialize)]
+pub(super) struct Keeping {
+    pub(super) manifest: ManifestDigest,
+    pub(super) blobs: Vec<BlobDigest>,
+    pub(super) trees: Vec<DiffId>,
+    #[serde(rename = "created_at")]
+    _created_at: IgnoredAny,
+    #[serde(rename = "details")]
+    _details: IgnoredAny,
+}
+
 /// What the names keep alive, as far as they were read.
 #[derive(Default)]
 struct Kept {
+    /// The images' directories of which all is known as long as their stamps stay.
+    settled: BTreeMap<PathBuf, Stamp>,
     read: BTreeSet<PathBuf>,
     blobs: BTreeSet<BlobDigest>,
     trees: BTreeSet<DiffId>,
@@ -126,22 +155,36 @@ impl Kept {
         }
     }
 
-    /// Read the records that have come.
+    /// Read the records that have come. A directory whose stamp proves that nothing was made in it is not listed.
     fn read_new(&mut self, store: &Store) -> Result<(), RefError> {
-        for named in store.all_tags()? {
-            let Named {
-                organisation,
-                name,
-                tag,
-                state,
-            } = named;
-            let path = store.image_dir(&organisation, &name);
-            let path = path.join(format!("{tag}{RECORD_ENDING}"));
-            if state == TagState::Removed || self.read.contains(&path) {
+        let stage = store.staged_file("moment")?;
+        let (_, before) = moment(stage.path())?;
+        for (_, directory) in store.image_directories()? {
+            let Some(stamp) = Stamp::of(&directory)? else {
+                continue;
+            };
+            if self.settled.get(&directory) == Some(&stamp) {
                 continue;
             }
-            if let Some(record) = read_record(&path)? {
-                self.blobs.extend(record.needed_blobs());
+            self.settled.remove(&directory);
+            self.read_directory(&directory)?;
+            if stamp.is_settled(before) {
+                self.settled.insert(directory, stamp);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_directory(&mut self, directory: &Path) -> Result<(), RefError> {
+        for file in file_names(directory)? {
+            let is_live = parse_tag_file(&file).is_some_and(|(_, state)| state == TagState::Live);
+            let path = directory.join(file);
+            if !is_live || self.read.contains(&path) {
+                continue;
+            }
+            if let Some(record) = read_record_as::<Keeping>(&path)? {
+                self.blobs.insert(record.manifest.into());
+                self.blobs.extend(record.blobs);
                 self.trees.extend(record.trees);
             }
             self.read.insert(path);
@@ -186,28 +229,24 @@ impl Store {
         candidates.retain(|candidate| !kept.keeps(candidate));
         let mut report = GcReport::default();
         progress.started(Stage::Check, candidates.len() as u64, 0);
-        for batch in candidates.chunks(BATCH) {
-            let trash = self.scratch_for_trash()?;
+        let is_blob = |candidate: &Candidate| matches!(candidate, Candidate::Blob(_));
+        let (blobs, trees): (Vec<_>, Vec<_>) = candidates.into_iter().partition(is_blob);
+        for batch in blobs.chunks(BLOBS_AT_ONCE).chain(trees.chunks(TREES_AT_ONCE)) {
+            let trash = Trash::make(self)?;
             {
                 let _lock = self.lock_names().map_err(|source| GcError::Lock { source })?;
                 kept.read_new(self).map_err(names)?;
                 for (number, candidate) in batch.iter().enumerate() {
                     if !kept.keeps(candidate) {
-                        self.take_away(candidate, before, &trash.join(number.to_string()), &mut report)?;
+                        self.take_away(candidate, before, &trash.place(candidate, number), &mut report)?;
                     }
                 }
             }
-            remove_tree(&trash).of("remove", &trash)?;
+            report.tree_bytes += trash.empty()?;
             progress.advanced(Stage::Check, batch.len() as u64, 0);
         }
         progress.finished(Stage::Check);
         Ok(report)
-    }
-
-    fn scratch_for_trash(&self) -> Result<PathBuf, FileError> {
-        let path = self.fresh_path("trash")?;
-        std::fs::create_dir(&path).of("make the directory", &path)?;
-        Ok(path)
     }
 
     /// When the oldest session that lives began, the collector's own among them.
@@ -277,6 +316,35 @@ impl Store {
             Candidate::Tree(_) => report.trees += 1,
         }
         Ok(())
+    }
+}
+
+/// Where things go to be removed: a directory in the collector's session.
+struct Trash {
+    path: PathBuf,
+}
+
+impl Trash {
+    fn make(store: &Store) -> Result<Self, FileError> {
+        let path = store.fresh_path("trash")?;
+        let trees = path.join("trees");
+        std::fs::create_dir_all(&trees).of("make the directory", &trees)?;
+        Ok(Self { path })
+    }
+
+    fn place(&self, candidate: &Candidate, number: usize) -> PathBuf {
+        match candidate {
+            Candidate::Blob(_) => self.path.join(number.to_string()),
+            Candidate::Tree(_) => self.path.join("trees").join(number.to_string()),
+        }
+    }
+
+    /// Remove what is in it; the bytes of the trees.
+    fn empty(self) -> Result<u64, FileError> {
+        let trees = self.path.join("trees");
+        let bytes = remove_measured(&trees).of("remove", &trees)?;
+        remove_tree(&self.path).of("remove", &self.path)?;
+        Ok(bytes)
     }
 }
 

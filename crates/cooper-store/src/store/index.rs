@@ -1,13 +1,11 @@
 //! `index.json`: the view of the names that other programs read (image-spec, `image-index.md`).
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use cooper_core::{ImageName, Organisation, VersionTag};
-use serde_json::{Value, json};
-
-use super::file::{Of as _, write_synced};
-use super::reference::{RECORD_ENDING, RefError, manifest_in};
+use super::file::{Of as _, create_new, write_synced};
+use super::reference::RefError;
+use super::view::{ListedEntry, View};
 use super::{FileError, Store};
 
 impl Store {
@@ -15,63 +13,66 @@ impl Store {
         self.root().join("index.json")
     }
 
-    /// Write the view anew. The caller holds the lock of the names.
-    pub(super) fn rewrite_index(&self) -> Result<(), RefError> {
+    /// Write it anew. The caller holds the lock of the names. It is not synced: after a power cut that damaged it, the
+    /// next change of a name writes it.
+    pub(super) fn rewrite_index(&self, view: &View) -> Result<(), RefError> {
         let stage = self.staged_file("index")?;
-        write_synced(stage.path(), &self.index_bytes()?)?;
+        let mut file = create_new(stage.path())?;
+        file.write_all(&self.index_bytes(view))
+            .of("write", stage.path())?;
         let place = self.index_path();
         std::fs::rename(stage.path(), &place).of("rename to its place", &place)?;
         Ok(())
     }
 
-    /// Whether the view says what it should.
-    pub(super) fn index_is_current(&self) -> Result<bool, RefError> {
+    /// Whether it says what it should.
+    pub(super) fn index_is_current(&self, view: &View) -> Result<bool, RefError> {
         let path = self.index_path();
         match std::fs::read(&path) {
-            Ok(bytes) => Ok(bytes == self.index_bytes()?),
+            Ok(bytes) => Ok(bytes == self.index_bytes(view)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error).of("read", &path)?,
         }
     }
 
-    fn index_bytes(&self) -> Result<Vec<u8>, RefError> {
-        let images = self.images()?;
-        Ok(index_of(
-            images
-                .iter()
-                .filter_map(|image| self.index_entry(image))
-                .collect(),
-        ))
-    }
-
     /// Names whose record or manifest is missing are left out: fsck says why.
-    fn index_entry(&self, image: &(Organisation, ImageName, VersionTag)) -> Option<Value> {
-        let (organisation, name, tag) = image;
-        let manifest = manifest_in(
-            &self
-                .image_dir(organisation, name)
-                .join(format!("{tag}{RECORD_ENDING}")),
-        )?;
-        let size = self.blob_size(&manifest.into())?;
-        Some(json!({
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "digest": manifest,
-            "size": size,
-            "annotations": { "org.opencontainers.image.ref.name": format!("{organisation}/{name}:{tag}") },
-        }))
+    fn index_bytes(&self, view: &View) -> Vec<u8> {
+        let mut entries = Vec::new();
+        for ((organisation, name), image) in &view.names {
+            for (tag, entry) in &image.tags {
+                let Some(ListedEntry {
+                    manifest,
+                    manifest_bytes,
+                    ..
+                }) = entry
+                else {
+                    continue;
+                };
+                let Some(size) = manifest_bytes.or_else(|| self.blob_size(&(*manifest).into())) else {
+                    continue;
+                };
+                // Names, tags and digests have nothing that JSON would escape.
+                entries.push(format!(
+                    r#"{{"annotations":{{"org.opencontainers.image.ref.name":"{organisation}/{name}:{tag}"}},"digest":"{manifest}","mediaType":"application/vnd.oci.image.manifest.v1+json","size":{size}}}"#
+                ));
+            }
+        }
+        index_of(&entries)
     }
 }
 
 /// An image index with these entries.
-fn index_of(manifests: Vec<Value>) -> Vec<u8> {
-    let mut index = json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json" });
-    index["manifests"] = Value::Array(manifests);
-    index.to_string().into_bytes()
+fn index_of(manifests: &[String]) -> Vec<u8> {
+    format!(
+        r#"{{"manifests":[{}],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}}"#,
+        manifests.join(",")
+    )
+    .into_bytes()
 }
 
 /// Make the view of a store without names, unless there is one.
 pub(super) fn make_empty_index(stage: &Path, place: &Path) -> Result<(), FileError> {
-    write_synced(stage, &index_of(Vec::new()))?;
+    write_synced(stage, &index_of(&[]))?;
     match std::fs::hard_link(stage, place) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             Err(error).of("link to its place", place)

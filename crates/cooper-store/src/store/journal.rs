@@ -43,8 +43,11 @@ impl Store {
         self.root().join("journal")
     }
 
-    /// Append one line. The caller holds the lock of the names.
-    pub(super) fn append_to_journal(&self, entry: &Entry) -> Result<(), FileError> {
+    /// Append a line for each. The caller holds the lock of the names.
+    pub(super) fn append_to_journal(&self, entries: &[Entry]) -> Result<(), FileError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
         let path = self.journal_path();
         let mut options = OpenOptions::new();
         let mut file = options
@@ -54,15 +57,18 @@ impl Store {
             .mode(0o600)
             .open(&path)
             .of("open", &path)?;
-        let mut line = serde_json::to_vec(entry)
-            .map_err(io::Error::other)
-            .of("write", &path)?;
-        line.push(b'\n');
+        let mut lines = Vec::new();
         if ends_torn(&mut file).of("read", &path)? {
-            line.insert(0, b'\n');
+            lines.push(b'\n');
         }
-        // One write, so that a killed process leaves a whole line or none.
-        file.write_all(&line).of("write", &path)?;
+        for entry in entries {
+            serde_json::to_writer(&mut lines, entry)
+                .map_err(io::Error::other)
+                .of("write", &path)?;
+            lines.push(b'\n');
+        }
+        // One write, so that a killed process leaves whole lines or none.
+        file.write_all(&lines).of("write", &path)?;
         file.sync_data().of("sync", &path)
     }
 

@@ -58,6 +58,11 @@ impl Store {
         wait_for(&self.root().join("locks").join(NAMES_LOCK))
     }
 
+    /// The same, if it is free.
+    pub(super) fn try_lock_names(&self) -> Result<Option<StoreLock>, LockError> {
+        take_if_free(&self.root().join("locks").join(NAMES_LOCK))
+    }
+
     /// The lock of the marks.
     pub(super) fn lock_marks(&self) -> Result<StoreLock, LockError> {
         wait_for(&self.root().join("locks").join(MARKS_LOCK))
@@ -65,13 +70,7 @@ impl Store {
 
     /// Take the lock of this name if it is free.
     pub fn try_lock(&self, name: &str) -> Result<Option<StoreLock>, LockError> {
-        let path = self.lock_path(name)?;
-        let file = open_lock_file(&path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(StoreLock { _held: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error).of("lock", &path)?,
-        }
+        take_if_free(&self.lock_path(name)?)
     }
 
     fn lock_path(&self, name: &str) -> Result<PathBuf, LockError> {
@@ -94,4 +93,13 @@ fn wait_for(path: &Path) -> Result<StoreLock, LockError> {
     let file = open_lock_file(path)?;
     file.lock().of("lock", path)?;
     Ok(StoreLock { _held: file })
+}
+
+fn take_if_free(path: &Path) -> Result<Option<StoreLock>, LockError> {
+    let file = open_lock_file(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(StoreLock { _held: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error).of("lock", path)?,
+    }
 }

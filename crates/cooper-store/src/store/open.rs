@@ -10,6 +10,7 @@ use cooper_core::Clock;
 use super::file::{Of as _, make_dir, sync_dir, takes_file_error, write_synced};
 use super::index::make_empty_index;
 use super::session::{self, Session, SessionCell};
+use super::view::Summarise;
 use super::{FileError, Inner, Store};
 
 /// What the file `oci-layout` says (image-spec, `image-layout.md`, "oci-layout file").
@@ -29,7 +30,7 @@ const DIRECTORIES: [&str; 9] = [
     "locks",
 ];
 /// Everything that belongs into a store's root.
-pub(super) const ROOT_ENTRIES: [&str; 10] = [
+pub(super) const ROOT_ENTRIES: [&str; 11] = [
     "blobs",
     "trees",
     "refs",
@@ -38,6 +39,7 @@ pub(super) const ROOT_ENTRIES: [&str; 10] = [
     "tmp",
     "locks",
     "journal",
+    "names",
     "index.json",
     OCI_LAYOUT_NAME,
 ];
@@ -99,8 +101,23 @@ impl Store {
                 root,
                 clock,
                 session: SessionCell::default(),
+                summarise: |_| String::new(),
             }),
         })
+    }
+
+    /// The same store, with what lists show of a record.
+    #[must_use]
+    pub fn summarised_by(self, summarise: Summarise) -> Self {
+        let Inner { root, clock, .. } = &*self.inner;
+        Self {
+            inner: Arc::new(Inner {
+                root: root.clone(),
+                clock: Arc::clone(clock),
+                session: SessionCell::default(),
+                summarise,
+            }),
+        }
     }
 }
 

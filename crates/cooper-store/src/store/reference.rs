@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,21 +11,22 @@ use std::str::FromStr;
 use cooper_core::{
     BlobDigest, DiffId, ImageName, ImageVersion, ManifestDigest, Organisation, Timestamp, VersionTag,
 };
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::file::{Of as _, make_dir, read_bounded, sync_dir, takes_file_error, write_synced};
-use super::journal::{Entry, Happening};
+use super::follow::NamesChange;
+use super::journal::Happening;
 use super::session::StagedFile;
+use super::view::ListedName;
 use super::{FileError, LockError, Store};
 
 /// The ending of a name's file.
 pub(super) const RECORD_ENDING: &str = ".json";
 /// The ending of what remains of a removed name.
 pub(super) const TOMBSTONE_ENDING: &str = ".removed";
-/// What the file of a record begins with: `manifest` is the first field of [`RefRecord`].
-const RECORD_BEGINNING: &str = "{\"manifest\":\"";
-/// `sha256:` and 64 digits.
-const DIGEST_LENGTH: usize = 71;
+/// How many names are removed while the lock is held.
+const REMOVED_AT_ONCE: usize = 500;
 /// No record is larger.
 const RECORD_BYTES_MAX: u64 = 64 << 20;
 
@@ -135,6 +136,12 @@ pub(super) struct Named {
     pub(super) state: TagState,
 }
 
+impl fmt::Display for Named {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}:{}", self.organisation, self.name, self.tag)
+    }
+}
+
 /// Whether a tag is in use or was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TagState {
@@ -206,15 +213,8 @@ impl Store {
 
     /// Every name, sorted.
     pub fn images(&self) -> Result<Vec<(Organisation, ImageName, VersionTag)>, RefError> {
-        let live = |named: Named| (named.state == TagState::Live).then_some(named);
-        let mut images: Vec<_> = self
-            .all_tags()?
-            .into_iter()
-            .filter_map(live)
-            .map(|named| (named.organisation, named.name, named.tag))
-            .collect();
-        images.sort();
-        Ok(images)
+        let name = |listed: ListedName| (listed.organisation, listed.name, listed.tag);
+        Ok(self.list()?.into_iter().map(name).collect())
     }
 
     /// Every tag that any image has or had.
@@ -242,22 +242,54 @@ impl Store {
         name: &ImageName,
         tag: &VersionTag,
     ) -> Result<bool, RefError> {
-        let _lock = self.lock_names().map_err(|source| RefError::Lock { source })?;
+        let image = (organisation.clone(), name.clone(), tag.clone());
+        Ok(self.remove_versions(&[image])? > 0)
+    }
+
+    /// Remove many names; how many were there. Quickest when they are sorted. Others change names in between.
+    ///
+    /// # Errors
+    /// When one cannot be removed. Those before it are.
+    pub fn remove_versions(
+        &self,
+        images: &[(Organisation, ImageName, VersionTag)],
+    ) -> Result<usize, RefError> {
+        let mut removed = 0;
+        for some in images.chunks(REMOVED_AT_ONCE) {
+            let lock = self.lock_names().map_err(|source| RefError::Lock { source })?;
+            let mut change = self.begin_change(lock)?;
+            let outcome = some.iter().try_for_each(|(organisation, name, tag)| {
+                removed += usize::from(self.bury(&mut change, organisation, name, tag)?);
+                Ok(())
+            });
+            change.finish();
+            outcome.map_err(|error: FileError| RefError::from(error))?;
+        }
+        Ok(removed)
+    }
+
+    /// Rename a record to what remains of it; whether it was there. One that cannot be read goes all the same.
+    fn bury(
+        &self,
+        change: &mut NamesChange<'_>,
+        organisation: &Organisation,
+        name: &ImageName,
+        tag: &VersionTag,
+    ) -> Result<bool, FileError> {
         let directory = self.image_dir(organisation, name);
         let path = directory.join(format!("{tag}{RECORD_ENDING}"));
-        // A record that cannot be read can be removed all the same.
-        let manifest = match read_record(&path) {
-            Ok(None) => return Ok(false),
-            Ok(Some(record)) => Some(record.manifest),
-            Err(RefError::Unreadable { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        self.catch_up();
+        let known = change.view.names.get(&(organisation.clone(), name.clone()));
+        let entry = known
+            .and_then(|image| image.tags.get(tag))
+            .and_then(Option::as_ref);
+        let manifest = entry.map(|entry| entry.manifest);
         let tombstone = directory.join(format!("{tag}{TOMBSTONE_ENDING}"));
-        std::fs::rename(&path, &tombstone).of("rename to its place", &tombstone)?;
-        let entry =
-            manifest.map(|manifest| self.entry(Happening::Removed, organisation, name, tag, manifest));
-        self.follow(&directory, entry.as_ref());
+        match std::fs::rename(&path, &tombstone) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error).of("rename to its place", &tombstone),
+        }
+        change.happened(Happening::Removed, organisation, name, tag, manifest);
         Ok(true)
     }
 
@@ -296,23 +328,32 @@ impl Store {
         stage: &Path,
         record: &RefRecord,
     ) -> Result<VersionTag, RefError> {
-        let _lock = self.lock_names().map_err(|source| RefError::Lock { source })?;
-        self.catch_up();
+        let lock = self.lock_names().map_err(|source| RefError::Lock { source })?;
+        let mut change = self.begin_change(lock)?;
         self.make_image_dir(organisation, name)?;
+        let known = change.view.names.get(&(organisation.clone(), name.clone()));
+        let given = known.and_then(|image| image.given.get(version));
+        let mut serial = given.copied().unwrap_or(0);
         let tag = loop {
-            let tag = self.next_tag(organisation, name, version)?;
+            let tag = next_tag(organisation, name, version, serial)?;
             let place = self
                 .image_dir(organisation, name)
                 .join(format!("{tag}{RECORD_ENDING}"));
             match std::fs::hard_link(stage, &place) {
                 Ok(()) => break tag,
                 // Somebody made it without the lock: then the next number is ours.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => serial = tag.serial.get(),
                 Err(error) => return Err(error).of("link to its place", &place)?,
             }
         };
-        let entry = self.entry(Happening::Created, organisation, name, &tag, record.manifest);
-        self.follow(&self.image_dir(organisation, name), Some(&entry));
+        change.happened(
+            Happening::Created,
+            organisation,
+            name,
+            &tag,
+            Some(record.manifest),
+        );
+        change.finish();
         Ok(tag)
     }
 
@@ -329,39 +370,6 @@ impl Store {
             sync_dir(&owner)?;
         }
         Ok(())
-    }
-
-    fn next_tag(
-        &self,
-        organisation: &Organisation,
-        name: &ImageName,
-        version: &ImageVersion,
-    ) -> Result<VersionTag, RefError> {
-        let tags = self.tags(organisation, name)?;
-        // The journal knows a number too whose file was lost.
-        let journal = self.read_journal()?;
-        let of_image = |entry: &&Entry| entry.organisation == *organisation && entry.name == *name;
-        let noted = journal.entries.iter().filter(of_image).map(|entry| &entry.tag);
-        let largest = tags
-            .keys()
-            .chain(noted)
-            .filter(|tag| tag.version == *version)
-            .map(|tag| tag.serial.get())
-            .max();
-        let used_up = || RefError::NumbersUsedUp {
-            organisation: organisation.clone(),
-            name: name.clone(),
-            version: version.clone(),
-        };
-        let serial = largest
-            .unwrap_or(0)
-            .checked_add(1)
-            .and_then(NonZeroU32::new)
-            .ok_or_else(used_up)?;
-        Ok(VersionTag {
-            version: version.clone(),
-            serial,
-        })
     }
 
     /// Every tag that this image has or had.
@@ -382,54 +390,51 @@ impl Store {
         Ok(tags)
     }
 
-    pub(super) fn entry(
-        &self,
-        event: Happening,
-        organisation: &Organisation,
-        name: &ImageName,
-        tag: &VersionTag,
-        manifest: ManifestDigest,
-    ) -> Entry {
-        Entry {
-            at: self.clock().now(),
-            event,
+    /// A name with its record; nothing if it was removed since it was listed.
+    pub(super) fn listed(&self, named: &Named) -> Option<Listed> {
+        let Named {
+            organisation,
+            name,
+            tag,
+            ..
+        } = named;
+        let path = self
+            .image_dir(organisation, name)
+            .join(format!("{tag}{RECORD_ENDING}"));
+        let record = match read_record(&path) {
+            Ok(record) => Ok(record?),
+            Err(error) => Err(error),
+        };
+        Some(Listed {
             organisation: organisation.clone(),
             name: name.clone(),
             tag: tag.clone(),
-            manifest,
-        }
-    }
-
-    /// Every name with its record, sorted.
-    pub(super) fn list_names(&self) -> Result<Vec<Listed>, RefError> {
-        let listed = |(organisation, name, tag): (Organisation, ImageName, VersionTag)| {
-            let path = self
-                .image_dir(&organisation, &name)
-                .join(format!("{tag}{RECORD_ENDING}"));
-            let record = match read_record(&path) {
-                Ok(record) => Ok(record?),
-                Err(error) => Err(error),
-            };
-            Some(Listed {
-                organisation,
-                name,
-                tag,
-                path,
-                record,
-            })
-        };
-        Ok(self.images()?.into_iter().filter_map(listed).collect())
+            path,
+            record,
+        })
     }
 }
 
-/// Only the manifest of a record: what the view of the names needs. Records can be large, so that where the file
-/// begins as this program writes it, no more than its beginning is read.
-pub(super) fn manifest_in(path: &Path) -> Option<ManifestDigest> {
-    let mut beginning = [0; RECORD_BEGINNING.len() + DIGEST_LENGTH];
-    File::open(path).ok()?.read_exact(&mut beginning).ok()?;
-    let quick = beginning.strip_prefix(RECORD_BEGINNING.as_bytes());
-    let quick = quick.and_then(|digest| std::str::from_utf8(digest).ok()?.parse().ok());
-    quick.or_else(|| read_record(path).ok()?.map(|record| record.manifest))
+/// The tag after the number that was given last.
+fn next_tag(
+    organisation: &Organisation,
+    name: &ImageName,
+    version: &ImageVersion,
+    given: u32,
+) -> Result<VersionTag, RefError> {
+    let used_up = || RefError::NumbersUsedUp {
+        organisation: organisation.clone(),
+        name: name.clone(),
+        version: version.clone(),
+    };
+    let serial = given
+        .checked_add(1)
+        .and_then(NonZeroU32::new)
+        .ok_or_else(used_up)?;
+    Ok(VersionTag {
+        version: version.clone(),
+        serial,
+    })
 }
 
 /// What a file in an image's directory says; `None` for a foreign one.
@@ -442,6 +447,11 @@ pub(super) fn parse_tag_file(file: &str) -> Option<(VersionTag, TagState)> {
 }
 
 pub(super) fn read_record(path: &Path) -> Result<Option<RefRecord>, RefError> {
+    read_record_as(path)
+}
+
+/// The same, of which only a part is wanted.
+pub(super) fn read_record_as<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RefError> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

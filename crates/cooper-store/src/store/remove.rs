@@ -26,6 +26,27 @@ pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
     std::fs::remove_dir(path)
 }
 
+/// The same; how many bytes the file system had given to its files, links to files that stay left out.
+pub(super) fn remove_measured(path: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    clear(open_at(rustix::fs::CWD.as_fd(), path)?, &mut |directory, name| {
+        bytes += allocated_last(directory, name);
+    })?;
+    std::fs::remove_dir(path)?;
+    Ok(bytes)
+}
+
+/// Bytes that go when this name of a file does.
+fn allocated_last(directory: &OwnedFd, name: &CStr) -> u64 {
+    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(status) if status.st_nlink == 1 => u64::try_from(status.st_blocks).unwrap_or(0) * BLOCK_BYTES,
+        _ => 0,
+    }
+}
+
+/// The unit of `st_blocks` (`stat(2)`).
+pub(super) const BLOCK_BYTES: u64 = 512;
+
 /// Remove everything in an open directory and not the directory, following no link. One descriptor is open at a time
 /// and nothing recurses, so that no depth is too deep: the way up is `..`, which is safe where nobody else moves
 /// directories.
@@ -33,10 +54,17 @@ pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
 /// # Errors
 /// When something cannot be removed; what was removed until then is gone.
 pub fn clear_directory(directory: OwnedFd) -> io::Result<()> {
+    clear(directory, &mut |_, _| {})
+}
+
+/// Is told of each file before it goes: the directory and the name.
+type Seen<'a> = dyn FnMut(&OwnedFd, &CStr) + 'a;
+
+fn clear(directory: OwnedFd, seen: &mut Seen<'_>) -> io::Result<()> {
     let mut directory = directory;
     let mut levels = vec![Level {
         name: None,
-        left: remove_files(&directory)?,
+        left: remove_files(&directory, seen)?,
     }];
     while let Some(level) = levels.last_mut() {
         if let Some(name) = level.left.pop() {
@@ -47,7 +75,7 @@ pub fn clear_directory(directory: OwnedFd) -> io::Result<()> {
             }
             levels.push(Level {
                 name: Some(name),
-                left: remove_files(&directory)?,
+                left: remove_files(&directory, seen)?,
             });
             continue;
         }
@@ -69,7 +97,7 @@ fn open_at(directory: rustix::fd::BorrowedFd<'_>, name: impl rustix::path::Arg) 
 }
 
 /// Remove what is no directory; the names of the directories.
-fn remove_files(directory: &OwnedFd) -> Result<Vec<CString>, Errno> {
+fn remove_files(directory: &OwnedFd, seen: &mut Seen<'_>) -> Result<Vec<CString>, Errno> {
     let mut directories = Vec::new();
     let mut files = Vec::new();
     for entry in Dir::read_from(directory)? {
@@ -85,6 +113,7 @@ fn remove_files(directory: &OwnedFd) -> Result<Vec<CString>, Errno> {
         list.push(name.to_owned());
     }
     for name in files {
+        seen(directory, &name);
         match rustix::fs::unlinkat(directory, &name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             // The file system did not say what it is.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cooper_core::{DiffId, Progress};
-use cooper_store::{GcReport, Holds, RefRecord, Store};
+use cooper_store::{CacheKeeping, GcReport, Holds, RefRecord, Store};
 
 use super::{Fixture, damage, fsck, record};
 
@@ -54,7 +54,9 @@ fn what_no_name_keeps_goes() {
             blobs: 1,
             trees: 1,
             blob_bytes: 4,
-            held: 0
+            tree_bytes: report.tree_bytes,
+            held: 0,
+            ..GcReport::default()
         }
     );
     assert!(!store.contains(&lost) && store.tree(&lost_tree).is_none());
@@ -151,4 +153,51 @@ fn creates_go_on_meanwhile() {
     let last = collect(&super::open(&root)).blobs;
     assert!(collected + last > 0);
     assert_eq!(fsck(&super::open(&root)).faults, []);
+}
+
+/// Let an entry of the cache have been stored and used so many days ago.
+fn age(store: &Store, kind: &str, key: &str, days: u64) {
+    let now: std::time::SystemTime = super::NOW.parse::<cooper_core::Timestamp>().unwrap().into();
+    let then = now - std::time::Duration::from_hours(24 * days);
+    let times = std::fs::FileTimes::new().set_modified(then).set_accessed(then);
+    let file = std::fs::File::open(store.cache_path(kind, key)).unwrap();
+    file.set_times(times).unwrap();
+}
+
+fn collect_cache(store: &Store, days: u64) -> (u64, u64) {
+    let mut report = GcReport::default();
+    let keeping = CacheKeeping {
+        unused_for: std::time::Duration::from_hours(24 * days),
+        judged_kinds: &["judged"],
+        is_of_use: &|_, bytes| bytes != b"useless",
+    };
+    store
+        .collect_cache(&keeping, &mut report, &Progress::silent())
+        .unwrap();
+    (report.cache_entries, report.cache_bytes)
+}
+
+#[test]
+fn what_was_cached_and_not_used_for_long_goes() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    for (key, days) in [("old", 90), ("used", 80), ("newest", 70)] {
+        store.cache_put("lists", key, b"content").unwrap();
+        age(store, "lists", key, days);
+    }
+    store.cache_put("alone", "key", b"content").unwrap();
+    age(store, "alone", "key", 400);
+    for (key, content) in [("good", &b"useful"[..]), ("bad", b"useless")] {
+        store.cache_put("judged", key, content).unwrap();
+    }
+    assert!(store.cache_get("lists", "used").is_some());
+    assert_eq!(collect_cache(store, 30), (2, 7 + 7));
+    let left = |kind, key| store.cache_path(kind, key).exists();
+    assert!(!left("lists", "old") && left("lists", "used") && left("lists", "newest"));
+    assert!(left("alone", "key") && left("judged", "good") && !left("judged", "bad"));
+    // The time of storing is as it was: it says how old an index is.
+    let stored = store.cache_get("lists", "used").unwrap().stored_at;
+    assert_eq!(stored.to_string(), "2026-09-04T08:00:00Z");
+    assert_eq!(collect_cache(store, 30), (0, 0));
+    assert_eq!(fsck(store).faults, []);
 }

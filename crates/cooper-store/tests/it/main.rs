@@ -18,6 +18,7 @@ mod proxy;
 mod server;
 mod tls;
 mod trees;
+mod usage;
 
 use std::path::Path;
 use std::sync::Arc;

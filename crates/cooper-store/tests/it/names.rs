@@ -274,6 +274,107 @@ fn a_name_that_was_made_is_made_whatever_fails_after_it() {
     assert_eq!((report.faults, report.notes), (Vec::new(), Vec::new()));
 }
 
+fn listed(store: &Store) -> Vec<String> {
+    let names = store.list().unwrap().into_iter();
+    names
+        .map(|listed| {
+            let summary = listed.entry.map(|entry| entry.summary);
+            format!(
+                "{}:{} {}",
+                listed.name,
+                listed.tag,
+                summary.as_deref().unwrap_or("?")
+            )
+        })
+        .collect()
+}
+
+/// A store that keeps the content of a record for lists.
+fn summarised(fixture: &Fixture) -> Store {
+    let store = fixture.reopened();
+    store.summarised_by(|record| record.details["content"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_list_is_right_whatever_became_of_the_view() {
+    let fixture = Fixture::new();
+    let store = summarised(&fixture);
+    for content in ["a", "b", "c"] {
+        create(&store, "1.0.0", content);
+    }
+    let view = fixture.root().join("names");
+    let whole = std::fs::read(&view).unwrap();
+    let expected = ["example:1.0.0.1 a", "example:1.0.0.2 b", "example:1.0.0.3 c"];
+    assert_eq!(listed(&store), expected);
+    let damaged = [
+        whole[..whole.len() / 2].to_vec(),
+        vec![0; whole.len()],
+        Vec::new(),
+    ];
+    for bytes in damaged {
+        damage(&view, &bytes);
+        assert_eq!(listed(&store), expected);
+        assert_eq!(create(&store, "2", "d"), "2.1");
+        assert_eq!(listed(&store).len(), 4);
+        assert!(store.remove_version(&owner(), &name(), &tag("2.1")).unwrap());
+        // As it would be on a disk that lost all about the version but the journal.
+        std::fs::remove_file(fixture.root().join("refs/local/example/2.1.removed")).unwrap();
+        std::fs::remove_file(fixture.root().join("journal")).unwrap();
+    }
+    // Behind the names: a killed process left it so.
+    damage(&view, &whole);
+    assert!(store.remove_version(&owner(), &name(), &tag("1.0.0.2")).unwrap());
+    damage(&view, &whole);
+    assert_eq!(listed(&store), [expected[0], expected[2]]);
+    std::fs::remove_dir_all(fixture.root().join("refs/local/example")).unwrap();
+    assert_eq!(listed(&store), Vec::<String>::new());
+    assert_eq!(create(&store, "1.0.0", "e"), "1.0.0.4");
+}
+
+#[test]
+fn a_list_shows_what_others_just_made() {
+    let fixture = Fixture::new();
+    let store = summarised(&fixture);
+    // Within one tick of the clock that directories are stamped with, again and again.
+    for round in 1..200 {
+        let tag = create(&store, "1.0.0", "a");
+        let beside = fixture
+            .root()
+            .join("refs/local/example")
+            .join(format!("{tag}.json"));
+        let killed = beside.with_file_name(format!("9.{round}.json"));
+        std::fs::hard_link(&beside, &killed).unwrap();
+        assert_eq!(listed(&store).len(), round * 2);
+    }
+}
+
+#[test]
+fn many_names_are_removed_at_once() {
+    let fixture = Fixture::new();
+    let store = summarised(&fixture);
+    for _ in 0..7 {
+        create(&store, "1.0.0", "a");
+    }
+    let image = |tag_text: &str| (owner(), name(), tag(tag_text));
+    let gone: Vec<_> = ["1.0.0.2", "1.0.0.4", "1.0.0.9", "1.0.0.7"].map(image).to_vec();
+    assert_eq!(store.remove_versions(&gone).unwrap(), 3);
+    assert_eq!(store.remove_versions(&gone).unwrap(), 0);
+    assert_eq!(listed(&store).len(), 4);
+    assert_eq!(create(&store, "1.0.0", "a"), "1.0.0.8");
+    assert_eq!(
+        journal(&fixture)[7..],
+        [
+            "removed 1.0.0.2",
+            "removed 1.0.0.4",
+            "removed 1.0.0.7",
+            "created 1.0.0.8"
+        ]
+    );
+    let report = fixture.fsck();
+    // A store that summarises otherwise sees other lines.
+    assert_eq!(report.faults, []);
+}
+
 fn adopt(store: &Store, number: &str, content: &str) -> Adopted {
     let record = record(store, content);
     store

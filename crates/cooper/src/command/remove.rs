@@ -1,5 +1,6 @@
 //! `cooper remove` and `cooper gc`: versions that are not wanted any more, and what no version keeps.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use crate::command::inspect::parse_reference;
 use crate::failure::{Code, Exit, Failure};
 use crate::render::unit;
-use crate::settings::SettingType as _;
+use crate::settings::{SettingType as _, key};
 use crate::shell::{Need, Shell, open_workshop};
 
 const REMOVE_EXAMPLES: &str = "\
@@ -29,7 +30,7 @@ Examples:
   cooper gc --keep 3
   cooper gc --keep 1 --older-than 30d --dry-run
 
-The newest version of a name always stays. Creates and runs go on meanwhile, and what they use stays.";
+What is cached and was not used for 30 days goes too, and so do notes about layers that are gone; the newest entry of each kind stays. The newest version of a name always stays. Creates and runs go on meanwhile, and what they use stays.";
 
 /// Remove versions of images
 #[derive(Debug, Args)]
@@ -53,6 +54,9 @@ pub(crate) struct GcArgs {
     /// First remove versions, but the newest of each name, that are older than this: `12h`, `30d`
     #[arg(long, value_name = "DURATION")]
     older_than: Option<String>,
+    /// Remove what is cached and was not used for this long, other than as the setting `gc.cache_age` says
+    #[arg(long, value_name = "DURATION")]
+    cache_age: Option<String>,
     /// Say which versions would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
@@ -62,16 +66,11 @@ pub(crate) struct GcArgs {
 pub(crate) fn remove(args: &RemoveArgs, shell: &Shell) -> Result<Exit, Failure> {
     let settings = shell.settings()?;
     let workshop = open_workshop(&settings, Need::Store)?;
-    let mut images = Vec::new();
+    let mut images = BTreeSet::new();
     for text in &args.images {
-        let selected = select(&workshop, text)?;
-        images.extend(
-            selected
-                .into_iter()
-                .filter(|image| !images.contains(image))
-                .collect::<Vec<_>>(),
-        );
+        images.extend(select(&workshop, text)?);
     }
+    let images: Vec<FullReference> = images.into_iter().collect();
     if !args.dry_run {
         workshop.remove_all(&images)?;
     }
@@ -124,11 +123,12 @@ fn write_removed(out: &mut dyn Write, images: &[FullReference], dry_run: bool) -
 
 /// Execute `cooper gc`.
 pub(crate) fn gc(args: &GcArgs, shell: &Shell) -> Result<Exit, Failure> {
-    let older_than = args.older_than.clone().map(|text| Duration::parse(&[text]));
-    let older_than = older_than
-        .transpose()
-        .map_err(|why| Failure::new(Code::Usage, format!("`--older-than`: {why}")))?;
+    let older_than = duration("--older-than", args.older_than.as_deref())?;
     let settings = shell.settings()?;
+    let cache_age = match duration("--cache-age", args.cache_age.as_deref())? {
+        Some(age) => age,
+        None => settings.value(&key::GC_CACHE_AGE)?,
+    };
     let workshop = open_workshop(&settings, Need::Store)?;
     let removed = if args.keep.is_none() && older_than.is_none() {
         Vec::new()
@@ -144,7 +144,7 @@ pub(crate) fn gc(args: &GcArgs, shell: &Shell) -> Result<Exit, Failure> {
     if !args.dry_run {
         workshop.remove_all(&removed)?;
         let display = shell.progress();
-        let collected = workshop.collect(&display.sink());
+        let collected = workshop.collect(cache_age, &display.sink());
         display.finish();
         report = collected
             .map_err(|error| Failure::of(Code::Of("store"), &error).hint("run `cooper fsck`".to_owned()))?;
@@ -163,12 +163,20 @@ pub(crate) fn gc(args: &GcArgs, shell: &Shell) -> Result<Exit, Failure> {
     Ok(Exit::GOOD)
 }
 
+fn duration(flag: &str, text: Option<&str>) -> Result<Option<Duration>, Failure> {
+    let parsed = text.map(|text| Duration::parse(&[text.to_owned()])).transpose();
+    parsed.map_err(|why| Failure::new(Code::Usage, format!("`{flag}`: {why}")))
+}
+
 fn gc_document(removed: &[FullReference], report: GcReport, dry_run: bool) -> Value {
     json!({
         "removed": removed,
         "blobs": report.blobs,
         "freed_bytes": report.blob_bytes,
         "layers": report.trees,
+        "freed_layer_bytes": report.tree_bytes,
+        "cache_entries": report.cache_entries,
+        "freed_cache_bytes": report.cache_bytes,
         "in_use": report.held,
         "dry_run": dry_run,
     })
@@ -179,9 +187,14 @@ fn write_report(out: &mut dyn Write, report: GcReport) -> io::Result<()> {
     let layers = unit::count(report.trees, "unpacked layer");
     writeln!(
         out,
-        "freed {} in {blobs}, and {layers}",
-        unit::size(report.blob_bytes)
+        "freed {} in {blobs}, and {} in {layers}",
+        unit::size(report.blob_bytes),
+        unit::size(report.tree_bytes)
     )?;
+    if report.cache_entries > 0 {
+        let entries = unit::count(report.cache_entries, "cached file");
+        writeln!(out, "freed {} in {entries}", unit::size(report.cache_bytes))?;
+    }
     if report.held > 0 {
         writeln!(out, "{} in use: a later `cooper gc` may have them", report.held)?;
     }

@@ -24,33 +24,50 @@ impl<const N: usize> Table<N> {
     }
 
     pub(crate) fn row(&mut self, cells: [String; N]) {
-        self.rows.push(cells.map(|cell| printable(&cell)));
+        let is_plain = |cell: &String| cell.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        let plain = |cell: String| if is_plain(&cell) { cell } else { printable(&cell) };
+        self.rows.push(cells.map(plain));
     }
 
     /// Write heading and rows, each line after `indent`.
     pub(crate) fn write(&self, out: &mut dyn Write, indent: &str) -> io::Result<()> {
         let heading = self.columns.map(|(title, _)| title.to_owned());
         let widths: [usize; N] = std::array::from_fn(|column| {
-            let cells = self
-                .rows
-                .iter()
-                .chain([&heading])
-                .map(|row| row[column].chars().count());
+            let cells = self.rows.iter().chain([&heading]).map(|row| width(&row[column]));
             cells.max().unwrap_or_default()
         });
+        let mut line = String::new();
         for row in std::iter::once(&heading).chain(&self.rows) {
-            let mut line = String::from(indent);
+            line.clear();
+            line.push_str(indent);
             for (column, cell) in row.iter().enumerate() {
-                let padding = " ".repeat(widths[column] - cell.chars().count());
+                let padding = std::iter::repeat_n(' ', widths[column] - width(cell));
                 match self.columns[column].1 {
-                    Align::Left => line.extend([cell.as_str(), &padding]),
-                    Align::Right => line.extend([padding.as_str(), cell]),
+                    Align::Left => {
+                        line.push_str(cell);
+                        line.extend(padding);
+                    }
+                    Align::Right => {
+                        line.extend(padding);
+                        line.push_str(cell);
+                    }
                 }
                 line.push_str("  ");
             }
-            writeln!(out, "{}", line.trim_end())?;
+            line.truncate(line.trim_end().len());
+            line.push('\n');
+            out.write_all(line.as_bytes())?;
         }
         Ok(())
+    }
+}
+
+/// How many columns of a terminal a cell takes, as far as we tell.
+fn width(cell: &str) -> usize {
+    if cell.is_ascii() {
+        cell.len()
+    } else {
+        cell.chars().count()
     }
 }
 

@@ -156,11 +156,13 @@ pub(crate) static SCRIPTS_AS_SHIPPED: Key = key::<bool>(
 .or("false");
 pub(crate) static BUILD_TIMEOUT: Key = bound::<Timeout>("build.timeout", &["COOPER_BUILD_TIMEOUT"], "20m");
 pub(crate) static BUILD_MEMORY: Key = bound::<ByteCount>("build.memory", &["COOPER_BUILD_MEMORY"], "4GiB");
+pub(crate) static GC_CACHE_AGE: Key =
+    key::<Duration>("gc.cache_age", &["COOPER_GC_CACHE_AGE"], ProjectRule::Never).or("30d");
 pub(crate) static ALLOW_PROJECT_SOURCES: Key =
     key::<bool>("trust.allow_project_sources", &[], ProjectRule::Never).or("false");
 
 /// Every setting, in the order in which they are shown.
-pub(crate) static KEYS: [&Key; 28] = [
+pub(crate) static KEYS: [&Key; 29] = [
     &STORE,
     &ORGANISATION,
     &BASE,
@@ -188,6 +190,7 @@ pub(crate) static KEYS: [&Key; 28] = [
     &SCRIPTS_AS_SHIPPED,
     &BUILD_TIMEOUT,
     &BUILD_MEMORY,
+    &GC_CACHE_AGE,
     &ALLOW_PROJECT_SOURCES,
 ];
 

@@ -128,3 +128,27 @@ fn one_that_fails_does_not_stop_the_others() {
     ]);
     world.host.assert_snapshot("updates_that_fail", &text);
 }
+
+#[test]
+fn an_update_of_all_does_not_ask_for_each_index_again_and_again() {
+    let world = World::new();
+    for name in ["a", "b", "c"] {
+        let args = ["create", name, "--dependencies", "mechanize", "--packages", "jq"];
+        world.cooper(&args).good();
+    }
+    let asked = |ending: &str| {
+        let requests = world.server.requests();
+        requests
+            .iter()
+            .filter(|request| request.path.ends_with(ending))
+            .count()
+    };
+    let before = (asked("/InRelease"), asked("/simple/mechanize/"));
+    world.cooper(&["update", "--all", "--refresh"]).good();
+    let after = (asked("/InRelease"), asked("/simple/mechanize/"));
+    assert_eq!(
+        (after.0 - before.0, after.1 - before.1),
+        (3, 1),
+        "{before:?} {after:?}"
+    );
+}

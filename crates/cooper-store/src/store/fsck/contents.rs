@@ -77,13 +77,7 @@ impl Check<'_> {
     }
 
     fn judge_blob(&mut self, digest: &BlobDigest, hashed: Hashed) -> Result<(), FsckError> {
-        let needed_by = self
-            .blobs_needed
-            .get(digest)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
+        let needed_by = self.names_of(self.blobs_needed.get(digest));
         match hashed {
             Hashed::Gone => return Ok(()),
             Hashed::Whole { actual, bytes } => {
@@ -123,13 +117,7 @@ impl Check<'_> {
         self.trees_checked = diff_ids.len() as u64;
         for (diff_id, checked) in diff_ids.iter().zip(checked) {
             if let Err(reason) = checked {
-                let needed_by = self
-                    .trees_needed
-                    .get(diff_id)
-                    .into_iter()
-                    .flatten()
-                    .cloned()
-                    .collect();
+                let needed_by = self.names_of(self.trees_needed.get(diff_id));
                 let moved = self.options.repair;
                 if moved {
                     let name = format!("tree-{}", diff_id.hex());
@@ -170,7 +158,7 @@ impl Check<'_> {
         let blobs: Vec<Fault> = gone
             .map(|(digest, needed_by)| Fault::MissingBlob {
                 digest: *digest,
-                needed_by: needed_by.iter().cloned().collect(),
+                needed_by: self.names_of(Some(needed_by)),
             })
             .collect();
         let moved: BTreeSet<DiffId> = self.faults.iter().filter_map(Fault::moved_tree).collect();
@@ -180,9 +168,20 @@ impl Check<'_> {
             .filter(|(diff_id, _)| !exists(&self.store.tree_path(diff_id)) && !moved.contains(*diff_id));
         let trees = gone.map(|(diff_id, needed_by)| Fault::MissingTree {
             diff_id: *diff_id,
-            needed_by: needed_by.iter().cloned().collect(),
+            needed_by: self.names_of(Some(needed_by)),
         });
+        let trees: Vec<Fault> = trees.collect();
         self.faults.extend(blobs.into_iter().chain(trees));
+    }
+
+    /// The names of images, sorted.
+    fn names_of(&self, images: Option<&Vec<u32>>) -> Vec<String> {
+        let names = images.into_iter().flatten();
+        let mut names: Vec<String> = names
+            .filter_map(|image| self.images.get(*image as usize).cloned())
+            .collect();
+        names.sort();
+        names
     }
 }
 

@@ -9,36 +9,53 @@ use cooper_core::{ImageName, Organisation};
 use super::{Check, Fault, FsckError, Note};
 use crate::store::RefError;
 use crate::store::journal::Happening;
-use crate::store::reference::{Listed, TagState, file_names, parse_tag_file};
+use crate::store::reference::{Listed, Named, TagState, file_names, parse_tag_file};
 
 impl Check<'_> {
     /// Read every name; what they need is looked for later.
     pub(super) fn names(&mut self) -> Result<(), FsckError> {
-        let _lock = self
+        let names_failed = |source| FsckError::Names { source };
+        let lock = self
             .store
             .lock_names()
             .map_err(|source| FsckError::Lock { source })?;
-        let listed = self
-            .store
-            .list_names()
-            .map_err(|source| FsckError::Names { source })?;
-        self.refs_checked = listed.len() as u64;
-        for entry in &listed {
-            self.need(entry);
+        let mut view = self.store.read_view();
+        if let Some(view) = &mut view {
+            view.refresh(self.store, None).map_err(names_failed)?;
         }
-        self.foreign_refs()?;
-        self.journal(&listed)?;
-        if self.options.repair {
-            self.store.catch_up();
-        }
-        let names_failed = |source| FsckError::Names { source };
-        if !self.store.index_is_current().map_err(names_failed)? {
-            if self.options.repair {
-                self.store.rewrite_index().map_err(names_failed)?;
+        let named = self.store.all_tags().map_err(names_failed)?;
+        let live: Vec<Named> = named
+            .into_iter()
+            .filter(|named| named.state == TagState::Live)
+            .collect();
+        let mut is_stale = view.as_ref().is_some_and(|view| view.len() != live.len());
+        for named in &live {
+            // One record after the other: all of them would be large.
+            let Some(entry) = self.store.listed(named) else {
+                continue;
+            };
+            self.need(&entry);
+            if let (Some(view), Ok(record)) = (&view, &entry.record) {
+                is_stale |= !view.has(named, &self.store.entry_of(record));
             }
-            self.notes.push(Note::StaleIndex {
-                rewritten: self.options.repair,
-            });
+        }
+        self.refs_checked = live.len() as u64;
+        self.foreign_refs()?;
+        self.journal(&live)?;
+        let view = match view {
+            Some(view) => view,
+            None => self.store.made_view().map_err(names_failed)?,
+        };
+        let is_current = self.store.index_is_current(&view).map_err(names_failed)?;
+        let rewritten = self.options.repair;
+        if !is_current {
+            self.notes.push(Note::StaleIndex { rewritten });
+        }
+        if is_stale {
+            self.notes.push(Note::StaleView { rewritten });
+        }
+        if self.options.repair {
+            self.store.rewrite_views(lock).map_err(names_failed)?;
         }
         Ok(())
     }
@@ -54,7 +71,8 @@ impl Check<'_> {
     }
 
     fn need(&mut self, entry: &Listed) {
-        let image = entry.to_string();
+        let image = u32::try_from(self.images.len()).unwrap_or(u32::MAX);
+        self.images.push(entry.to_string());
         match &entry.record {
             Ok(record) => {
                 let check = self.options.record_check;
@@ -62,13 +80,10 @@ impl Check<'_> {
                     self.unreadable_ref(entry, reason, self.options.repair);
                 }
                 for digest in record.needed_blobs() {
-                    self.blobs_needed.entry(digest).or_default().insert(image.clone());
+                    needed_by(self.blobs_needed.entry(digest).or_default(), image);
                 }
                 for diff_id in &record.trees {
-                    self.trees_needed
-                        .entry(*diff_id)
-                        .or_default()
-                        .insert(image.clone());
+                    needed_by(self.trees_needed.entry(*diff_id).or_default(), image);
                 }
             }
             Err(error) => {
@@ -138,7 +153,7 @@ impl Check<'_> {
         Ok(parsed)
     }
 
-    fn journal(&mut self, listed: &[Listed]) -> Result<(), FsckError> {
+    fn journal(&mut self, listed: &[Named]) -> Result<(), FsckError> {
         let journal = self.store.read_journal()?;
         let unreadable = journal
             .unreadable_lines
@@ -172,6 +187,13 @@ impl Check<'_> {
         self.notes
             .extend(untold.map(|image| Note::Unjournalled { image }));
         Ok(())
+    }
+}
+
+/// Note that an image needs something: once, though its record may name it twice.
+fn needed_by(images: &mut Vec<u32>, image: u32) {
+    if images.last() != Some(&image) {
+        images.push(image);
     }
 }
 

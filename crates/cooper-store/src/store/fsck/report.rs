@@ -164,6 +164,12 @@ pub enum Note {
         /// Whether repair rewrote it.
         rewritten: bool,
     },
+    /// The view of the names does not say what the names say, where it should be believed.
+    #[error("the view `names` is not what the names say")]
+    StaleView {
+        /// Whether repair rewrote it.
+        rewritten: bool,
+    },
     /// A name without a line in the journal.
     #[error("the journal does not tell of {image}")]
     Unjournalled {
