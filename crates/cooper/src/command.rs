@@ -4,6 +4,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod diff;
+mod dry_run;
 pub(crate) mod fsck;
 pub(crate) mod images;
 pub(crate) mod inspect;

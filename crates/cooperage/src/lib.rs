@@ -7,6 +7,7 @@ pub mod base_image;
 pub mod chat;
 mod code;
 pub mod create;
+pub mod dry_run;
 pub mod fsck;
 pub mod images;
 pub mod inspect;
@@ -37,6 +38,7 @@ pub use cooper_store::{
 
 pub use base_image::BaseImageError;
 pub use create::{Change, CreateError, Created};
+pub use dry_run::DryRun;
 pub use images::{ImageQuery, ImageSort, ImageSummary};
 pub use inspect::{Difference, InspectError, Inspection};
 pub use load::{LoadError, LoadedImage, NewName};

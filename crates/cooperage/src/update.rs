@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use cooper_core::{BaseChoice, Finding, ImageName, ImageReference, ManifestDigest, Plan, Progress};
+use cooper_core::{BaseChoice, Finding, ImageName, ImageReference, ManifestDigest, Progress};
 use cooper_gate::Evidence;
-use cooper_image::{Inventory, InventoryPackage};
 
-use crate::create::{Change, CreateError, differences, inventory_below};
+use crate::create::{Change, CreateError, differences};
+use crate::dry_run::planned;
 use crate::inspect::InspectError;
 use crate::record::FullReference;
 use crate::workshop::{LookupError, Workshop};
@@ -163,25 +163,5 @@ impl Workshop {
             findings: cleared.notes().to_vec(),
             notes: resolution.notes,
         })
-    }
-}
-
-/// What an image of a plan would have in it, licences left out.
-fn planned(plan: &Plan) -> Inventory {
-    let package = |name: String, version: String| InventoryPackage {
-        name,
-        version,
-        licence: None,
-    };
-    Inventory {
-        debian: plan
-            .debian()
-            .map(|planned| package(planned.name.to_string(), planned.version.to_string()))
-            .collect(),
-        python: plan
-            .distributions()
-            .map(|planned| package(planned.name.to_string(), planned.version.to_string()))
-            .collect(),
-        below: plan.below.iter().map(inventory_below).collect(),
     }
 }

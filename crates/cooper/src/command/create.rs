@@ -11,6 +11,7 @@ use cooperage::chat::{self, ChatError, CreateWords};
 use cooperage::{CreateError, Created, FullReference, Workshop, requirements_file};
 use serde_json::{Value, json};
 
+use crate::command::dry_run;
 use crate::failure::{Code, Exit, Failure};
 use crate::render::package::{inventory_json, write_changes};
 use crate::render::unit;
@@ -26,6 +27,7 @@ Examples:
   cooper create big --requirements requirements.txt --packages wget
   cooper create more --dependencies requests --base example_name
   cooper create any --dependencies requests --reuse
+  cooper create any --dependencies requests --dry-run
   cooper inspect example_name --lock > a.lock && cooper create --locked a.lock example_name
 
 The tag counts up: `local/example_name:1.0.0.1`, then `:1.0.0.2`. A request that resolves to the
@@ -63,8 +65,11 @@ pub(crate) struct CreateArgs {
     /// Take an image that already has all of this, where there is one, and make none
     #[arg(long)]
     reuse: bool,
+    /// Show what would be in the image, and make nothing
+    #[arg(long, conflicts_with = "reuse")]
+    dry_run: bool,
     /// Rebuild from this lock (`-`: standard input) in place of resolving
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "requirements", "packages", "build_packages", "base", "refresh", "reuse"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "requirements", "packages", "build_packages", "base", "refresh", "reuse", "dry_run"])]
     locked: Option<PathBuf>,
     #[command(flatten)]
     freshening: Freshening,
@@ -98,6 +103,7 @@ pub(crate) fn create(args: CreateArgs, shell: &Shell) -> Result<Exit, Failure> {
         build_packages,
         base,
         reuse,
+        dry_run,
         locked,
         freshening,
     } = args;
@@ -125,6 +131,7 @@ pub(crate) fn create(args: CreateArgs, shell: &Shell) -> Result<Exit, Failure> {
     }
     match locked {
         Some(file) => create_locked(&words, &file, freshening, shell),
+        None if dry_run => dry_run::show(words, freshening, shell),
         None => create_words(words, freshening, reuse, shell),
     }
 }
