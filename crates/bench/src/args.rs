@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::BenchError;
 
-const USAGE: &str = "usage: bench --cooper FILE --crowd FILE --work DIR --source DIR --report FILE [--ca FILE] [--pip-index URL] \
+const USAGE: &str = "usage: bench --cooper FILE --crowd FILE --work DIR --source DIR --report FILE --sets DIR --uv FILE [--ca FILE] [--pip-index URL] \
                      [--build-arg NAME]... [--only N[,N]...] [--quick]";
 
 /// What to measure, and where.
@@ -20,6 +20,10 @@ pub(crate) struct Options {
     pub(crate) source: PathBuf,
     /// The file that gets the table between its markers.
     pub(crate) report: PathBuf,
+    /// Requirement sets, one in each file.
+    pub(crate) sets: PathBuf,
+    /// The binary of uv.
+    pub(crate) uv: PathBuf,
     /// Certificates that pip in the peer's image has to trust.
     pub(crate) ca: Option<PathBuf>,
     /// The Python index of the host, where one is set.
@@ -51,6 +55,8 @@ impl Options {
             &mut options.work,
             &mut options.source,
             &mut options.report,
+            &mut options.sets,
+            &mut options.uv,
         ];
         for path in needed {
             if path.as_os_str().is_empty() {
@@ -69,6 +75,8 @@ impl Options {
             "--work" => self.work = value.into(),
             "--source" => self.source = value.into(),
             "--report" => self.report = value.into(),
+            "--sets" => self.sets = value.into(),
+            "--uv" => self.uv = value.into(),
             "--ca" => self.ca = Some(value.into()),
             "--pip-index" => self.pip_index = Some(value.to_owned()),
             "--build-arg" => self.build_args.push(value.to_owned()),
@@ -107,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_part_of_the_cases_does_not_replace_the_table() {
-        let whole = "--cooper /c --crowd /d --work /w --source /s --report /r";
+        let whole = "--cooper /c --crowd /d --work /w --source /s --report /r --sets /t --uv /u";
         assert!(parse(whole).unwrap().writes_report());
         let some = parse(&format!("{whole} --only 1,5 --build-arg http_proxy")).unwrap();
         assert!(!some.writes_report());
@@ -121,8 +129,8 @@ mod tests {
             "",
             "--cooper /c",
             "--cooper /c --crowd /d --work /w --source /s --report",
-            "--cooper /c --crowd /d --work /w --source /s --report /r --only one",
-            "--cooper /c --crowd /d --work /w --source /s --report /r --fast yes",
+            "--cooper /c --crowd /d --work /w --source /s --report /r --sets /t --uv /u --only one",
+            "--cooper /c --crowd /d --work /w --source /s --report /r --sets /t --uv /u --fast yes",
         ] {
             assert!(matches!(parse(line), Err(BenchError::Usage(_))), "{line}");
         }

@@ -5,14 +5,13 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use crate::args::Options;
 use crate::cooper::{Asked, Cooper};
 use crate::docker::Docker;
 use crate::error::BenchError;
 use crate::measure::timed;
-use crate::round::{Contender, Series, play};
+use crate::round::{Contender, Measure, Series, play};
 use crate::say;
 
 /// The image that is there already: mechanize and wget, ours and docker's.
@@ -41,19 +40,31 @@ impl Goal {
     }
 }
 
-/// What a case that has no peer requires of our time.
+/// What a case that has no peer requires of us, in the case's unit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit {
     /// Our median may be at most this.
-    pub(crate) required: Duration,
+    pub(crate) required: f64,
     /// And should be at most this.
-    pub(crate) aim: Duration,
+    pub(crate) aim: f64,
 }
 
 impl Limit {
-    pub(crate) fn of(required: Duration, aim: Duration) -> Self {
-        Self { required, aim }
+    pub(crate) fn of<M: Measure>(required: M, aim: M) -> Self {
+        Self {
+            required: required.number(),
+            aim: aim.number(),
+        }
     }
+}
+
+/// What the numbers of a case are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quantity {
+    /// Seconds of wall time.
+    Time,
+    /// Bytes of disk or memory.
+    Bytes,
 }
 
 /// How we did against one peer.
@@ -69,6 +80,7 @@ pub(crate) enum Verdict {
 /// A measured case.
 pub(crate) struct CaseResult {
     pub(crate) title: &'static str,
+    pub(crate) quantity: Quantity,
     pub(crate) ours: Series,
     pub(crate) peers: Vec<(Series, Goal)>,
     /// Where nobody else does the same.
@@ -81,6 +93,7 @@ impl CaseResult {
         let mut series = series.into_iter();
         Some(Self {
             title,
+            quantity: Quantity::Time,
             ours: series.next()?,
             peers: series.zip(goals.iter().copied()).collect(),
             limit: None,
@@ -91,16 +104,25 @@ impl CaseResult {
     pub(crate) fn alone(title: &'static str, series: Vec<Series>, limit: Limit) -> Option<Self> {
         Some(Self {
             title,
+            quantity: Quantity::Time,
             ours: series.into_iter().next()?,
             peers: Vec::new(),
             limit: Some(limit),
         })
     }
 
+    /// The same, of bytes.
+    pub(crate) fn of_bytes(self) -> Self {
+        Self {
+            quantity: Quantity::Bytes,
+            ..self
+        }
+    }
+
     /// Our median over a peer's.
     pub(crate) fn ratio(&self, peer: &Series) -> Option<f64> {
         let (ours, theirs) = (self.ours.times.as_ref().ok()?, peer.times.as_ref().ok()?);
-        Some(ours.median().as_secs_f64() / theirs.median().as_secs_f64())
+        Some(ours.median() / theirs.median())
     }
 
     pub(crate) fn verdict(&self, peer: &Series, goal: Goal) -> Verdict {
@@ -202,6 +224,11 @@ impl<'a> Bench<'a> {
             Self::list_many,
             Self::collect_half,
             Self::update_twenty,
+            Self::resolve_three,
+            Self::create_many_wheels,
+            Self::twenty_sets,
+            Self::twenty_sets_on_disk,
+            Self::memory,
         ];
         let numbered = cases.iter().zip(1..);
         let wanted = numbered.filter(|(_, number)| self.options.wants(*number));
@@ -314,8 +341,13 @@ impl<'a> Bench<'a> {
     /// A store that has the known image, with indexes as fresh as they can be.
     pub(crate) fn known_store(&self) -> Result<PathBuf, BenchError> {
         let store = self.new_folder();
-        self.cooper.create(&store, &KNOWN_ASKED, true)?;
+        self.create_known(&store)?;
         Ok(store)
+    }
+
+    /// Make the known image in a store that does not have it.
+    pub(crate) fn create_known(&self, store: &Path) -> Result<(), BenchError> {
+        self.cooper.create(store, &KNOWN_ASKED, true).map(drop)
     }
 
     /// We, asked for more than the known image has, each time in a fresh copy of the store that has it.
@@ -364,12 +396,14 @@ pub(crate) fn prepared(preparation: &Result<PathBuf, BenchError>) -> Result<&Pat
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::docker::BASE;
     use crate::round::Times;
 
     fn series(milliseconds: Option<u64>) -> Series {
-        let times = milliseconds.map(|time| Times::of(vec![Duration::from_millis(time)]).unwrap());
+        let times = milliseconds.map(|time| Times::of(vec![Duration::from_millis(time).number()]).unwrap());
         Series {
             name: "one".to_owned(),
             times: times.ok_or_else(|| "broken".to_owned()),

@@ -67,6 +67,32 @@ impl Cooper {
         }
     }
 
+    /// Create an image from a requirements file; with `dry_run` only say what would be in it.
+    pub(crate) fn create_from(
+        &self,
+        store: &Path,
+        name: &str,
+        requirements: &Path,
+        dry_run: bool,
+    ) -> Result<Finished, BenchError> {
+        let mut command = self.command(store);
+        command
+            .args(["create", name, "--json", "--requirements"])
+            .arg(requirements);
+        if dry_run {
+            command.arg("--dry-run");
+        }
+        timed(&mut command)
+    }
+
+    /// The same, for a look at its processes.
+    pub(crate) fn creating(&self, store: &Path, asked: &Asked<'_>) -> Command {
+        let mut command = self.command(store);
+        command.args(["create", asked.name, "--json"]);
+        command.args(["--dependencies", &asked.dependencies.join(",")]);
+        command
+    }
+
     /// Run Python code in an image.
     pub(crate) fn run(&self, store: &Path, image: &str, code: &str) -> Result<Finished, BenchError> {
         timed(self.command(store).args(["run", image, "-c", code]))

@@ -142,6 +142,38 @@ impl Docker {
         })
     }
 
+    /// Build `tag` from a Dockerfile by `BuildKit`, whose caches of packages outlive a build; how long it takes. Files
+    /// come into the context under their names.
+    pub(crate) fn build_with_cache(
+        &self,
+        tag: &str,
+        dockerfile: &str,
+        files: &[(&str, &str)],
+    ) -> Result<Duration, BenchError> {
+        let context = self.folder.join("context");
+        put(&context.join("Dockerfile"), dockerfile)?;
+        for (name, text) in files {
+            put(&context.join(name), text)?;
+        }
+        let mut command = self.client();
+        command.env("DOCKER_BUILDKIT", "1");
+        command.args(["build", "--quiet", "--network", "host", "--tag", tag]);
+        for name in &self.build_args {
+            command.args(["--build-arg", name]);
+        }
+        Ok(timed(command.arg(context))?.elapsed)
+    }
+
+    /// Where everything that the engine keeps is.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Remove what `BuildKit` kept of earlier builds.
+    pub(crate) fn prune(&self) -> Result<(), BenchError> {
+        timed(self.client().args(["builder", "prune", "--all", "--force"])).map(drop)
+    }
+
     /// Remove an image, and with it what the layer cache knows of it.
     pub(crate) fn remove_image(&self, tag: &str) -> Result<(), BenchError> {
         timed(self.client().args(["image", "rm", "--force", tag])).map(drop)

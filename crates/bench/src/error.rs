@@ -64,6 +64,11 @@ impl BenchError {
         }
     }
 
+    /// The same for another who needs what could not be prepared.
+    pub(crate) fn again(&self) -> Self {
+        Self::NotPrepared(self.chain())
+    }
+
     /// The error and its causes on one line.
     pub(crate) fn chain(&self) -> String {
         let mut text = self.to_string();

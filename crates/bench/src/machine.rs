@@ -1,9 +1,12 @@
 //! What was measured, on what.
 
+use std::path::Path;
+
 use crate::args::Options;
 use crate::case::Bench;
 use crate::error::BenchError;
 use crate::measure::output;
+use crate::uv::Uv;
 
 /// Two sentences for the report.
 pub(crate) struct Machine {
@@ -53,8 +56,9 @@ fn versions(options: &Options, bench: &Bench<'_>) -> Result<String, BenchError> 
     let crun = crun.lines().next().unwrap_or_default().replace(" version", "");
     let docker = bench.docker.server_version()?;
     let commit = commit(options);
+    let uv = Uv::new(options, Path::new("")).version()?;
     Ok(format!(
-        "{cooper}, commit {commit}; Docker Engine {docker} (overlay2, classic builder); {crun}."
+        "{cooper}, commit {commit}; Docker Engine {docker} (overlay2, classic builder); {crun}; {uv}."
     ))
 }
 

@@ -20,6 +20,8 @@ mod report;
 mod round;
 mod run_case;
 mod run_folder;
+mod sets;
+mod uv;
 
 use std::io::Write as _;
 use std::process::ExitCode;

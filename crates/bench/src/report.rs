@@ -3,9 +3,8 @@
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
-use crate::case::{CaseResult, Goal, Limit, Verdict};
+use crate::case::{CaseResult, Goal, Limit, Quantity, Verdict};
 use crate::error::BenchError;
 use crate::machine::Machine;
 use crate::round::{Series, Times};
@@ -40,9 +39,9 @@ fn row(title: &str, case: &CaseResult, peer: &Series, goal: Goal) -> String {
     let result = shown(case.verdict(peer, goal), goal.aim.is_some());
     format!(
         "| {title} | {} | `{}` | {} | {ratio} | {} | {} | {result} | {} |\n",
-        times(&case.ours),
+        times(&case.ours, case.quantity),
         peer.name,
-        times(peer),
+        times(peer, case.quantity),
         bound(goal.required),
         bound(goal.aim),
         runs(&case.ours, peer),
@@ -50,11 +49,14 @@ fn row(title: &str, case: &CaseResult, peer: &Series, goal: Goal) -> String {
 }
 
 fn row_alone(case: &CaseResult, limit: Limit) -> String {
-    let bound = |bound: Duration| format!("≤ {} s", bound.as_secs_f64());
+    let bound = |bound: f64| match case.quantity {
+        Quantity::Time => format!("≤ {bound} s"),
+        Quantity::Bytes => format!("≤ {} MB", bound / 1e6),
+    };
     format!(
         "| {} | {} | – | – | – | {} | {} | {} | {} |\n",
         case.title,
-        times(&case.ours),
+        times(&case.ours, case.quantity),
         bound(limit.required),
         bound(limit.aim),
         shown(case.verdict_alone(limit), true),
@@ -73,11 +75,11 @@ fn shown(verdict: Verdict, has_aim: bool) -> &'static str {
     }
 }
 
-fn times(series: &Series) -> String {
+fn times(series: &Series, quantity: Quantity) -> String {
     let shown = |times: &Times| {
-        let (median, unit) = (times.median(), Unit::for_time(times.median()));
-        let (shortest, longest) = (unit.number(times.shortest()), unit.number(times.longest()));
-        format!("{} {} ({shortest}–{longest})", unit.number(median), unit.name())
+        let (median, unit) = (times.median(), Unit::of(times.median(), quantity));
+        let (least, most) = (unit.number(times.least()), unit.number(times.most()));
+        format!("{} {} ({least}–{most})", unit.number(median), unit.name())
     };
     series.times.as_ref().map_or("**failed**".to_owned(), shown)
 }
@@ -94,14 +96,15 @@ fn runs(ours: &Series, peer: &Series) -> String {
 enum Unit {
     Seconds,
     Milliseconds,
+    Megabytes,
 }
 
 impl Unit {
-    fn for_time(time: Duration) -> Self {
-        if time < Duration::from_secs(1) {
-            Self::Milliseconds
-        } else {
-            Self::Seconds
+    fn of(number: f64, quantity: Quantity) -> Self {
+        match quantity {
+            Quantity::Bytes => Self::Megabytes,
+            Quantity::Time if number < 1.0 => Self::Milliseconds,
+            Quantity::Time => Self::Seconds,
         }
     }
 
@@ -109,12 +112,14 @@ impl Unit {
         match self {
             Self::Seconds => "s",
             Self::Milliseconds => "ms",
+            Self::Megabytes => "MB",
         }
     }
 
-    fn number(self, time: Duration) -> String {
-        let (value, milliseconds) = (time.as_secs_f64(), time.as_secs_f64() * 1e3);
+    fn number(self, value: f64) -> String {
+        let milliseconds = value * 1e3;
         match self {
+            Self::Megabytes => format!("{:.0}", value / 1e6),
             Self::Seconds => format!("{value:.2}"),
             Self::Milliseconds if milliseconds < 100.0 => format!("{milliseconds:.1}"),
             Self::Milliseconds => format!("{milliseconds:.0}"),
@@ -148,8 +153,8 @@ fn spliced(text: &str, block: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn series(name: &str, microseconds: &[u64]) -> Series {
-        let times = microseconds.iter().copied().map(Duration::from_micros).collect();
+    fn series(name: &str, microseconds: &[u32]) -> Series {
+        let times = microseconds.iter().map(|time| f64::from(*time) / 1e6).collect();
         Series {
             name: name.to_owned(),
             times: Times::of(times).ok_or_else(|| "broken".to_owned()),
@@ -187,7 +192,10 @@ mod tests {
             host: "a host".to_owned(),
             versions: "versions".to_owned(),
         };
-        let limit = Limit::of(Duration::from_secs(30), Duration::from_millis(5));
+        let limit = Limit {
+            required: 30.0,
+            aim: 0.005,
+        };
         let alone = CaseResult::alone("gc", vec![series("cooper gc", &[7_000])], limit).unwrap();
         let text = block(&machine, &[case, alone]);
         let rows: Vec<&str> = text.lines().skip(5).collect();

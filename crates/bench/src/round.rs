@@ -1,59 +1,82 @@
-//! Contenders that take turns, and what their times say.
+//! Contenders that take turns, and what was measured of them.
 
 use std::time::Duration;
 
 use crate::error::BenchError;
 use crate::say;
 
+/// What a turn gives: a time or a number of bytes, as a number that medians and ratios are of.
+pub(crate) trait Measure {
+    /// Seconds, or bytes.
+    fn number(self) -> f64;
+}
+
+impl Measure for Duration {
+    fn number(self) -> f64 {
+        self.as_secs_f64()
+    }
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl Measure for Bytes {
+    #[expect(clippy::cast_precision_loss, reason = "a ratio of bytes needs no more digits")]
+    fn number(self) -> f64 {
+        self.0 as f64
+    }
+}
+
 /// Someone who does the work of a case.
 pub(crate) struct Contender<'a> {
     name: String,
-    turn: Box<dyn FnMut() -> Result<Duration, BenchError> + 'a>,
+    turn: Box<dyn FnMut() -> Result<f64, BenchError> + 'a>,
 }
 
 impl<'a> Contender<'a> {
-    /// `turn` does the work once: what it prepares and checks is not in the time that it returns.
-    pub(crate) fn new(
+    /// `turn` does the work once: what it prepares and checks is not in what it measures.
+    pub(crate) fn new<M: Measure>(
         name: impl Into<String>,
-        turn: impl FnMut() -> Result<Duration, BenchError> + 'a,
+        mut turn: impl FnMut() -> Result<M, BenchError> + 'a,
     ) -> Self {
         Self {
             name: name.into(),
-            turn: Box::new(turn),
+            turn: Box::new(move || turn().map(Measure::number)),
         }
     }
 }
 
-/// The times of one contender.
+/// What was measured of one contender.
 #[derive(Debug)]
 pub(crate) struct Series {
     pub(crate) name: String,
     pub(crate) times: Result<Times, String>,
 }
 
-/// At least one time, the shortest first.
+/// At least one measure, the least first.
 #[derive(Debug, Clone)]
-pub(crate) struct Times(Vec<Duration>);
+pub(crate) struct Times(Vec<f64>);
 
 impl Times {
-    /// None when there is no time.
-    pub(crate) fn of(mut times: Vec<Duration>) -> Option<Self> {
-        times.sort_unstable();
+    /// None when nothing was measured.
+    pub(crate) fn of(mut times: Vec<f64>) -> Option<Self> {
+        times.sort_unstable_by(f64::total_cmp);
         (!times.is_empty()).then_some(Self(times))
     }
 
     /// The middle one, or the mean of the two in the middle.
-    pub(crate) fn median(&self) -> Duration {
+    pub(crate) fn median(&self) -> f64 {
         let upper = self.0.len() / 2;
         let lower = (self.0.len() - 1) / 2;
-        (self.0[lower] + self.0[upper]) / 2
+        f64::midpoint(self.0[lower], self.0[upper])
     }
 
-    pub(crate) fn shortest(&self) -> Duration {
+    pub(crate) fn least(&self) -> f64 {
         self.0[0]
     }
 
-    pub(crate) fn longest(&self) -> Duration {
+    pub(crate) fn most(&self) -> f64 {
         self.0[self.0.len() - 1]
     }
 
@@ -66,7 +89,7 @@ impl Times {
 ///
 /// The first `warm_ups` turns of each are not counted.
 pub(crate) fn play(mut contenders: Vec<Contender<'_>>, warm_ups: usize, turns: usize) -> Vec<Series> {
-    let mut times: Vec<Result<Vec<Duration>, String>> = contenders.iter().map(|_| Ok(Vec::new())).collect();
+    let mut times: Vec<Result<Vec<f64>, String>> = contenders.iter().map(|_| Ok(Vec::new())).collect();
     for turn in 0..warm_ups + turns {
         for (contender, times) in contenders.iter_mut().zip(&mut times) {
             let Ok(counted) = times else { continue };
@@ -97,20 +120,12 @@ mod tests {
     use super::*;
     use std::cell::RefCell;
 
-    fn milliseconds(times: &[u64]) -> Vec<Duration> {
-        times.iter().copied().map(Duration::from_millis).collect()
-    }
-
     #[test]
     fn the_median_is_in_the_middle() {
-        let times = Times::of(milliseconds(&[9, 1, 5])).unwrap();
-        assert_eq!(times.median(), Duration::from_millis(5));
-        assert_eq!(
-            (times.shortest(), times.longest()),
-            (Duration::from_millis(1), Duration::from_millis(9))
-        );
-        let even = Times::of(milliseconds(&[4, 1, 2, 100])).unwrap();
-        assert_eq!(even.median(), Duration::from_millis(3));
+        let times = Times::of(vec![9.0, 1.0, 5.0]).unwrap();
+        assert_eq!((times.median(), times.least(), times.most()), (5.0, 1.0, 9.0));
+        let even = Times::of(vec![4.0, 1.0, 2.0, 100.0]).unwrap();
+        assert_eq!((even.median(), even.count()), (3.0, 4));
         assert!(Times::of(Vec::new()).is_none());
     }
 

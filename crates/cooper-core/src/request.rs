@@ -23,6 +23,7 @@ pub struct Request {
     constraints: Vec<PythonRequirement>,
     #[serde(skip_serializing_if = "Hashes::is_empty")]
     hashes: Hashes,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     build_packages: Vec<DebianRequirement>,
 }
 
@@ -36,6 +37,7 @@ struct RequestFields {
     constraints: Vec<PythonRequirement>,
     #[serde(default)]
     hashes: Hashes,
+    #[serde(default)]
     build_packages: Vec<DebianRequirement>,
 }
 

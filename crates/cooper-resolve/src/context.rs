@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cooper_core::base::SuiteKind;
-use cooper_core::{Clock, Progress};
+use cooper_core::{Clock, Progress, Timestamp};
 use cooper_store::{Intake, Store};
 use url::Url;
 
@@ -78,8 +78,20 @@ impl Sources {
 pub struct Freshness {
     /// An index fetched at most so long ago is used as it is.
     pub max_age: Duration,
-    /// Fetch again whatever the age.
-    pub refresh: bool,
+    /// Fetch again, whatever its age, what was fetched before this time; what was fetched since is used as it is.
+    pub refresh: Option<Timestamp>,
     /// Use what is there, whatever its age; never fetch.
     pub offline: bool,
+}
+
+impl Freshness {
+    /// Whether what was fetched at this time is used as it is. A time in the future is not trusted.
+    pub(crate) fn holds(self, fetched_at: Timestamp, now: Timestamp) -> bool {
+        let age = now.duration_since(fetched_at);
+        let young = match self.refresh {
+            Some(since) => fetched_at >= since,
+            None => age.unsigned_abs() <= self.max_age,
+        };
+        self.offline || (!age.is_negative() && young)
+    }
 }

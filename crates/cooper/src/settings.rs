@@ -16,7 +16,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cooper_core::{Base, ImageVersion, Organisation};
+use cooper_core::{Base, ImageVersion, Organisation, Timestamp};
 use cooperage::{Freshness, IntakeConfig, Proxies, Sources};
 use url::Url;
 
@@ -359,8 +359,8 @@ impl Settings {
         self.value(&key::IMAGE_VERSION)
     }
 
-    /// How old an index may be.
-    pub(crate) fn freshness(&self, refresh: bool) -> Result<Freshness, SettingsError> {
+    /// How old an index may be; what was fetched before `refresh` is fetched again.
+    pub(crate) fn freshness(&self, refresh: Option<Timestamp>) -> Result<Freshness, SettingsError> {
         let max_age: Duration = self.value(&key::MAX_AGE)?;
         Ok(Freshness {
             max_age,

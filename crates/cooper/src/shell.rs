@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use cooper_core::Clock as _;
 use cooper_core::clock::SystemClock;
 use cooperage::{Scripts, SourceLimits, Workshop, WorkshopConfig};
 use serde_json::Value;
@@ -216,7 +217,7 @@ pub(crate) fn open_workshop(settings: &Settings, need: Need) -> Result<Workshop,
         organisation: settings.organisation()?,
         version: settings.image_version()?,
         sources,
-        freshness: settings.freshness(refresh)?,
+        freshness: settings.freshness(refresh.then(|| SystemClock.now()))?,
         intake: settings.intake()?,
         scripts: if settings.value::<bool>(&key::SCRIPTS_AS_SHIPPED)? {
             Scripts::AsShipped

@@ -208,7 +208,7 @@ impl Workshop {
             base: ground.release(),
             packages: request.build_packages().to_vec(),
         };
-        let mut context = self.context(progress);
+        let context = self.context(progress);
         let mut built = BTreeSet::new();
         for _ in 0..ROUNDS_MAX {
             let error = match cooper_resolve::resolve(&context, request, &ground) {
@@ -224,8 +224,6 @@ impl Workshop {
                 }
                 self.build_from_source(source, &target, depth, progress)?;
             }
-            // What was just fetched is new enough for the next round.
-            context.freshness.refresh = false;
         }
         Err(error_of_rounds(request).into())
     }

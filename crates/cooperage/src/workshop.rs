@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use cooper_core::{Clock, ImageName, ImageReference, ImageVersion, Organisation, Timestamp, VersionTag};
+use cooper_core::{Clock, ImageName, ImageReference, ImageVersion, Organisation, VersionTag};
 use cooper_image::{Scripts, SourceLimits};
 use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, IntakeError, RefRecord, Store};
@@ -42,7 +41,6 @@ pub struct Workshop {
     pub(crate) intake: Intake,
     pub(crate) clock: Arc<dyn Clock>,
     later: Later,
-    opened_at: Timestamp,
 }
 
 /// Why a workshop cannot be opened.
@@ -115,7 +113,6 @@ impl Workshop {
         let store = store.summarised_by(summary::line);
         let intake = Intake::new(config.intake.clone()).map_err(OpenError::Intake)?;
         Ok(Self {
-            opened_at: clock.now(),
             config,
             store,
             intake,
@@ -129,21 +126,14 @@ impl Workshop {
         &self.store
     }
 
-    /// What resolution works with. Where indexes are to be fetched again, one that was fetched since the workshop was
-    /// opened has been: an update of all images does not ask for each index again and again.
+    /// What resolution works with.
     pub(crate) fn context<'a>(&'a self, progress: &'a cooper_core::Progress) -> Context<'a> {
-        let mut freshness = self.config.freshness;
-        if freshness.refresh {
-            let open_for = self.clock.now().duration_since(self.opened_at);
-            freshness.max_age = Duration::try_from(open_for).unwrap_or_default();
-            freshness.refresh = false;
-        }
         Context {
             store: &self.store,
             intake: &self.intake,
             clock: &*self.clock,
             sources: &self.config.sources,
-            freshness,
+            freshness: self.config.freshness,
             progress,
             later: &self.later,
         }

@@ -212,10 +212,8 @@ fn is_fresh(context: &Context, (kept, stored_at): &(SignedRelease, Timestamp)) -
     if freshness.offline {
         return true;
     }
-    let age = now.duration_since(*stored_at);
-    let young = std::time::Duration::try_from(age).is_ok_and(|age| age <= freshness.max_age);
     let valid = kept.release.valid_until.is_none_or(|until| until > now);
-    young && valid && !freshness.refresh
+    valid && freshness.holds(*stored_at, now)
 }
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;

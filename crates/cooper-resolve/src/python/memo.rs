@@ -84,14 +84,10 @@ impl<'a> Memo<'a> {
 
     /// The remembered solution, if every page that it came from is young enough.
     pub(super) fn recall(&self) -> Option<PythonSolution> {
-        if self.freshness.refresh && !self.freshness.offline {
-            return None;
-        }
         let cached = self.store.cache_get(KIND, &self.key)?;
         let remembered: Remembered = serde_json::from_slice(&cached.bytes).ok()?;
-        let age = self.clock.now().duration_since(remembered.fetched_at);
-        let fresh = !age.is_negative() && age.unsigned_abs() <= self.freshness.max_age;
-        if remembered.key != self.key || !(fresh || self.freshness.offline) {
+        let fresh = self.freshness.holds(remembered.fetched_at, self.clock.now());
+        if remembered.key != self.key || !fresh {
             return None;
         }
         let Remembered {

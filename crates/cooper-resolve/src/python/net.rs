@@ -148,15 +148,12 @@ impl Net {
     }
 
     fn load_page(&self, name: &PythonName) -> Result<Page, PythonError> {
-        let Freshness { refresh, offline, .. } = self.freshness;
-        if !refresh || offline {
-            let cached = self.store.cache_get(PAGES, &self.page_key(name, &self.target));
-            let cached = cached.and_then(|cached| page::decode(&cached.bytes));
-            if let Some(page) = cached.filter(|page| offline || self.is_fresh(page.fetched_at)) {
-                return Ok(page);
-            }
+        let cached = self.store.cache_get(PAGES, &self.page_key(name, &self.target));
+        let cached = cached.and_then(|cached| page::decode(&cached.bytes));
+        if let Some(page) = cached.filter(|page| self.is_fresh(page.fetched_at)) {
+            return Ok(page);
         }
-        if offline {
+        if self.freshness.offline {
             return Err(PythonError::Offline {
                 what: format!("the Python index's page of `{name}`"),
             });
@@ -166,7 +163,6 @@ impl Net {
 
     /// The page of a project with only the files that have one of these hashes.
     fn load_listed(&self, name: &PythonName, hashes: &BTreeSet<Digest>) -> Result<Page, PythonError> {
-        let Freshness { refresh, offline, .. } = self.freshness;
         let list: Vec<String> = hashes.iter().map(ToString::to_string).collect();
         let key = format!(
             "{}\n{}",
@@ -175,11 +171,10 @@ impl Net {
         );
         let cached = self.store.cache_get(PAGES, &key);
         let cached = cached.and_then(|cached| page::decode(&cached.bytes));
-        let usable = |page: &Page| offline || (!refresh && self.is_fresh(page.fetched_at));
-        if let Some(page) = cached.filter(usable) {
+        if let Some(page) = cached.filter(|page| self.is_fresh(page.fetched_at)) {
             return Ok(page);
         }
-        if offline {
+        if self.freshness.offline {
             return Err(PythonError::Offline {
                 what: format!("the files of `{name}` whose hashes the request lists"),
             });
@@ -196,10 +191,9 @@ impl Net {
         Ok(page)
     }
 
-    /// Young enough to be used as it is; a time in the future is not trusted.
+    /// Young enough to be used as it is.
     pub(crate) fn is_fresh(&self, fetched_at: Timestamp) -> bool {
-        let age = self.store.clock().now().duration_since(fetched_at);
-        !age.is_negative() && age.unsigned_abs() <= self.freshness.max_age
+        self.freshness.holds(fetched_at, self.store.clock().now())
     }
 
     fn page_key(&self, name: &PythonName, target: &Target) -> String {

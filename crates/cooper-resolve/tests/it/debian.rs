@@ -128,7 +128,7 @@ fn a_second_time_nothing_is_fetched_and_nothing_is_read() {
         requests + 3,
         "only the three release files"
     );
-    world.freshness.refresh = true;
+    world.freshness.refresh = Some(Timestamp::MAX);
     assert_eq!(world.resolve("wget, gawk").unwrap(), first);
     assert_eq!(world.kit.server().requests().len(), requests + 6);
 }

@@ -30,7 +30,7 @@ pub(crate) struct World {
 
 pub(crate) const FRESH: Freshness = Freshness {
     max_age: Duration::from_mins(10),
-    refresh: false,
+    refresh: None,
     offline: false,
 };
 

@@ -29,7 +29,7 @@ impl World {
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             freshness: Freshness {
                 max_age: Duration::from_mins(10),
-                refresh: false,
+                refresh: None,
                 offline: false,
             },
             base: Base::Trixie,
@@ -421,13 +421,13 @@ fn what_was_read_is_reused_within_freshness() {
     assert_eq!((fetched_at, digest), (world.now, before));
 
     world.server.clear_requests();
-    world.freshness.refresh = true;
+    world.freshness.refresh = Some(Timestamp::MAX);
     world.resolve(&["a"]).unwrap();
     assert_eq!(world.server.requests().len(), 2, "refresh");
 
     world.freshness = Freshness {
         offline: true,
-        refresh: false,
+        refresh: None,
         ..world.freshness
     };
     world.now = world

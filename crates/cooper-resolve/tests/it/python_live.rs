@@ -65,7 +65,7 @@ impl Bench {
             sources: &self.sources,
             freshness: Freshness {
                 max_age: Duration::from_hours(1),
-                refresh: false,
+                refresh: None,
                 offline: false,
             },
             progress: &Progress::silent(),
