@@ -179,3 +179,42 @@ fn live_requirement_sets() {
     }
     host.cooper(&["fsck"]).good();
 }
+
+/// Imports every library that a distribution brings; what cannot be imported is said.
+const IMPORTS: &str = r#"
+import importlib, importlib.metadata, sys
+failed, count = [], 0
+for name, distributions in sorted(importlib.metadata.packages_distributions().items()):
+    if name.isidentifier() and not name.startswith("_") and name != "LICENSE":
+        count += 1
+        try:
+            importlib.import_module(name)
+        except BaseException as error:
+            failed.append(f"{name} of {distributions}: {error!r}")
+assert count and not failed, "\n".join(failed)
+"#;
+
+/// Real sets, one with a source distribution, one with native libraries. They lie beside the repository, where there
+/// is one; elsewhere names without versions stand in.
+#[test]
+fn live_requirement_sets_become_images_whose_libraries_import() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/requirements");
+    let host = live_host();
+    for (name, stands_in) in [
+        ("splunksdk-py3", "docopt"),
+        ("ldap", "ldap3"),
+        ("dnstwist", "dnspython"),
+        ("pandas", "pandas"),
+    ] {
+        let set = folder.join(format!("{name}.txt"));
+        let file = if set.exists() {
+            set
+        } else {
+            println!("SKIPPED: the requirement set {name} is not there; {stands_in} stands in");
+            host.write(&format!("project/{name}.txt"), stands_in)
+        };
+        let created = create(&host, &[name, "--requirements", file.to_str().unwrap()]);
+        assert_eq!(created["created"], Value::Bool(true), "{created}");
+        python(&host, name, IMPORTS);
+    }
+}
