@@ -390,6 +390,7 @@ impl Site<'_> {
                 name: package.name.clone(),
                 version: package.field("Version").unwrap_or_default(),
                 licence: stated_licence(&copyright),
+                built_from: None,
             }
         };
         Ok(packages.iter().map(described).collect())

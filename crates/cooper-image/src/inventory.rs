@@ -57,4 +57,7 @@ pub struct InventoryPackage {
     /// The licence as the package states it (Debian: the copyright file's `Files: *` paragraph; Python: the
     /// metadata); not judged.
     pub licence: Option<String>,
+    /// The sources that its wheel was built from here; none where an index has the wheel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_from: Option<String>,
 }

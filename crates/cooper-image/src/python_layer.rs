@@ -116,5 +116,6 @@ fn described(artefact: &PythonArtefact, wheel: &InstalledWheel) -> InventoryPack
         name: artefact.name.to_string(),
         version: artefact.version.to_string(),
         licence: wheel.metadata.stated_licence(),
+        built_from: artefact.built.as_ref().map(|built| built.source.filename.clone()),
     }
 }

@@ -606,6 +606,7 @@ mod tests {
             name: (*name).to_owned(),
             version: (*version).to_owned(),
             licence: None,
+            built_from: None,
         };
         Inventory {
             python: python.iter().map(package).collect(),

@@ -53,19 +53,23 @@ impl Workshop {
 
 /// What an image of a plan would have in it, licences left out.
 pub(crate) fn planned(plan: &Plan) -> Inventory {
-    let package = |name: String, version: String| InventoryPackage {
+    let package = |name: String, version: String, built_from: Option<String>| InventoryPackage {
         name,
         version,
         licence: None,
+        built_from,
     };
     Inventory {
         debian: plan
             .debian()
-            .map(|planned| package(planned.name.to_string(), planned.version.to_string()))
+            .map(|planned| package(planned.name.to_string(), planned.version.to_string(), None))
             .collect(),
         python: plan
             .distributions()
-            .map(|planned| package(planned.name.to_string(), planned.version.to_string()))
+            .map(|planned| {
+                let built_from = planned.built.as_ref().map(|built| built.source.filename.clone());
+                package(planned.name.to_string(), planned.version.to_string(), built_from)
+            })
             .collect(),
         below: plan.below.iter().map(inventory_below).collect(),
     }

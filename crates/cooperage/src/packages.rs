@@ -213,6 +213,7 @@ mod tests {
                 name: (*name).to_owned(),
                 version: (*version).to_owned(),
                 licence: None,
+                built_from: None,
             };
             packages.iter().map(package).collect()
         };

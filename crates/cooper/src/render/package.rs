@@ -9,11 +9,14 @@ use serde_json::{Value, json};
 use super::table::{Align, Table, printable};
 
 /// One package as a JSON value: `name`, `version`, `licence` (text or null), and `from_base` where it comes from an
-/// image below.
+/// image below, `built_from` where its wheel was built here from sources.
 fn package_json(package: &InventoryPackage, below: Option<&ImageReference>) -> Value {
     let mut value = json!({ "name": package.name, "version": package.version, "licence": package.licence });
     if let Some(image) = below {
         value["from_base"] = json!(image);
+    }
+    if let Some(source) = &package.built_from {
+        value["built_from"] = json!(source);
     }
     value
 }
@@ -65,7 +68,11 @@ pub(crate) fn write_inventory(out: &mut dyn Write, inventory: &Inventory, indent
             let from = below
                 .map(|image| format!("  (from base {image})"))
                 .unwrap_or_default();
-            let licence = format!("{}{from}", shortened(licence));
+            let built = package.built_from.as_ref();
+            let built = built
+                .map(|source| format!("  (built from {source})"))
+                .unwrap_or_default();
+            let licence = format!("{}{}{from}", shortened(licence), printable(&built));
             table.row([package.name.clone(), package.version.clone(), licence]);
         }
         writeln!(out)?;

@@ -125,6 +125,18 @@ fn live_sources_become_a_wheel_that_is_remembered_and_built_again() {
     };
     assert_eq!(built("asks")["source"]["filename"], json!("asks-1.0.tar.gz"));
     assert_eq!(built("old"), Value::Null);
+    let inspected = host.cooper(&["inspect", "c", "--json"]).good().json();
+    let of_sources = inspected["packages"]["python"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| !one["built_from"].is_null());
+    let of_sources: Vec<&Value> = of_sources.map(|one| &one["built_from"]).collect();
+    assert_eq!(
+        of_sources,
+        [&json!("asks-1.0.tar.gz"), &json!("more-1.0.tar.gz")],
+        "{inspected}"
+    );
     let mut other = live_host();
     other.set("COOPER_PYTHON_INDEX", &server.url("simple/"));
     other.write("project/c.lock", &lock);
