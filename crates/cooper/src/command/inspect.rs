@@ -176,10 +176,17 @@ fn write_request(out: &mut dyn Write, request: &Request) -> io::Result<()> {
     if !packages.is_empty() {
         words.push(format!("packages={}", packages.join(",")));
     }
+    let build: Vec<String> = request.build_packages().iter().map(ToString::to_string).collect();
+    if !build.is_empty() {
+        words.push(format!("build-packages={}", build.join(",")));
+    }
     writeln!(out, "  request   {}", words.join(" "))?;
     match request.hashes().values().map(|hashes| hashes.len() as u64).sum() {
         0 => Ok(()),
-        hashes => writeln!(out, "  hashes    {hashes}, of which each Python file has one"),
+        hashes => writeln!(
+            out,
+            "  hashes    {hashes} listed, of which each fetched Python file has one"
+        ),
     }
 }
 
