@@ -9,7 +9,7 @@ use cooper_core::progress::{Event, Stage};
 
 use crate::assemble::{Bench, FinishedTree};
 use crate::build_step::{BuildRoot, run_build_step};
-use crate::bytecode::compile_program;
+use crate::bytecode::{Sources, compile_program};
 use crate::error::AssembleError;
 use crate::fast_paths::FastPrograms;
 use crate::inventory::InventoryPackage;
@@ -46,11 +46,11 @@ impl PythonLayer<'_> {
             source: io::Error::other(source),
         })?;
         drop(rootfs);
-        let sources: Vec<String> = installed
-            .iter()
-            .flat_map(|wheel| wheel.files.iter().cloned())
-            .collect();
-        let program = compile_program(&sources);
+        let sources = installed.iter().map(|wheel| Sources {
+            paths: &wheel.files,
+            mtime: Some(wheel.newest_mtime),
+        });
+        let program = compile_program(&sources.collect::<Vec<_>>());
         if !program.is_empty() {
             bench.progress.started(Stage::Configure, 0, 0);
             bench
