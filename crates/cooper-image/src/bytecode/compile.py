@@ -18,7 +18,10 @@ def compile_one(path, time):
         return  # the parser calls deep nesting a lack of memory
     folder, _, name = path.rpartition('/')
     folder += '/__pycache__'
-    target = folder + '/' + name.removesuffix('.py') + '.' + sys.implementation.cache_tag + '.pyc'
+    name = name.removesuffix('.py') + '.' + sys.implementation.cache_tag + '.pyc'
+    if len(name.encode('utf-8', 'surrogateescape')) > 255:
+        return  # before there is a directory for it
+    target = folder + '/' + name
     try:
         try:
             posix.mkdir(folder)
