@@ -90,6 +90,8 @@ struct Level<'a> {
     base: Base,
     packages: &'a [DebianArtefact],
     python: &'a [PythonArtefact],
+    /// The digest of the packages whose interpreter compiles: with it, the same source gives the same bytecode.
+    interpreter: Digest,
 }
 
 /// A layer whose tree is finished and can be built upon.
@@ -170,7 +172,7 @@ pub fn assemble(
         }
         .build(bench)
     })?;
-    let mut levels = levels(content);
+    let mut levels = levels(content, interpreter(content)?);
     let mut lower = base.lower(store)?;
     // The lowest image's layers stand on the base's tree before that is packed.
     let (base, lowest) = bench.level_on(base, &lower, levels.next());
@@ -186,18 +188,41 @@ pub fn assemble(
 }
 
 /// The images below, the lowest first, then the image itself: there is always one.
-fn levels(content: &LockContent) -> impl Iterator<Item = Level<'_>> {
+fn levels(content: &LockContent, interpreter: Digest) -> impl Iterator<Item = Level<'_>> {
     let base = content.base.name;
     let below = content.below.iter().map(move |image| Level {
         base,
         packages: &image.packages,
         python: &image.python,
+        interpreter,
     });
     below.chain(std::iter::once(Level {
         base,
         packages: &content.packages,
         python: &content.python,
+        interpreter,
     }))
+}
+
+/// The digest of the packages that have the interpreter and what is frozen into it.
+fn interpreter(content: &LockContent) -> Result<Digest, AssembleError> {
+    let python = content.base.name.python();
+    let names = [
+        "python3-minimal".to_owned(),
+        format!("python{python}-minimal"),
+        format!("libpython{python}-minimal"),
+        format!("libpython{python}-stdlib"),
+    ];
+    let below = content.below.iter().flat_map(|image| &image.packages);
+    let all = content.base.packages.iter().chain(below);
+    let own: Vec<&DebianArtefact> = all
+        .filter(|package| names.iter().any(|name| package.name.as_str() == name))
+        .collect();
+    let bytes = serde_json::to_vec(&own).map_err(|source| AssembleError::Json {
+        role: "interpreter",
+        source,
+    })?;
+    Ok(Digest::of(&bytes))
 }
 
 /// Open a tree, whatever name it gets.
@@ -253,6 +278,7 @@ impl Bench<'_> {
             base,
             packages,
             python,
+            interpreter,
         } = level;
         let (os, python) = std::thread::scope(|scope| {
             let os = (!packages.is_empty()).then(|| {
@@ -275,6 +301,7 @@ impl Bench<'_> {
                         base,
                         artefacts: python,
                         lower,
+                        interpreter,
                     }
                     .build(self)
                 });

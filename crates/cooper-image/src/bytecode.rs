@@ -2,26 +2,33 @@
 //!
 //! A read-only image must hold its bytecode, or every run compiles what it imports. What the interpreter holds in
 //! memory shows in the bytes: the marshalled form says which objects had more than one reference (`marshal.c`,
-//! `w_ref`), and names are shared with the modules that are loaded. So each of a fixed number of interpreters
-//! compiles its own files in one order, and loads only modules that are frozen into it or, by the cache prefix,
-//! compiled from source: never bytecode that another one is just writing.
+//! `w_ref`), and names are shared with the modules that are loaded. So one interpreter that has compiled nothing forks
+//! a child for each group of files, and a child loads only modules that are frozen into it or, by the cache prefix,
+//! compiled from source. A group has files of one wheel only, in one order and of a fixed number: a wheel's bytecode
+//! is the same whatever else is compiled, however many children run at once.
 //!
 //! `SOURCE_DATE_EPOCH` stays unset: with it, bytecode would check the source's hash at every import.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
+
+use cooper_core::PythonVersion;
 
 use crate::dpkg::NewPackage;
 use crate::maintainer_scripts::mark;
 
-/// How many interpreters compile so many files at once; part of the recipe, not of the host. Starting one takes as
-/// long as compiling ten files, and two processors are what a host has at least.
-fn chunks(files: usize) -> usize {
-    match files {
-        0..50 => 1,
-        50..1000 => 2,
-        _ => 4,
-    }
+/// How many files one child compiles: part of the recipe. A fork takes as long as half a file, and the last child
+/// should not keep the others waiting.
+const GROUP_FILES: usize = 24;
+
+/// Sources that are compiled together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sources<'a> {
+    /// Absolute paths inside the image; what is no source among them is passed over.
+    pub(crate) paths: &'a [String],
+    /// The time of their bytecode, in seconds since 1970; none where the layer's is good enough.
+    pub(crate) mtime: Option<i64>,
 }
 
 /// Where the build sandbox finds [`COMPILER`].
@@ -37,34 +44,43 @@ const END: &str = "COOPER_END_OF_PATHS";
 /// Nothing is there, so that no module is loaded from bytecode.
 const OPTIONS: &str = "-S -s -P -B -W ignore -X pycache_prefix=/proc/cooper";
 
-/// A shell program that compiles `paths` (absolute, inside the image); empty where there is nothing to do.
-pub(crate) fn compile_program(paths: &[String]) -> String {
-    let plain = |path: &&String| is_source(path) && !path.contains(['\n', '\0']);
-    let mut paths: Vec<&String> = paths.iter().filter(plain).collect();
-    paths.sort();
-    paths.dedup();
-    if paths.is_empty() {
+/// A shell program that compiles these sources, each file once; empty where there is nothing to do.
+pub(crate) fn compile_program(all: &[Sources<'_>]) -> String {
+    let mut groups = String::new();
+    let mut seen = BTreeSet::new();
+    for sources in all {
+        let plain = |path: &&String| is_source(path) && !path.contains(['\n', '\0']);
+        let mut paths: Vec<&String> = sources.paths.iter().filter(plain).collect();
+        paths.retain(|path| seen.insert(path.as_str()));
+        paths.sort();
+        let time = sources.mtime.map_or(String::new(), |mtime| mtime.to_string());
+        for group in paths.chunks(GROUP_FILES) {
+            let _ = writeln!(groups, "={time}");
+            for path in group {
+                let _ = writeln!(groups, "{path}");
+            }
+        }
+    }
+    if groups.is_empty() {
         return String::new();
     }
-    let mut text = "cooper_compilers=\numask 022\nunset SOURCE_DATE_EPOCH\n".to_owned();
-    let chunks = chunks(paths.len());
-    for chunk in 0..chunks {
-        let own: Vec<&str> = paths
-            .iter()
-            .skip(chunk)
-            .step_by(chunks)
-            .map(|path| path.as_str())
-            .collect();
-        let _ = write!(
-            text,
-            "PYTHONHASHSEED=0 /usr/bin/python3 {OPTIONS} /run/cooper/{COMPILER_NAME} <<'{END}' &\n{}\n{END}\n\
-             cooper_compilers=\"$cooper_compilers $!\"\n",
-            own.join("\n")
-        );
-    }
-    text.push_str("for compiler in $cooper_compilers; do\nwait \"$compiler\" && continue\n");
-    let _ = write!(text, "{}exit 101\ndone\n", mark("the bytecode compiler"));
-    text
+    format!(
+        "umask 022\nunset SOURCE_DATE_EPOCH\ncooper_compiled=yes\n\
+         PYTHONHASHSEED=0 /usr/bin/python3 {OPTIONS} /run/cooper/{COMPILER_NAME} <<'{END}' || cooper_compiled=no\n\
+         {groups}{END}\n\
+         if [ \"$cooper_compiled\" = no ]; then\n{}exit 101\nfi\n",
+        mark("the bytecode compiler")
+    )
+}
+
+/// Where Python looks for the bytecode of a source file (PEP 3147); none where the path is not that of one.
+pub(crate) fn bytecode_of(source: &str, python: PythonVersion) -> Option<String> {
+    let (folder, name) = source.rsplit_once('/')?;
+    let module = name.strip_suffix(".py")?;
+    let PythonVersion { major, minor } = python;
+    Some(format!(
+        "{folder}/__pycache__/{module}.cpython-{major}{minor}.pyc"
+    ))
 }
 
 fn is_source(path: &str) -> bool {
@@ -93,54 +109,156 @@ pub(crate) fn standard_library(packages: &[NewPackage]) -> Vec<String> {
     reason = "the files of a test need not be atomic; what is skipped is said"
 )]
 mod tests {
+    use std::collections::BTreeMap;
     use std::fs;
     use std::process::Command;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 
-    #[test]
-    fn nothing_to_compile_is_no_program() {
-        assert_eq!(compile_program(&["/usr/share/x.txt".to_owned()]), "");
-        let program = compile_program(&["/b.py".to_owned(), "/a.py".to_owned()]);
-        assert_eq!(program.matches("/usr/bin/python3").count(), 1);
-        assert!(program.find("\n/a.py\n") < program.find("\n/b.py\n"));
-        let many: Vec<String> = (0..10_000).map(|number| format!("/{number}.py")).collect();
-        for (files, chunks) in [(49, 1), (50, 2), (10_000, 4)] {
-            let program = compile_program(&many[..files]);
-            assert_eq!(program.matches("/usr/bin/python3").count(), chunks);
-        }
+    fn program(wheels: &[&[String]]) -> String {
+        let sources = wheels.iter().map(|paths| Sources {
+            paths,
+            mtime: Some(7),
+        });
+        compile_program(&sources.collect::<Vec<_>>())
     }
 
-    /// Run the program over sources below a new directory; the bytecode that is there afterwards.
-    fn compiled(sources: &[(&str, &str)]) -> Option<Vec<String>> {
+    #[test]
+    fn nothing_to_compile_is_no_program() {
+        assert_eq!(program(&[&["/usr/share/x.txt".to_owned()]]), "");
+        let ordered = program(&[&["/b.py".to_owned(), "/a.py".to_owned()]]);
+        assert_eq!(ordered.matches("/usr/bin/python3").count(), 1);
+        assert!(ordered.contains("\n=7\n/a.py\n/b.py\nCOOPER_END"), "{ordered}");
+    }
+
+    #[test]
+    fn a_group_has_files_of_one_wheel_and_a_file_is_in_one_group() {
+        let many: Vec<String> = (0..=GROUP_FILES).map(|number| format!("/{number}.py")).collect();
+        let other = ["/x.py".to_owned(), "/0.py".to_owned()];
+        let both = program(&[&many, &other]);
+        assert_eq!(both.matches("\n=7\n").count(), 3);
+        assert!(both.contains("\n=7\n/x.py\nCOOPER_END"), "{both}");
+    }
+
+    /// Run the program that `program` makes over sources below a new directory; the bytecode by its name.
+    fn bytecode(
+        site: &Path,
+        sources: &[(String, String)],
+        program: impl Fn(&[String]) -> String,
+    ) -> Option<BTreeMap<String, Vec<u8>>> {
         if !Path::new("/usr/bin/python3").exists() {
             eprintln!("SKIPPED: this test needs /usr/bin/python3");
             return None;
         }
-        let site = tempfile::tempdir().unwrap();
-        let at = |name: &str| site.path().join(name);
+        let at = |name: &str| site.join(name);
         for (name, text) in sources {
             fs::create_dir_all(at(name).parent().unwrap()).unwrap();
             fs::write(at(name), text).unwrap();
+            let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+            let file = fs::File::options().write(true).open(at(name)).unwrap();
+            file.set_modified(time).unwrap();
         }
-        fs::write(at(COMPILER_NAME), COMPILER).unwrap();
+        // A busy host would let the test wait: there is no cgroup around it.
+        let compiler = COMPILER.replace("posix.SCHED_IDLE", "posix.SCHED_OTHER");
+        fs::write(at(COMPILER_NAME), compiler).unwrap();
         let paths = sources.iter().map(|(name, _)| at(name).display().to_string());
-        let program = compile_program(&paths.collect::<Vec<_>>());
-        let program = program.replace("/run/cooper", &site.path().display().to_string());
+        let program = program(&paths.collect::<Vec<_>>());
+        let program = program.replace("/run/cooper", &site.display().to_string());
         let done = Command::new("/bin/sh")
             .args(["-c", &program])
             .env_clear()
             .output();
         let done = done.unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        let Ok(names) = fs::read_dir(at("__pycache__")) else {
-            return Some(Vec::new());
+        let mut found = BTreeMap::new();
+        let mut folders = vec![site.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "pyc") {
+                    let name = path.file_name().unwrap().to_str().unwrap();
+                    let name = name.split_once(".cpython-").unwrap().0.to_owned();
+                    found.insert(name, fs::read(&path).unwrap());
+                }
+            }
+        }
+        Some(found)
+    }
+
+    /// The names of what is compiled of these sources.
+    fn compiled(sources: &[(&str, &str)]) -> Option<Vec<String>> {
+        let site = tempfile::tempdir().unwrap();
+        let sources: Vec<_> = sources
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect();
+        let found = bytecode(site.path(), &sources, |paths| program(&[paths]))?;
+        Some(found.into_keys().collect())
+    }
+
+    /// A made wheel: modules that share names with each other, with the interpreter and with other wheels.
+    fn modules(wheel: &str, count: usize) -> Vec<(String, String)> {
+        let module = |number: usize| {
+            let text = format!(
+                "import sys\nclass Thing{number}:\n    name = 'some_name'\n    def call(self, {wheel}, other):\n        \
+                 return {{'key_{number}': self.name, 'some_name': ({number}, 'path', b'x')}}, other.shared_{wheel}\n"
+            );
+            (format!("{wheel}/{wheel}_{number}.py"), text)
         };
-        let name = |path: String| path.split_once(".cpython-").map(|(name, _)| name.to_owned());
-        let names = names.filter_map(|entry| name(entry.unwrap().file_name().into_string().unwrap()));
-        let mut names: Vec<String> = names.collect();
-        names.sort();
-        Some(names)
+        (0..count).map(module).collect()
+    }
+
+    #[test]
+    fn the_bytecode_of_a_wheel_does_not_depend_on_others() {
+        let one = modules("one", GROUP_FILES * 2 + 3);
+        let others = [modules("shared_one", 9), modules("some_name", 40)].concat();
+        let of_one = |found: BTreeMap<String, Vec<u8>>| {
+            let own = found.into_iter().filter(|(name, _)| name.starts_with("one_"));
+            own.collect::<BTreeMap<_, _>>()
+        };
+        let in_turn = |sources: &[(String, String)], reverse: bool, prefix: &str| {
+            // The path is part of the bytecode: the same one every time.
+            let folder = tempfile::tempdir().unwrap();
+            let site = Path::new("/tmp").join(format!("cooper-bytecode-{}", std::process::id()));
+            fs::create_dir(&site).unwrap();
+            let found = bytecode(&site, sources, |paths| {
+                let of = |wheel: &str| {
+                    let own = paths.iter().filter(|path| path.contains(&format!("/{wheel}/")));
+                    own.cloned().collect::<Vec<_>>()
+                };
+                let mut wheels = ["one", "shared_one", "some_name"].map(of);
+                if reverse {
+                    wheels.reverse();
+                }
+                let text = program(&wheels.each_ref().map(Vec::as_slice));
+                text.replace(" /usr/bin/python3 ", &format!(" {prefix} /usr/bin/python3 "))
+            });
+            fs::rename(&site, folder.path().join("done")).unwrap();
+            found.map(of_one)
+        };
+        let Some(alone) = in_turn(&one, false, "") else {
+            return;
+        };
+        assert_eq!(alone.len(), one.len());
+        let all = [one.clone(), others].concat();
+        assert_eq!(in_turn(&all, false, "").as_ref(), Some(&alone));
+        assert_eq!(in_turn(&all, true, "").as_ref(), Some(&alone));
+        assert_eq!(in_turn(&all, true, "taskset -c 0").as_ref(), Some(&alone));
+    }
+
+    #[test]
+    fn bytecode_gets_the_time_of_its_group() {
+        let site = tempfile::tempdir().unwrap();
+        let sources = [("a.py".to_owned(), "x = 1\n".to_owned())];
+        if bytecode(site.path(), &sources, |paths| program(&[paths])).is_none() {
+            return;
+        }
+        let made = fs::read_dir(site.path().join("__pycache__")).unwrap();
+        let times = made.map(|entry| entry.unwrap().metadata().unwrap().modified().unwrap());
+        assert_eq!(times.collect::<Vec<_>>(), [UNIX_EPOCH + Duration::from_secs(7)]);
     }
 
     #[test]

@@ -439,7 +439,7 @@ fn unpack_parallel(
 }
 
 /// Do a share of the work on each processor: `work` gets its number and how many there are.
-fn on_every_processor<T: Send>(
+pub(crate) fn on_every_processor<T: Send>(
     work: impl Fn(usize, usize) -> Result<T, AssembleError> + Sync,
 ) -> Result<Vec<T>, AssembleError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

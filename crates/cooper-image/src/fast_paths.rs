@@ -7,7 +7,7 @@
 
 mod programs;
 
-use crate::bytecode;
+use crate::bytecode::{self, Sources};
 use crate::dpkg::NewPackage;
 pub(crate) use programs::FastPrograms;
 
@@ -70,7 +70,10 @@ pub(crate) fn compile_program(packages: &[NewPackage], scripts: Scripts) -> Stri
             sources.extend(own.cloned());
         }
     }
-    bytecode::compile_program(&sources)
+    bytecode::compile_program(&[Sources {
+        paths: &sources,
+        mtime: None,
+    }])
 }
 
 /// Where the packages `python3` and `python3-minimal` have modules of their own.

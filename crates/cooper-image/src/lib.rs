@@ -13,6 +13,7 @@ mod fast_paths;
 mod finish;
 pub mod installed;
 pub mod inventory;
+mod kept_wheel;
 pub mod layer;
 mod maintainer_scripts;
 mod oci;

@@ -231,6 +231,16 @@ impl Rootfs {
         Ok(Some(bytes))
     }
 
+    /// Open a file to read it; `None` if nothing is there. It is not followed where it is a link.
+    pub fn open_file(&self, path: &TreePath) -> Result<Option<File>, RootfsError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match self.open_below(path.as_str(), flags) {
+            Ok(descriptor) => Ok(Some(File::from(descriptor))),
+            Err(RootfsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether anything has this name, a link that leads nowhere included; not where a parent is a link and links
     /// are refused.
     pub fn has_name(&self, path: &TreePath) -> Result<bool, RootfsError> {

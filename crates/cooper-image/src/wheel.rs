@@ -16,12 +16,13 @@ pub mod zip;
 use std::collections::BTreeMap;
 use std::fs::File;
 
+use cooper_core::PythonName;
 use cooper_core::lock::PythonArtefact;
 use cooper_core::python::DistributionVersion;
-use cooper_core::{PythonName, PythonVersion};
 
 use crate::deb::ar::PackageBytes;
-use crate::rootfs::{ParseTreePathError, Rootfs, RootfsError, TreePath, UnpackLimits, printable};
+use crate::rootfs::{ParseTreePathError, RootfsError, TreePath, UnpackLimits, printable};
+pub(crate) use install::hidden_program;
 pub use install::{InstalledWheel, PthFile};
 pub use metadata::{CoreMetadata, EntryPoint, MetadataError, WheelFile};
 use record::{LocatedFault, RecordFault, RecordLine};
@@ -176,21 +177,6 @@ impl WheelError {
     }
 }
 
-/// Check a wheel against its entry in a lock and install it below `rootfs`, into
-/// `/usr/local/lib/python3.X/dist-packages`.
-pub fn install(
-    file: File,
-    artefact: &PythonArtefact,
-    rootfs: &Rootfs,
-    python: PythonVersion,
-    limits: &UnpackLimits,
-) -> Result<InstalledWheel, WheelError> {
-    let wheel = Wheel::open(file, limits)?;
-    wheel.check_identity(artefact)?;
-    wheel.check_tags(&artefact.filename)?;
-    wheel.install(rootfs, python)
-}
-
 /// The METADATA of a wheel, of which nothing else is read.
 ///
 /// # Errors
@@ -219,6 +205,14 @@ impl Wheel {
     pub fn open(file: File, limits: &UnpackLimits) -> Result<Self, WheelError> {
         let size = file.metadata().map_err(ZipError::Read)?.len();
         Self::from_package_bytes(PackageBytes::File { file, size }, limits)
+    }
+
+    /// The same, and that it is what its entry in a lock says.
+    pub fn open_as(file: File, artefact: &PythonArtefact, limits: &UnpackLimits) -> Result<Self, WheelError> {
+        let wheel = Self::open(file, limits)?;
+        wheel.check_identity(artefact)?;
+        wheel.check_tags(&artefact.filename)?;
+        Ok(wheel)
     }
 
     /// The same for a wheel in memory.

@@ -30,6 +30,10 @@ pub struct InstalledWheel {
     pub native: bool,
     /// Bytes of all files.
     pub bytes: u64,
+    /// The SHA-256 of each file, in the order of `files`.
+    pub digests: Vec<Digest>,
+    /// Whether a file of what is below does for one of the wheel's.
+    pub is_partly_below: bool,
     /// Documents beside all libraries that another distribution has with other words, and whose it is.
     pub left_out: Vec<String>,
 }
@@ -58,41 +62,44 @@ impl Wheel {
     /// Install below `rootfs` for the given interpreter. Directories get their time at [`Rootfs::settle`], as do
     /// files that several distributions share.
     pub fn install(&self, rootfs: &Rootfs, python: PythonVersion) -> Result<InstalledWheel, WheelError> {
-        let site = format!("{PREFIX}/lib/python{python}/dist-packages");
-        let files = || {
-            self.zip
-                .entries()
-                .iter()
-                .zip(&self.paths)
-                .filter(|(entry, _)| !entry.directory)
-        };
-        let newest_mtime = files().map(|(entry, _)| entry.mtime).max().unwrap_or(0);
-        let mut installer = Installer {
-            wheel: self,
-            writer: rootfs.writer(),
-            distribution: Arc::from(self.metadata.name.as_str()),
-            site,
-            include: format!("{PREFIX}/include/python{python}/{}", self.metadata.name),
-            newest_mtime,
-            installed: BTreeMap::new(),
-            pth_files: Vec::new(),
-            left_out: Vec::new(),
-            native: !self.declared.pure,
-        };
-        let mut targets = Vec::new();
-        for (entry, path) in files().filter(|(_, path)| !installer.is_replaced(path)) {
-            targets.push((entry, installer.target(entry, path)?));
-        }
-        let paths: BTreeSet<&str> = targets.iter().map(|(_, target)| target.path.as_str()).collect();
-        // Bytecode is made anew, over that of the wheel, which `RECORD` must not promise then.
-        let is_remade = |target: &Target| {
-            bytecode_source(&target.path).is_some_and(|source| paths.contains(source.as_str()))
-        };
-        for (entry, target) in targets.iter().filter(|(_, target)| !is_remade(target)) {
-            installer.entry(entry, target)?;
+        let mut installer = self.installer(rootfs, python);
+        for (entry, target) in installer.targets()? {
+            installer.entry(entry, &target)?;
         }
         installer.generate()?;
         Ok(installer.finish())
+    }
+
+    /// Every place that [`Wheel::install`] would take, without the bytecode.
+    pub fn places(&self, rootfs: &Rootfs, python: PythonVersion) -> Result<Vec<TreePath>, WheelError> {
+        let installer = self.installer(rootfs, python);
+        let targets = installer.targets()?.into_iter();
+        let mut places: Vec<TreePath> = targets.map(|(_, target)| target.path).collect();
+        for path in installer.generated() {
+            places.push(TreePath::parse(path.as_bytes(), usize::MAX)?);
+        }
+        Ok(places)
+    }
+
+    fn installer<'a>(&'a self, rootfs: &'a Rootfs, python: PythonVersion) -> Installer<'a> {
+        Installer {
+            wheel: self,
+            writer: rootfs.writer(),
+            distribution: Arc::from(self.metadata.name.as_str()),
+            site: format!("{PREFIX}/lib/python{python}/dist-packages"),
+            include: format!("{PREFIX}/include/python{python}/{}", self.metadata.name),
+            newest_mtime: self.files().map(|(entry, _)| entry.mtime).max().unwrap_or(0),
+            installed: BTreeMap::new(),
+            pth_files: Vec::new(),
+            left_out: Vec::new(),
+            is_partly_below: false,
+            native: !self.declared.pure,
+        }
+    }
+
+    fn files(&self) -> impl Iterator<Item = (&ZipEntry, &TreePath)> {
+        let entries = self.zip.entries().iter().zip(&self.paths);
+        entries.filter(|(entry, _)| !entry.directory)
     }
 
     /// The proof that an entry's content has to give.
@@ -117,10 +124,42 @@ struct Installer<'a> {
     installed: BTreeMap<TreePath, (Digest, u64)>,
     pth_files: Vec<PthFile>,
     left_out: Vec<String>,
+    is_partly_below: bool,
     native: bool,
 }
 
-impl Installer<'_> {
+impl<'a> Installer<'a> {
+    /// The entries that become files, and where.
+    fn targets(&self) -> Result<Vec<(&'a ZipEntry, Target)>, WheelError> {
+        let wheel = self.wheel;
+        let mut targets = Vec::new();
+        for (entry, path) in wheel.files().filter(|(_, path)| !self.is_replaced(path)) {
+            targets.push((entry, self.target(entry, path)?));
+        }
+        let paths: BTreeSet<&str> = targets.iter().map(|(_, target)| target.path.as_str()).collect();
+        // Bytecode is made anew, over that of the wheel, which `RECORD` must not promise then.
+        let is_remade = |target: &Target| {
+            bytecode_source(&target.path).is_some_and(|source| paths.contains(source.as_str()))
+        };
+        let remade: Vec<bool> = targets.iter().map(|(_, target)| is_remade(target)).collect();
+        let kept = targets.into_iter().zip(remade);
+        Ok(kept
+            .filter_map(|(target, is_remade)| (!is_remade).then_some(target))
+            .collect())
+    }
+
+    /// The places of what [`Installer::generate`] makes.
+    fn generated(&self) -> Vec<String> {
+        let scripts = self.wheel.entry_points.iter();
+        let mut paths: Vec<String> = scripts
+            .map(|entry_point| format!("{PREFIX}/bin/{}", entry_point.name))
+            .collect();
+        for name in ["INSTALLER", "RECORD"] {
+            paths.push(format!("{}/{}/{name}", self.site, self.wheel.dist_info));
+        }
+        paths
+    }
+
     /// Whether a file of the wheel is made anew, or says something that is no longer true.
     fn is_replaced(&self, path: &TreePath) -> bool {
         let name = path
@@ -200,19 +239,13 @@ impl Installer<'_> {
             } = self.wheel;
             check_library(below, target, &metadata.name, dist_info)?;
         }
-        let Some(name) = program_name(target) else {
-            return Ok(());
-        };
-        for folder in BASE_PROGRAMS {
-            let program = TreePath::parse(format!("{folder}/{name}").as_bytes(), usize::MAX)?;
-            if self.writer.rootfs().has_name(&program)? {
-                return Err(WheelError::BaseProgram {
-                    path: target.absolute(),
-                    program: program.absolute(),
-                });
-            }
+        match hidden_program(self.writer.rootfs(), target)? {
+            None => Ok(()),
+            Some(program) => Err(WheelError::BaseProgram {
+                path: target.absolute(),
+                program: program.absolute(),
+            }),
         }
-        Ok(())
     }
 
     /// A path relative to the library, where it is in it.
@@ -277,9 +310,12 @@ impl Installer<'_> {
     }
 
     /// Nobody in this layer has the name, so it is that of a file below: the same one does for both.
-    fn as_below(&self, path: &TreePath, bytes: &[u8]) -> Result<(), WheelError> {
+    fn as_below(&mut self, path: &TreePath, bytes: &[u8]) -> Result<(), WheelError> {
         match self.writer.rootfs().read(path, bytes.len() as u64) {
-            Ok(Some(below)) if below == bytes => Ok(()),
+            Ok(Some(below)) if below == bytes => {
+                self.is_partly_below = true;
+                Ok(())
+            }
             Ok(_) | Err(RootfsError::TooLarge { .. } | RootfsError::ThroughLink { .. }) => {
                 Err(WheelError::BelowConflict {
                     path: path.absolute(),
@@ -375,12 +411,16 @@ impl Installer<'_> {
     }
 
     fn finish(self) -> InstalledWheel {
-        let files: BTreeSet<String> = self.installed.keys().map(TreePath::absolute).collect();
+        // `TreePath`s are in the order of their texts.
+        let files = self.installed.keys().map(TreePath::absolute).collect();
+        let digests = self.installed.values().map(|(digest, _)| *digest).collect();
         InstalledWheel {
             name: self.wheel.metadata.name.clone(),
             version: self.wheel.metadata.version.clone(),
             metadata: self.wheel.metadata.clone(),
-            files: files.into_iter().collect(),
+            files,
+            digests,
+            is_partly_below: self.is_partly_below,
             newest_mtime: self.newest_mtime,
             pth_files: self.pth_files,
             left_out: self.left_out,
@@ -388,6 +428,20 @@ impl Installer<'_> {
             bytes: self.installed.values().map(|(_, size)| size).sum(),
         }
     }
+}
+
+/// The program of the base that a file at `path` would hide.
+pub(crate) fn hidden_program(rootfs: &Rootfs, path: &TreePath) -> Result<Option<TreePath>, WheelError> {
+    let Some(name) = program_name(path) else {
+        return Ok(None);
+    };
+    for folder in BASE_PROGRAMS {
+        let program = TreePath::parse(format!("{folder}/{name}").as_bytes(), usize::MAX)?;
+        if rootfs.has_name(&program)? {
+            return Ok(Some(program));
+        }
+    }
+    Ok(None)
 }
 
 /// `#!python` in a script means: the interpreter that it is installed for.

@@ -1,5 +1,7 @@
 //! The cache: entries that may be lost at any time, whole or not there.
 
+mod directory;
+
 use std::fs::{File, FileTimes};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};

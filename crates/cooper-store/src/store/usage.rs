@@ -64,7 +64,7 @@ pub struct StoreUse {
     pub total: DiskUse,
     /// Those of them that no name keeps. Some of it may be in use, or be work in progress.
     pub unnamed: DiskUse,
-    /// The cache: the length of its entries.
+    /// The cache: the length of its entries, without what they share with trees.
     pub cache_bytes: u64,
 }
 
@@ -254,11 +254,35 @@ impl Store {
                 continue;
             }
             for entry in file_names(&kind)? {
-                bytes += std::fs::symlink_metadata(kind.join(entry)).map_or(0, |entry| entry.len());
+                bytes += entry_bytes(&kind.join(entry));
             }
         }
         Ok(bytes)
     }
+}
+
+/// The bytes of an entry of the cache that are no tree's, too: of a directory, the files that nothing else links to.
+fn entry_bytes(path: &Path) -> u64 {
+    let Ok(entry) = std::fs::symlink_metadata(path) else {
+        return 0;
+    };
+    if !entry.is_dir() {
+        return entry.len();
+    }
+    // To be counted is not to be used.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NOATIME | OFlags::CLOEXEC;
+    let Ok(directory) = rustix::fs::open(path, flags, Mode::empty()) else {
+        return 0;
+    };
+    let files = Dir::read_from(&directory).into_iter().flatten();
+    let status = files.filter_map(|file| {
+        let file = file.ok()?;
+        rustix::fs::statat(&directory, file.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()
+    });
+    status
+        .filter(|status| status.st_nlink == 1)
+        .map(|status| u64::try_from(status.st_size).unwrap_or(0))
+        .sum()
 }
 
 /// The entries of a directory that are digests.

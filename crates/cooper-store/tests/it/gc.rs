@@ -201,3 +201,43 @@ fn what_was_cached_and_not_used_for_long_goes() {
     assert_eq!(collect_cache(store, 30), (0, 0));
     assert_eq!(fsck(store).faults, []);
 }
+
+/// Store a directory with one file, which a tree may have, too.
+fn put_directory(store: &Store, key: &str, content: &[u8], linked: Option<&std::path::Path>) {
+    let scratch = store.scratch().unwrap();
+    let directory = scratch.path().join("entry");
+    std::fs::create_dir(&directory).unwrap();
+    let file = directory.join("0");
+    std::fs::write(&file, content).unwrap();
+    if let Some(linked) = linked {
+        std::fs::hard_link(&file, linked).unwrap();
+    }
+    store.cache_put_directory("wheels", key, &directory).unwrap();
+}
+
+#[test]
+fn a_cached_directory_goes_as_a_whole_and_takes_nothing_of_a_tree() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let tree = store.stage_tree().unwrap();
+    let linked = tree.root().join("linked");
+    put_directory(store, "old", b"content", Some(&linked));
+    age(store, "wheels", "old", 90);
+    put_directory(store, "used", b"12345", None);
+    age(store, "wheels", "used", 90);
+    put_directory(store, "newest", b"123", None);
+    assert!(store.cache_directory("wheels", "used").is_some());
+    // What a tree has, too, is counted there.
+    assert_eq!(store.usage(&Progress::silent()).unwrap().cache_bytes, 5 + 3);
+    assert_eq!(collect_cache(store, 30), (1, 0));
+    assert_eq!(std::fs::read(&linked).unwrap(), b"content");
+    assert!(store.cache_directory("wheels", "old").is_none());
+    assert_eq!(fsck(store).faults, []);
+    store.cache_drop_directory("wheels", "used").unwrap();
+    store.cache_drop_directory("wheels", "used").unwrap();
+    assert!(store.cache_directory("wheels", "used").is_none());
+    // Who comes second with the same key changes nothing.
+    put_directory(store, "newest", b"other", None);
+    let kept = store.cache_path("wheels", "newest").join("0");
+    assert_eq!(std::fs::read(kept).unwrap(), b"123");
+}

@@ -54,7 +54,7 @@ impl Store {
             for kept in entries {
                 let is_recent = kept.used >= oldest || Some(kept.stored) == newest;
                 if !is_recent || !keeping.uses(&kind, &kept)? {
-                    remove(&kept, report)?;
+                    self.remove_entry(&kept, report)?;
                 }
                 progress.advanced(Stage::Check, 1, 0);
             }
@@ -62,11 +62,29 @@ impl Store {
         }
         Ok(())
     }
+
+    fn remove_entry(&self, kept: &Kept, report: &mut GcReport) -> Result<(), FileError> {
+        let path = kept.entry.path();
+        let bytes = if kept.metadata.is_dir() {
+            self.remove_cache_directory(&path)?
+        } else {
+            match std::fs::remove_file(&path) {
+                Ok(()) => Some(kept.metadata.len()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error).of("remove", &path),
+            }
+        };
+        if let Some(bytes) = bytes {
+            report.cache_entries += 1;
+            report.cache_bytes += bytes;
+        }
+        Ok(())
+    }
 }
 
 impl CacheKeeping<'_> {
     fn uses(&self, kind: &str, kept: &Kept) -> Result<bool, FileError> {
-        if !self.judged_kinds.contains(&kind) {
+        if !self.judged_kinds.contains(&kind) || kept.metadata.is_dir() {
             return Ok(true);
         }
         let path = kept.entry.path();
@@ -94,10 +112,13 @@ fn entries(directory: &Path) -> Result<Vec<DirEntry>, FileError> {
     }
 }
 
-/// The plain files of a kind. One that goes meanwhile is none.
+/// The files and directories of a kind. One that goes meanwhile is none.
 fn kept(kind: &Path) -> Result<Vec<Kept>, FileError> {
     let state = |entry: DirEntry| {
-        let metadata = entry.metadata().ok().filter(Metadata::is_file)?;
+        let metadata = entry.metadata().ok()?;
+        if !metadata.is_file() && !metadata.is_dir() {
+            return None;
+        }
         let stored = metadata.modified().ok()?;
         Some(Kept {
             used: metadata.accessed().map_or(stored, |used| used.max(stored)),
@@ -107,17 +128,4 @@ fn kept(kind: &Path) -> Result<Vec<Kept>, FileError> {
         })
     };
     Ok(entries(kind)?.into_iter().filter_map(state).collect())
-}
-
-fn remove(kept: &Kept, report: &mut GcReport) -> Result<(), FileError> {
-    let path = kept.entry.path();
-    match std::fs::remove_file(&path) {
-        Ok(()) => {
-            report.cache_entries += 1;
-            report.cache_bytes += kept.metadata.len();
-            Ok(())
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).of("remove", &path),
-    }
 }
