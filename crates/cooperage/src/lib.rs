@@ -22,14 +22,18 @@ pub mod workshop;
 
 pub use cooper_image::archive::ArchiveFormat;
 pub use cooper_image::{Inventory, InventoryPackage, Scripts, SourceLimits};
+pub use cooper_resolve::address::public as public_address;
 pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{Freshness, Sources};
 pub use cooper_sandbox::{End, Limits, Network, Outcome, before_interrupt};
-pub use cooper_store::{Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig, Note, Proxies};
+pub use cooper_store::{
+    CredentialHelper, Credentials, Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig, Note,
+    Place, Proxies,
+};
 
 pub use create::{Change, CreateError, Created};
 pub use images::{ImageQuery, ImageSort, ImageSummary, PackageQuery};
-pub use inspect::{Difference, InspectError, Inspection};
+pub use inspect::{Difference, InspectError, Inspection, PackageOrigin};
 pub use load::{LoadError, LoadedImage, NewName};
 pub use record::{FullReference, ImageRecord};
 pub use remove::Retention;

@@ -76,6 +76,7 @@ fn document(image: &Inspection) -> Value {
         "config": image.config,
         "manifest": image.manifest,
         "packages": inventory_json(&image.packages),
+        "origins": image.origins,
     })
 }
 
@@ -127,6 +128,11 @@ fn write(out: &mut dyn Write, image: &Inspection) -> io::Result<()> {
     let debian = unit::count(image.packages.debian.len() as u64, "Debian package");
     let python = unit::count(image.packages.python.len() as u64, "Python package");
     writeln!(out, "  contents  {debian}, {python}")?;
+    let origins = image.origins.iter();
+    let origins: Vec<String> = origins
+        .map(|it| format!("{} ({})", printable(&it.from), it.packages))
+        .collect();
+    writeln!(out, "  from      {}", origins.join(", "))?;
     write_request(out, &image.request)?;
     if let Some(from) = &image.loaded {
         writeln!(
