@@ -223,6 +223,9 @@ pub enum ArtefactOrigin {
     Python {
         /// The file's address.
         url: Url,
+        /// The root of the index that named it. Locks of before there were several do not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        index: Option<Url>,
     },
 }
 
@@ -361,13 +364,14 @@ impl Lock {
             self.origin.artefacts.get(&of)
         };
         let planned = |artefact: &PythonArtefact| match origin(artefact) {
-            Some(ArtefactOrigin::Python { url }) => Ok(PlannedPython {
+            Some(ArtefactOrigin::Python { url, index }) => Ok(PlannedPython {
                 name: artefact.name.clone(),
                 version: artefact.version.clone(),
                 filename: artefact.filename.clone(),
                 size: artefact.size,
                 sha256: Some(*artefact.sha256.digest()),
                 url: url.clone(),
+                index: index.clone(),
                 metadata: None,
                 fits_platform: fits(&artefact.filename, self.content.base.name),
                 yanked: None,

@@ -107,6 +107,8 @@ pub struct PlannedPython {
     pub sha256: Option<Digest>,
     /// Where the index says the file is.
     pub url: Url,
+    /// The root of the index that named it. None where the plan comes from a lock that does not tell.
+    pub index: Option<Url>,
     /// A digest over what resolution went by of its metadata: `Requires-Python`, and `Requires-Dist` as a set. None
     /// where the plan comes from a lock.
     pub metadata: Option<Digest>,

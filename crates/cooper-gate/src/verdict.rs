@@ -255,8 +255,8 @@ fn origins(plan: &Plan) -> Option<BTreeMap<BlobDigest, ArtefactOrigin>> {
             Some(built) => built.source.sha256,
             None => BlobDigest::new(planned.sha256?),
         };
-        let url = planned.url.clone();
-        Some((of, ArtefactOrigin::Python { url }))
+        let (url, index) = (planned.url.clone(), planned.index.clone());
+        Some((of, ArtefactOrigin::Python { url, index }))
     });
     debian.chain(python).collect()
 }

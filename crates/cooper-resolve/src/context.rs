@@ -50,7 +50,7 @@ impl Drop for Later {
     }
 }
 
-/// Where the indexes are.
+/// Where the indexes are. Addresses are without user name and password: the intake knows those.
 #[derive(Debug, Clone)]
 pub struct Sources {
     /// Mirrors of the archive that has the release and its updates, tried in order.
@@ -59,8 +59,9 @@ pub struct Sources {
     pub debian_security_mirrors: Vec<Url>,
     /// OpenPGP certificates (binary or armoured) whose signatures on Debian's indexes count.
     pub debian_keys: Vec<Vec<u8>>,
-    /// The root of the Python simple index (PEP 503, PEP 691).
-    pub python_index: Url,
+    /// The roots of Python simple indexes (PEP 503, PEP 691): a distribution is of the first that has its name, and of
+    /// no other.
+    pub python_indexes: Vec<Url>,
 }
 
 impl Sources {

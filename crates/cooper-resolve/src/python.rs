@@ -161,7 +161,7 @@ fn planned(net: &Net, solved: &Solved, base: Base) -> Result<Vec<PlannedPython>,
     let planned = added.map(|(name, chosen)| {
         let archive = &chosen.archive;
         if let Some(SourceFacts::Built(built)) = &chosen.facts.source {
-            return Ok(sources::planned(net, name, chosen, built));
+            return sources::planned(net, name, chosen, built);
         }
         let size = match archive.size.or(chosen.facts.size) {
             Some(size) => size,
@@ -174,6 +174,7 @@ fn planned(net: &Net, solved: &Solved, base: Base) -> Result<Vec<PlannedPython>,
             size,
             sha256: archive.sha256,
             url: archive.url.clone(),
+            index: net.index_of(name)?,
             metadata: chosen.facts.reading.as_ref().ok().map(Metadata::digest),
             fits_platform: wheel_fits(&archive.filename, base),
             yanked: archive.yanked.clone(),

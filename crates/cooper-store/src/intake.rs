@@ -12,11 +12,15 @@
 //! Redirects are followed here and not in the HTTP library, so that each step is held to the rules: a bounded
 //! number, never from https to http, and the proxy chosen anew for each host.
 //!
+//! Credentials are no part of an address: each request has those of the configured place that it belongs to
+//! ([`IntakeConfig::places`]), and what another host is redirected to has none.
+//!
 //! Blocking, and safe to use from many threads. The environment is not read, but for `SSL_CERT_FILE` and
 //! `SSL_CERT_DIR`, which say where the host keeps its roots.
 
 mod client;
 mod config;
+mod credentials;
 mod error;
 mod exchange;
 mod fetch;
@@ -32,6 +36,7 @@ mod roots;
 use std::sync::Arc;
 
 pub use config::{IntakeConfig, IntakeError, Proxies};
+pub use credentials::{CredentialHelper, Credentials, Place};
 pub use error::{FailedAttempt, FetchError, PublicUrl};
 pub use fetch::{FetchBlob, FetchBytes, Fetched, Range, RangeReply};
 

@@ -11,8 +11,8 @@ pub mod intake;
 pub mod store;
 
 pub use intake::{
-    FailedAttempt, FetchBlob, FetchBytes, FetchError, Fetched, Intake, IntakeConfig, IntakeError, Proxies,
-    Range, RangeReply,
+    CredentialHelper, Credentials, FailedAttempt, FetchBlob, FetchBytes, FetchError, Fetched, Intake,
+    IntakeConfig, IntakeError, Place, Proxies, Range, RangeReply,
 };
 pub use store::{
     Adopted, BlobWriter, CacheKeeping, Cached, DiskUse, Fault, FsckError, FsckOptions, FsckReport, GcError,

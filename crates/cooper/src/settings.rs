@@ -3,11 +3,13 @@
 //! The only place in the code base that reads the environment. Each value is looked up when a command needs it:
 //! `cooper run` reads no apt sources.
 
+mod access;
 mod apt;
 mod defaults;
 mod environment;
 mod file;
 pub(crate) mod key;
+mod netrc;
 mod pip;
 mod trust;
 mod value;
@@ -17,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cooper_core::{Base, ImageVersion, Organisation, Timestamp};
-use cooperage::{Freshness, IntakeConfig, Proxies, Sources};
+use cooperage::{Freshness, IntakeConfig, Proxies, Sources, public_address};
 use url::Url;
 
 pub(crate) use environment::{Environment, VARIABLE_PREFIX};
@@ -104,6 +106,8 @@ pub(crate) enum SettingsError {
         refused: Refused,
         own_file: PathBuf,
     },
+    #[error("{} has passwords, and {reason}", path.display())]
+    Exposed { path: PathBuf, reason: String },
     #[error("`{key}` is not set, and this host has {nothing} to take it from")]
     NotSet {
         nothing: &'static str,
@@ -140,6 +144,9 @@ impl SettingsError {
                 "put `{key}` into {0}, or allow it there to the files of all projects: `trust.allow_project_sources = true`",
                 own_file.display()
             ),
+            Self::Exposed { path, .. } => {
+                format!("`chown $(id -u) {0} && chmod 600 {0}`", path.display())
+            }
             Self::NotSet {
                 key,
                 variable,
@@ -393,13 +400,37 @@ impl Settings {
 
     /// Where packages come from: for commands that resolve. Reads the host's apt sources where no mirror is set.
     pub(crate) fn sources(&self) -> Result<Sources, SettingsError> {
-        Ok(Sources {
-            debian_mirrors: self.address(&key::DEBIAN_MIRRORS, "no apt sources of Debian's")?,
-            debian_security_mirrors: self
-                .address(&key::DEBIAN_SECURITY_MIRRORS, "no apt sources of Debian's")?,
+        let addresses = |key, nothing| {
+            let urls: Vec<Url> = self.address(key, nothing)?;
+            Ok::<_, SettingsError>(urls.iter().map(public_address).collect())
+        };
+        let sources = Sources {
+            debian_mirrors: addresses(&key::DEBIAN_MIRRORS, "no apt sources of Debian's")?,
+            debian_security_mirrors: addresses(&key::DEBIAN_SECURITY_MIRRORS, "no apt sources of Debian's")?,
             debian_keys: self.debian_keys()?,
-            python_index: self.address(&key::PYTHON_INDEX, "no configuration of pip's")?,
-        })
+            python_indexes: addresses(&key::PYTHON_INDEX, "no configuration of pip's")?,
+        };
+        self.warn_of_extra_indexes()?;
+        Ok(sources)
+    }
+
+    /// pip takes the newest version from any of its indexes; here the first index that has a name is the only one, and
+    /// pip's configuration does not say which of its extra ones come first.
+    fn warn_of_extra_indexes(&self) -> Result<(), SettingsError> {
+        let setting = self.lookup(&key::PYTHON_INDEX)?;
+        let of_host = |setting: &Setting| matches!(setting.origin, Origin::Host(_) | Origin::Default);
+        if let (true, Some((urls, place))) = (
+            setting.as_ref().is_some_and(of_host),
+            pip::extra_indexes(&self.environment, &self.etc),
+        ) {
+            tracing::warn!(
+                extra = urls.iter().map(|url| masked(url)).collect::<Vec<_>>().join(" "),
+                place,
+                "pip's extra indexes are not used, as pip does not say which index comes first: set `python.index` to \
+                 a list, the most trusted index first"
+            );
+        }
+        Ok(())
     }
 
     /// A setting without which nothing can be fetched.
@@ -438,18 +469,13 @@ impl Settings {
 }
 
 /// Nothing to resolve with: for commands that do not.
-pub(crate) fn no_sources(debian_keys: Vec<Vec<u8>>) -> Result<Sources, SettingsError> {
-    let nowhere = Url::parse("http://localhost/").map_err(|error| SettingsError::Value {
-        origin: "defaults".to_owned(),
-        key: key::PYTHON_INDEX.name,
-        reason: error.to_string(),
-    })?;
-    Ok(Sources {
+pub(crate) fn no_sources(debian_keys: Vec<Vec<u8>>) -> Sources {
+    Sources {
         debian_mirrors: Vec::new(),
         debian_security_mirrors: Vec::new(),
         debian_keys,
-        python_index: nowhere,
-    })
+        python_indexes: Vec::new(),
+    }
 }
 
 /// The `cooper.toml` of the working directory or the nearest folder above it that has one.
@@ -584,7 +610,7 @@ mod tests {
             sources.debian_security_mirrors[0].as_str(),
             "http://one.test/debian-security"
         );
-        assert_eq!(sources.python_index.host_str(), Some("index.test"));
+        assert_eq!(sources.python_indexes[0].as_str(), "https://index.test/simple");
         assert!(!sources.debian_keys.is_empty());
         let shown = settings.all().unwrap();
         let index = shown

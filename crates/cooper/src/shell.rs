@@ -208,17 +208,22 @@ fn nearest_variable(name: &str) -> Option<&'static str> {
 /// Open the workshop.
 pub(crate) fn open_workshop(settings: &Settings, need: Need) -> Result<Workshop, Failure> {
     let (sources, refresh) = match need {
-        Need::Store => (no_sources(Vec::new())?, false),
-        Need::Lock => (no_sources(settings.debian_keys()?)?, false),
+        Need::Store => (no_sources(Vec::new()), false),
+        Need::Lock => (no_sources(settings.debian_keys()?), false),
         Need::Sources { refresh } => (settings.sources()?, refresh),
     };
+    let mut intake = settings.intake()?;
+    if matches!(need, Need::Sources { .. }) {
+        let access = settings.access()?;
+        (intake.places, intake.credential_helper) = (access.places, access.helper);
+    }
     let config = WorkshopConfig {
         store: settings.store()?,
         organisation: settings.organisation()?,
         version: settings.image_version()?,
         sources,
         freshness: settings.freshness(refresh.then(|| SystemClock.now()))?,
-        intake: settings.intake()?,
+        intake,
         scripts: if settings.value::<bool>(&key::SCRIPTS_AS_SHIPPED)? {
             Scripts::AsShipped
         } else {

@@ -9,7 +9,6 @@ use cooper_core::{
 };
 use cooper_gate::{Cleared, Evidence, Refusal};
 use cooper_image::{AssembleError, Image, Inventory, InventoryBelow};
-use cooper_resolve::address::with_credentials;
 use cooper_resolve::{ResolveError, debian};
 use cooper_store::{
     FetchBlob, FetchError, LockError, ReadBlobError, RefError, RefRecord, Store, WriteBlobError,
@@ -430,19 +429,15 @@ impl Workshop {
                     .collect();
                 (!urls.is_empty()).then(|| (urls, path.file_name().to_owned()))
             }
-            ArtefactOrigin::Python { url } => {
+            ArtefactOrigin::Python { url, .. } => {
                 let label = url
                     .path_segments()
                     .and_then(Iterator::last)
                     .unwrap_or("wheel")
                     .to_owned();
-                Some((vec![self.python_address(url)], label))
+                Some((vec![url.clone()], label))
             }
         }
-    }
-
-    pub(crate) fn python_address(&self, url: &Url) -> Url {
-        with_credentials(url, &self.config.sources.python_index)
     }
 
     /// Write lock, inventory and record, and take the next version tag.

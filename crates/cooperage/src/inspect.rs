@@ -1,5 +1,9 @@
 //! Everything that is known of one image.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use cooper_core::lock::ArtefactOrigin;
 use cooper_core::{BlobDigest, ImageReference, Lock, LockDigest, Request, Timestamp};
 use cooper_image::Inventory;
 use serde::Serialize;
@@ -31,6 +35,17 @@ pub struct Inspection {
     pub config: serde_json::Value,
     /// What is inside.
     pub packages: Inventory,
+    /// Where it came from, the most packages first.
+    pub origins: Vec<PackageOrigin>,
+}
+
+/// One index, and how many of an image's packages came from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PackageOrigin {
+    /// A Debian suite, or the root of a Python index.
+    pub from: String,
+    /// How many.
+    pub packages: u64,
 }
 
 /// Why an image cannot be shown.
@@ -98,6 +113,7 @@ impl Workshop {
         let manifest = self.json_blob(&kept, "the manifest", kept.manifest.into())?;
         let config = self.json_blob(&kept, "the configuration", kept.record.config.into())?;
         let packages = self.inventory(&kept)?;
+        let origins = origins(&self.lock_of(&kept)?);
         Ok(Inspection {
             image: kept.reference,
             digest: kept.manifest,
@@ -109,6 +125,7 @@ impl Workshop {
             manifest,
             config,
             packages,
+            origins,
         })
     }
 
@@ -179,4 +196,25 @@ impl Workshop {
             source,
         })
     }
+}
+
+/// The indexes of a lock. Of Python's, locks of before there were several do not tell which.
+fn origins(lock: &Lock) -> Vec<PackageOrigin> {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for origin in lock.origin.artefacts.values() {
+        let from = match origin {
+            ArtefactOrigin::Debian { suite, .. } => suite.to_string(),
+            ArtefactOrigin::Python {
+                index: Some(index), ..
+            } => index.to_string(),
+            ArtefactOrigin::Python { index: None, .. } => "a Python index".to_owned(),
+        };
+        *counts.entry(from).or_default() += 1;
+    }
+    let mut origins: Vec<PackageOrigin> = counts
+        .into_iter()
+        .map(|(from, packages)| PackageOrigin { from, packages })
+        .collect();
+    origins.sort_by_key(|origin| Reverse(origin.packages));
+    origins
 }

@@ -29,18 +29,20 @@ pub mod workshop;
 
 pub use cooper_image::archive::ArchiveFormat;
 pub use cooper_image::{Inventory, InventoryBelow, InventoryPackage, Scripts, SourceLimits};
+pub use cooper_resolve::address::public as public_address;
 pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{Freshness, Sources};
 pub use cooper_sandbox::{End, Limits, Network, Outcome, before_interrupt};
 pub use cooper_store::{
-    DiskUse, Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig, Note, Proxies,
+    CredentialHelper, Credentials, DiskUse, Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig,
+    Note, Place, Proxies,
 };
 
 pub use base_image::BaseImageError;
 pub use create::{Change, CreateError, Created};
 pub use dry_run::DryRun;
 pub use images::{ImageQuery, ImageSort, ImageSummary};
-pub use inspect::{Difference, InspectError, Inspection};
+pub use inspect::{Difference, InspectError, Inspection, PackageOrigin};
 pub use load::{LoadError, LoadedImage, NewName};
 pub use package_query::PackageQuery;
 pub use record::{FullReference, ImageRecord};

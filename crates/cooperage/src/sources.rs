@@ -462,7 +462,7 @@ impl Workshop {
     fn fetch_source(&self, source: &ClearedSource) -> Result<(), CreateError> {
         let planned = source.source();
         let fetch = FetchBlob {
-            urls: vec![self.python_address(&planned.url)],
+            urls: vec![planned.url.clone()],
             digest: *source.sha256().digest(),
             size: planned.size,
             label: planned.filename.clone(),

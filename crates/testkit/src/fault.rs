@@ -47,10 +47,14 @@ pub(crate) struct PlannedFault {
 
 impl PlannedFault {
     pub(crate) fn strikes(&self, path: &str) -> bool {
-        let matches = match self.pattern.strip_suffix('*') {
-            Some(prefix) => path.starts_with(prefix),
-            None => path == self.pattern,
-        };
-        matches && self.left != Some(0)
+        matches(&self.pattern, path) && self.left != Some(0)
+    }
+}
+
+/// Whether a pattern, which may end in `*`, means this path.
+pub(crate) fn matches(pattern: &str, path: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => path.starts_with(prefix),
+        None => path == pattern,
     }
 }

@@ -40,6 +40,7 @@ impl LoggedRequest {
 struct Content {
     routes: Routes,
     faults: Vec<PlannedFault>,
+    guards: Vec<(String, String)>,
     log: Vec<LoggedRequest>,
     connections: BTreeMap<u64, TcpStream>,
     connections_most: usize,
@@ -139,6 +140,13 @@ impl Server {
             left,
         };
         self.shared.content().faults.insert(0, planned);
+    }
+
+    /// Answer at these paths only those who send this `Authorization` header; others get 401. Patterns are those of
+    /// [`Server::fault`]; the guard set last counts.
+    pub fn guard(&self, pattern: &str, authorization: &str) {
+        let guard = (pattern.to_owned(), authorization.to_owned());
+        self.shared.content().guards.insert(0, guard);
     }
 
     /// Answer well again everywhere.

@@ -61,6 +61,7 @@ fn python() -> PlannedPython {
         size: 10,
         sha256: Some(Digest::of(b"wheel")),
         url: "http://index.test/mechanize.whl".parse().unwrap(),
+        index: Some("http://index.test/simple/".parse().unwrap()),
         metadata: None,
         fits_platform: true,
         yanked: None,

@@ -181,6 +181,7 @@ impl DebianError {
                 "install the package `debian-archive-keyring`, or set `debian.keyring` in cooper.toml"
                     .to_owned(),
             ),
+            Self::Fetch { source, .. } if source.is_denied() => source.hint(),
             Self::Fetch { kept: Some(kept), .. } => Some(format!(
                 "run with `--offline` to use the index of {kept}, or configure another mirror"
             )),

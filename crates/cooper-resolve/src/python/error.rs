@@ -77,6 +77,9 @@ pub enum PythonError {
         /// The extras that there are, the nearest first.
         known: Vec<String>,
     },
+    /// No index is configured.
+    #[error("no Python index is configured")]
+    NoIndex,
     /// A page of the index cannot be fetched.
     #[error("cannot read the Python index's page of `{name}`")]
     Fetch {
@@ -345,6 +348,7 @@ impl PythonError {
                 Some("leave out the square brackets: it has no extras".to_owned())
             }
             Self::UnknownExtra { known, .. } => Some(format!("it has {}", quoted(known, ", "))),
+            Self::Fetch { source, .. } | Self::Metadata { source, .. } if source.is_denied() => source.hint(),
             Self::Fetch { .. } | Self::Metadata { .. } | Self::StoredSource { .. } => Some(
                 "see `cooper config` for the Python index in use; --offline uses what is stored".to_owned(),
             ),
@@ -352,6 +356,7 @@ impl PythonError {
             Self::Page { .. } | Self::IndexUrl { .. } => {
                 Some("set COOPER_PYTHON_INDEX to the root of a simple index".to_owned())
             }
+            Self::NoIndex => Some("set `python.index` in cooper.toml to the root of a simple index".to_owned()),
             Self::Unbuilt { .. } | Self::Inconsistent { .. } => None,
         }
     }

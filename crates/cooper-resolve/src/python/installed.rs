@@ -50,6 +50,7 @@ impl Installed {
     /// The project as if an index had it.
     pub(super) fn page(&self, now: Timestamp) -> Page {
         Page {
+            index: 0,
             digest: self.metadata,
             fetched_at: now,
             exists: true,

@@ -17,7 +17,7 @@ use crate::ground::InstalledPython;
 /// The cache's kind.
 const KIND: &str = "python-solution";
 /// Changes whenever the same pages may give another solution.
-const RULES: &str = concat!("cooper-python-solution 4 of ", env!("CARGO_PKG_VERSION"));
+const RULES: &str = concat!("cooper-python-solution 5 of ", env!("CARGO_PKG_VERSION"));
 
 /// Where one request's solution is remembered.
 pub(super) struct Memo<'a> {
@@ -45,6 +45,7 @@ struct Distribution {
     size: u64,
     sha256: Option<Digest>,
     url: Url,
+    index: Option<Url>,
     metadata: Option<Digest>,
     yanked: Option<String>,
     exactly_pinned: bool,
@@ -58,9 +59,11 @@ impl<'a> Memo<'a> {
         let mut texts: Vec<&str> = asked.dependencies.iter().map(PythonRequirement::as_str).collect();
         texts.sort_unstable();
         let build_packages: Vec<String> = asked.build_packages.iter().map(ToString::to_string).collect();
+        let indexes = context.sources.python_indexes.iter();
+        let indexes: Vec<String> = indexes.map(|index| public(index).to_string()).collect();
         let mut key = format!(
             "{RULES}\n{}\n{}\n{}\n{}",
-            public(&context.sources.python_index),
+            indexes.join(" "),
             asked.base,
             build_packages.join(","),
             texts.join("\n")
@@ -138,6 +141,7 @@ impl Distribution {
             size,
             sha256,
             url,
+            index,
             metadata,
             yanked,
             exactly_pinned,
@@ -151,6 +155,7 @@ impl Distribution {
             size,
             sha256,
             url,
+            index,
             metadata,
             fits_platform,
             yanked,
@@ -170,6 +175,7 @@ impl From<&PlannedPython> for Distribution {
             size: planned.size,
             sha256: planned.sha256,
             url: planned.url,
+            index: planned.index,
             metadata: planned.metadata,
             yanked: planned.yanked,
             exactly_pinned: planned.exactly_pinned,

@@ -22,7 +22,7 @@ use super::sources::SourceFacts;
 use super::tail::{self, Part, TailError, Wanted};
 use super::target::Target;
 use super::wishes::Wishes;
-use crate::address::{public, with_credentials};
+use crate::address::public;
 use crate::context::{Context, Freshness};
 
 /// How large a raw page may be. The largest of the public index's are below 20 MB.
@@ -59,7 +59,7 @@ type Cell<T> = Arc<Mutex<Option<Arc<T>>>>;
 pub(crate) struct Net {
     pub(super) store: Store,
     pub(super) intake: Intake,
-    pub(crate) index: Url,
+    indexes: Vec<Url>,
     pub(crate) target: Target,
     /// The other targets, for which a fetched page is reduced too.
     others: Vec<Target>,
@@ -86,7 +86,7 @@ impl Net {
         Arc::new(Self {
             store: context.store.clone(),
             intake: context.intake.clone(),
-            index: context.sources.python_index.clone(),
+            indexes: context.sources.python_indexes.clone(),
             others: others.collect(),
             target,
             wishes,
@@ -111,9 +111,9 @@ impl Net {
             return Ok(page);
         }
         let admission = self.wishes.admission(name);
-        let page = listed::with_listed_files(self.load_page(name)?, admission, |hashes| {
-            self.load_listed(name, hashes)
-        });
+        let page = self.first_page(name)?;
+        let index = self.index(page.index)?;
+        let page = listed::with_listed_files(page, admission, |hashes| self.load_listed(index, name, hashes));
         let page = Arc::new(page?);
         *slot = Some(page.clone());
         Ok(page)
@@ -132,7 +132,7 @@ impl Net {
         if let Some(installed) = self.wishes.installed.get(name) {
             return Ok(installed.facts());
         }
-        let key = self.wheel_key(archive);
+        let key = Self::wheel_key(self.index(self.page(name)?.index)?, archive);
         let cell = locked(&self.archives).entry(key.clone()).or_default().clone();
         let mut slot = locked(&cell);
         if let Some(facts) = &*slot {
@@ -147,8 +147,36 @@ impl Net {
         Ok(facts)
     }
 
-    fn load_page(&self, name: &PythonName) -> Result<Page, PythonError> {
-        let cached = self.store.cache_get(PAGES, &self.page_key(name, &self.target));
+    /// The page of the first index that has the project. Only an index that says that it does not have it is passed
+    /// over: whoever can make another one fail must not choose where a name comes from.
+    fn first_page(&self, name: &PythonName) -> Result<Page, PythonError> {
+        let mut fetched_at = Timestamp::MAX;
+        let mut last = None;
+        for (at, index) in self.indexes.iter().enumerate() {
+            let mut page = self.load_page(index, name)?;
+            // What comes from a later index rests on what the earlier ones did not have.
+            fetched_at = fetched_at.min(page.fetched_at);
+            (page.index, page.fetched_at) = (at, fetched_at);
+            if page.exists {
+                return Ok(page);
+            }
+            last = Some(page);
+        }
+        last.ok_or(PythonError::NoIndex)
+    }
+
+    fn index(&self, at: usize) -> Result<&Url, PythonError> {
+        self.indexes.get(at).ok_or(PythonError::NoIndex)
+    }
+
+    /// The root of the index that a project is of.
+    pub(super) fn index_of(&self, name: &PythonName) -> Result<Option<Url>, PythonError> {
+        let page = self.page(name)?;
+        self.index(page.index).map(|index| Some(public(index)))
+    }
+
+    fn load_page(&self, index: &Url, name: &PythonName) -> Result<Page, PythonError> {
+        let cached = self.store.cache_get(PAGES, &page_key(index, name, &self.target));
         let cached = cached.and_then(|cached| page::decode(&cached.bytes));
         if let Some(page) = cached.filter(|page| self.is_fresh(page.fetched_at)) {
             return Ok(page);
@@ -158,15 +186,20 @@ impl Net {
                 what: format!("the Python index's page of `{name}`"),
             });
         }
-        self.fetch_page(name)
+        self.fetch_page(index, name)
     }
 
     /// The page of a project with only the files that have one of these hashes.
-    fn load_listed(&self, name: &PythonName, hashes: &BTreeSet<Digest>) -> Result<Page, PythonError> {
+    fn load_listed(
+        &self,
+        index: &Url,
+        name: &PythonName,
+        hashes: &BTreeSet<Digest>,
+    ) -> Result<Page, PythonError> {
         let list: Vec<String> = hashes.iter().map(ToString::to_string).collect();
         let key = format!(
             "{}\n{}",
-            self.page_key(name, &self.target),
+            page_key(index, name, &self.target),
             Digest::of(list.join("\n").as_bytes())
         );
         let cached = self.store.cache_get(PAGES, &key);
@@ -180,7 +213,7 @@ impl Net {
             });
         }
         let fetched_at = self.store.clock().now();
-        let page = match self.fetch_files(name)? {
+        let page = match self.fetch_files(index, name)? {
             None => Page::missing(fetched_at),
             Some((mut files, digest)) => {
                 files.retain(|file| file.sha256.is_some_and(|sha256| hashes.contains(&sha256)));
@@ -196,32 +229,33 @@ impl Net {
         self.freshness.holds(fetched_at, self.store.clock().now())
     }
 
-    fn page_key(&self, name: &PythonName, target: &Target) -> String {
-        format!("{}\n{}\n{name}", public(&self.index), target.base)
-    }
-
-    fn fetch_page(&self, name: &PythonName) -> Result<Page, PythonError> {
+    fn fetch_page(&self, index: &Url, name: &PythonName) -> Result<Page, PythonError> {
         let fetched_at = self.store.clock().now();
-        let Some((files, digest)) = self.fetch_files(name)? else {
+        let Some((files, digest)) = self.fetch_files(index, name)? else {
             let page = Page::missing(fetched_at);
-            self.keep_page(name, &self.target, &page);
+            self.keep_page(index, name, &self.target, &page);
             return Ok(page);
         };
         for other in &self.others {
             self.keep_page(
+                index,
                 name,
                 other,
                 &Page::reduce(name, files.clone(), digest, fetched_at, other),
             );
         }
         let page = Page::reduce(name, files, digest, fetched_at, &self.target);
-        self.keep_page(name, &self.target, &page);
+        self.keep_page(index, name, &self.target, &page);
         Ok(page)
     }
 
     /// The files of a raw page and its digest; none when the index has no such project.
-    fn fetch_files(&self, name: &PythonName) -> Result<Option<(Vec<File>, BlobDigest)>, PythonError> {
-        let url = project_url(&self.index, name)?;
+    fn fetch_files(
+        &self,
+        index: &Url,
+        name: &PythonName,
+    ) -> Result<Option<(Vec<File>, BlobDigest)>, PythonError> {
+        let url = project_url(index, name)?;
         let wanted = FetchBytes {
             urls: vec![url],
             bytes_max: PAGE_BYTES_MAX,
@@ -247,8 +281,8 @@ impl Net {
         Ok(Some((files, BlobDigest::of(&fetched.bytes))))
     }
 
-    fn keep_page(&self, name: &PythonName, target: &Target, page: &Page) {
-        self.keep(PAGES, &self.page_key(name, target), &page::encode(page));
+    fn keep_page(&self, index: &Url, name: &PythonName, target: &Target, page: &Page) {
+        self.keep(PAGES, &page_key(index, name, target), &page::encode(page));
     }
 
     /// A cache that cannot be written makes the next resolution slower, and nothing else.
@@ -322,7 +356,7 @@ impl Net {
         wheel: &Archive,
         expected: &Digest,
     ) -> Result<Option<RawFacts>, FetchError> {
-        let mut url = with_credentials(&wheel.url, &self.index);
+        let mut url = wheel.url.clone();
         url.set_path(&format!("{}.metadata", wheel.url.path()));
         let wanted = FetchBytes {
             urls: vec![url],
@@ -346,7 +380,7 @@ impl Net {
     /// A wheel's metadata is known by the index that speaks for it, by the hash of the metadata where the index has
     /// one beside the wheel, and by the wheel's hash, else by where it is. What one index says of a wheel is nothing
     /// to another: the hashes are its own claims until the wheel itself is here.
-    fn wheel_key(&self, wheel: &Archive) -> String {
+    fn wheel_key(index: &Url, wheel: &Archive) -> String {
         let wheel_name = wheel
             .sha256
             .map_or_else(|| wheel.url.to_string(), |digest| digest.hex());
@@ -354,7 +388,7 @@ impl Net {
             SideMetadata::Sha256(digest) => digest.hex(),
             SideMetadata::None => "in the wheel".to_owned(),
         };
-        format!("{}\n{beside}\n{wheel_name}", public(&self.index))
+        format!("{}\n{beside}\n{wheel_name}", public(index))
     }
 
     /// A wheel's size where the index does not say it.
@@ -380,11 +414,9 @@ impl Net {
             (Wanted::Last(length), None) => Range::Last(length),
             (Wanted::From { start, length }, _) => Range::From { start, len: length },
         };
-        let reply = self.intake.fetch_range(
-            &with_credentials(&wheel.url, &self.index),
-            range,
-            WHOLE_WHEEL_BYTES_MAX,
-        )?;
+        let reply = self
+            .intake
+            .fetch_range(&wheel.url, range, WHOLE_WHEEL_BYTES_MAX)?;
         let end = reply.start + reply.bytes.len() as u64;
         let total = if reply.whole {
             end
@@ -397,6 +429,11 @@ impl Net {
             total,
         })
     }
+}
+
+/// What the cache knows a reduced page by.
+fn page_key(index: &Url, name: &PythonName, target: &Target) -> String {
+    format!("{}\n{}\n{name}", public(index), target.base)
 }
 
 /// Where the page of a project is.

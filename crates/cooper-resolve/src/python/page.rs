@@ -114,6 +114,8 @@ pub(crate) struct Page {
     pub(crate) fetched_at: Timestamp,
     /// The index has the project.
     pub(crate) exists: bool,
+    /// Which of the configured indexes it is of, by position. Not kept: the cache knows a page by its index.
+    pub(crate) index: usize,
     /// Newest version first.
     pub(crate) releases: Vec<Release>,
 }
@@ -125,6 +127,7 @@ impl Page {
             digest: BlobDigest::of(b""),
             fetched_at,
             exists: false,
+            index: 0,
             releases: vec![],
         }
     }
@@ -142,6 +145,7 @@ impl Page {
             digest,
             fetched_at,
             exists: true,
+            index: 0,
             releases,
         }
     }
@@ -153,6 +157,7 @@ impl Page {
             digest,
             fetched_at: Timestamp::UNIX_EPOCH,
             exists: true,
+            index: 0,
             releases,
         }
     }
@@ -338,6 +343,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Page> {
         digest,
         fetched_at,
         exists,
+        index: 0,
         releases,
     })
 }

@@ -15,7 +15,6 @@ use super::net::{Facts, Net};
 use super::page::Archive;
 use super::source::{self, SOURCE_BYTES_MAX, SourceReading};
 use super::target::wheel_fits;
-use crate::address::with_credentials;
 
 /// The cache's kind.
 const READINGS: &str = "python-source";
@@ -116,7 +115,7 @@ impl Net {
             });
         }
         let fetch = FetchBlob {
-            urls: vec![with_credentials(&archive.url, &self.index)],
+            urls: vec![archive.url.clone()],
             digest: *sha256,
             size,
             label: archive.filename.clone(),
@@ -157,15 +156,21 @@ pub(super) fn all_built(net: &Net, solved: Solved) -> Result<Solved, PythonError
 }
 
 /// A distribution of the plan whose wheel was built here.
-pub(super) fn planned(net: &Net, name: &PythonName, chosen: &Chosen, built: &BuiltWheel) -> PlannedPython {
+pub(super) fn planned(
+    net: &Net,
+    name: &PythonName,
+    chosen: &Chosen,
+    built: &BuiltWheel,
+) -> Result<PlannedPython, PythonError> {
     let archive = &chosen.archive;
-    PlannedPython {
+    Ok(PlannedPython {
         name: name.clone(),
         version: chosen.version.clone(),
         filename: built.filename.clone(),
         size: built.size,
         sha256: Some(*built.sha256.digest()),
         url: archive.url.clone(),
+        index: net.index_of(name)?,
         metadata: chosen.facts.reading.as_ref().ok().map(Metadata::digest),
         fits_platform: wheel_fits(&built.filename, net.target.base),
         yanked: archive.yanked.clone(),
@@ -175,5 +180,5 @@ pub(super) fn planned(net: &Net, name: &PythonName, chosen: &Chosen, built: &Bui
             url: archive.url.clone(),
             environment: built.environment.clone(),
         })),
-    }
+    })
 }

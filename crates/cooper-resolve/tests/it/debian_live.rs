@@ -77,7 +77,7 @@ impl Live {
             debian_mirrors: vec![release.parse().unwrap()],
             debian_security_mirrors: vec![security.parse().unwrap()],
             debian_keys: vec![keys],
-            python_index: "http://index.invalid/simple/".parse().unwrap(),
+            python_indexes: vec!["http://index.invalid/simple/".parse().unwrap()],
         };
         Some(Self {
             folder,

@@ -15,4 +15,5 @@ mod debian_properties;
 mod debian_world;
 mod python;
 mod python_bounds;
+mod python_indexes;
 mod python_live;

@@ -53,7 +53,7 @@ impl World {
             debian_mirrors: vec![],
             debian_security_mirrors: vec![],
             debian_keys: vec![],
-            python_index: self.server.url("/simple/").parse().unwrap(),
+            python_indexes: vec![self.server.url("/simple/").parse().unwrap()],
         };
         let context = Context {
             store: &store,

@@ -46,7 +46,7 @@ impl Bench {
             debian_mirrors: vec![],
             debian_security_mirrors: vec![],
             debian_keys: vec![],
-            python_index: index(),
+            python_indexes: vec![index()],
         };
         let intake = Intake::new(IntakeConfig::default()).unwrap();
         Self {
@@ -287,7 +287,7 @@ fn live_python_oracle() {
         let start = Instant::now();
         let ours = bench.resolve(&names, Base::Trixie);
         let took = start.elapsed();
-        let theirs = uv_versions(&bench.sources.python_index, cache.path(), &names);
+        let theirs = uv_versions(&bench.sources.python_indexes[0], cache.path(), &names);
         let verdict = compare(&ours, &theirs);
         println!(
             "python oracle: {label}: {} in {:.0} ms",
@@ -348,7 +348,7 @@ fn live_python_oracle_of_conflicts() {
         let same = ours.as_ref().ok().map(versions) == again.as_ref().ok().map(versions);
         assert!(same, "{names:?}: cold and warm differ");
         let start = Instant::now();
-        let theirs = uv_versions(&bench.sources.python_index, cache.path(), names);
+        let theirs = uv_versions(&bench.sources.python_indexes[0], cache.path(), names);
         let uv = start.elapsed();
         let verdict = compare(&ours, &theirs);
         println!(

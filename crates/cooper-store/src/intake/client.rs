@@ -10,6 +10,7 @@ use ureq::unversioned::transport::{Connector as _, DefaultConnector};
 use url::Url;
 
 use super::config::{IntakeConfig, IntakeError};
+use super::credentials::Places;
 use super::error::{FetchError, public};
 use super::forward::AbsoluteForm;
 use super::proxy::ProxyRules;
@@ -37,6 +38,7 @@ pub(super) enum Route<'a> {
 pub(super) struct Client {
     config: IntakeConfig,
     proxies: ProxyRules,
+    places: Places,
     tls: Lazy<TlsConfig>,
     plain: Lazy<Agent>,
     secure: Lazy<Agent>,
@@ -48,6 +50,7 @@ impl Client {
     pub(super) fn new(config: IntakeConfig) -> Result<Self, IntakeError> {
         Ok(Self {
             proxies: ProxyRules::new(&config.proxies)?,
+            places: Places::new(&config.places, config.credential_helper.as_ref()),
             config,
             tls: Lazy::default(),
             plain: Lazy::default(),
@@ -59,6 +62,11 @@ impl Client {
 
     pub(super) fn config(&self) -> &IntakeConfig {
         &self.config
+    }
+
+    /// The places that are configured, with their credentials.
+    pub(super) fn places(&self) -> &Places {
+        &self.places
     }
 
     /// The way to this address.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::credentials::{CredentialHelper, Place};
+
 /// How an intake behaves. Every limit has its unit in its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IntakeConfig {
@@ -29,6 +31,10 @@ pub struct IntakeConfig {
     pub proxies: Proxies,
     /// PEM files with certificate authorities that are trusted besides the host's.
     pub ca_files: Vec<PathBuf>,
+    /// The indexes and mirrors that may be asked with credentials.
+    pub places: Vec<Place>,
+    /// Who knows the credentials of a place of which none are known: asked once for each, when it is first needed.
+    pub credential_helper: Option<CredentialHelper>,
 }
 
 impl Default for IntakeConfig {
@@ -46,6 +52,8 @@ impl Default for IntakeConfig {
             redirects_max: 10,
             proxies: Proxies::default(),
             ca_files: Vec::new(),
+            places: Vec::new(),
+            credential_helper: None,
         }
     }
 }

@@ -37,6 +37,24 @@ pub enum FetchError {
         /// The HTTP status.
         status: u16,
     },
+    /// The server wants other credentials (401), or does not allow it with these (403).
+    #[error("`{url}` answered with status {status}; it was asked {asked}")]
+    Denied {
+        /// What was asked for.
+        url: PublicUrl,
+        /// The HTTP status.
+        status: u16,
+        /// With which credentials, told by where they are said.
+        asked: String,
+    },
+    /// The program that knows credentials failed.
+    #[error("the credential helper has no answer for `{url}`: {reason}")]
+    Helper {
+        /// The index or mirror.
+        url: PublicUrl,
+        /// What went wrong.
+        reason: String,
+    },
     /// Connecting, the answer or the body took too long to come.
     #[error("`{url}` is silent: {phase} took longer than {limit_ms} ms")]
     Timeout {
@@ -207,6 +225,17 @@ impl FetchError {
         }
     }
 
+    /// Whether credentials are missing, or are not those that are wanted.
+    pub fn is_denied(&self) -> bool {
+        match self {
+            Self::Denied { .. } | Self::Helper { .. } => true,
+            Self::AllFailed { attempts, .. } => {
+                attempts.last().is_some_and(|attempt| attempt.error.is_denied())
+            }
+            _ => false,
+        }
+    }
+
     /// Whether fetching is switched off.
     pub fn is_offline(&self) -> bool {
         matches!(self, Self::Offline { .. })
@@ -230,6 +259,7 @@ impl FetchError {
             Self::Offline { .. }
                 | Self::NoAddress { .. }
                 | Self::CaFile { .. }
+                | Self::Helper { .. }
                 | Self::DiskFull { .. }
                 | Self::Io { .. }
                 | Self::Cancelled { .. }

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ureq::http::uri::{PathAndQuery, Uri};
-use ureq::http::{HeaderMap, header};
+use ureq::http::{HeaderMap, HeaderValue, header};
 use url::{Position, Url};
 
 use super::client::{BODY_MAX, Client, Route};
 use super::config::IntakeConfig;
+use super::credentials::{Credentials, Login};
 use super::error::{FetchError, PublicUrl, public};
 use super::rate::RateFloor;
 
@@ -32,6 +33,7 @@ pub(super) struct Answer {
     pub(super) url: Url,
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
+    login: Login,
     body: ureq::Body,
 }
 
@@ -55,7 +57,12 @@ impl Client {
         let redirects_max = self.config().redirects_max;
         let mut at = url.clone();
         for _ in 0..=redirects_max {
-            let mut answer = self.ask_once(&at, asked)?;
+            let login = if at.origin() == url.origin() {
+                self.places().login(&at)?
+            } else {
+                Login::REDIRECTED
+            };
+            let mut answer = self.ask_once(&at, asked, login)?;
             let target = redirect_target(&answer)?;
             if !answer.is_success() {
                 answer.drain(self.config());
@@ -77,7 +84,7 @@ impl Client {
         })
     }
 
-    fn ask_once(&self, url: &Url, asked: &Asked) -> Result<Answer, FetchError> {
+    fn ask_once(&self, url: &Url, asked: &Asked, login: Login) -> Result<Answer, FetchError> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(FetchError::Scheme { url: public(url) });
         }
@@ -86,12 +93,12 @@ impl Client {
         let mut request = self.agent(url, &route)?.get(uri);
         if let Route::Forward(proxy) = &route {
             request = request.header(header::HOST, host_header(url));
-            if let Some(credentials) = basic_credentials(proxy) {
-                request = request.header(header::PROXY_AUTHORIZATION, credentials);
+            if let Some(credentials) = Credentials::of_url(proxy) {
+                request = request.header(header::PROXY_AUTHORIZATION, sensitive(url, &credentials)?);
             }
         }
-        if let Some(credentials) = basic_credentials(url) {
-            request = request.header(header::AUTHORIZATION, credentials);
+        if let Login::With(known) = &login {
+            request = request.header(header::AUTHORIZATION, sensitive(url, &known.0)?);
         }
         for (name, value) in [(header::ACCEPT, &asked.accept), (header::RANGE, &asked.range)] {
             if let Some(value) = value {
@@ -110,6 +117,7 @@ impl Client {
             url: url.clone(),
             status: head.status.as_u16(),
             headers: head.headers,
+            login,
             body,
         })
     }
@@ -190,6 +198,11 @@ impl Answer {
             404 | 410 => Err(FetchError::NotFound {
                 url: public(&self.url),
             }),
+            status @ (401 | 403) => Err(FetchError::Denied {
+                url: public(&self.url),
+                status,
+                asked: self.login.told(),
+            }),
             status => Err(FetchError::Status {
                 url: public(&self.url),
                 status,
@@ -250,20 +263,17 @@ fn host_header(url: &Url) -> &str {
     &url[Position::BeforeHost..Position::AfterPort]
 }
 
-/// RFC 7617 credentials from the user name and password of an address.
-fn basic_credentials(url: &Url) -> Option<String> {
-    if url.username().is_empty() && url.password().is_none() {
-        return None;
-    }
-    let user = percent_decode(url.username());
-    let password = percent_decode(url.password().unwrap_or_default());
-    Some(format!(
-        "Basic {}",
-        base64(&[user.as_slice(), b":", password.as_slice()].concat())
-    ))
+/// Credentials as a header that nothing shows.
+fn sensitive(url: &Url, credentials: &Credentials) -> Result<HeaderValue, FetchError> {
+    let mut value = HeaderValue::try_from(credentials.basic()).map_err(|error| FetchError::Protocol {
+        url: public(url),
+        reason: error.to_string(),
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
-fn percent_decode(text: &str) -> Vec<u8> {
+pub(super) fn percent_decode(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let hex = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -284,7 +294,7 @@ fn percent_decode(text: &str) -> Vec<u8> {
 }
 
 /// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
@@ -415,9 +425,8 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_decoded_and_not_shown() {
+    fn addresses_are_asked_without_what_is_secret_in_them() {
         let url: Url = "https://user:p%40ss@host.example/path?query".parse().unwrap();
-        assert_eq!(basic_credentials(&url).as_deref(), Some("Basic dXNlcjpwQHNz"));
         assert_eq!(public(&url).to_string(), "https://host.example/path?query");
         assert_eq!(
             request_uri(&url, &Route::Direct).unwrap().to_string(),

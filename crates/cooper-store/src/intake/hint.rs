@@ -16,6 +16,15 @@ impl FetchError {
             Self::Timeout { .. } | Self::TooSlow { .. } | Self::Connect { .. } | Self::Status { .. } => {
                 "run again: what was fetched is kept; `cooper config` shows mirrors and proxies"
             }
+            Self::Denied { url, .. } => {
+                let host = url.as_url().host_str().unwrap_or("HOST");
+                return Some(format!(
+                    "give this host's user name and password in ~/.netrc (`machine {host} login USER password \
+                     PASSWORD`, the file with mode 600), in COOPER_CREDENTIALS (`https://USER:PASSWORD@{host}/`), or by a \
+                     `network.credential_helper`"
+                ));
+            }
+            Self::Helper { .. } => "`cooper config` shows `network.credential_helper` and where it is set",
             Self::Tls { .. } | Self::CaFile { .. } => {
                 "add your organisation's certificate authority to the host's, or name its file in `network.ca_files`"
             }

@@ -254,7 +254,7 @@ fn a_server_error_is_tried_again() {
     let forbidden = Server::start(|_, stream| respond(stream, "403 Forbidden", &[], b""));
     assert!(matches!(
         fetch(&[forbidden.url("/")]).0,
-        Err(FetchError::Status { status: 403, .. })
+        Err(FetchError::Denied { status: 403, .. })
     ));
     assert_eq!(forbidden.requests().len(), 1);
 }

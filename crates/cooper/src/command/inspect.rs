@@ -77,6 +77,7 @@ fn document(image: &Inspection) -> Value {
         "config": image.config,
         "manifest": image.manifest,
         "packages": inventory_json(&image.packages),
+        "origins": image.origins,
     })
 }
 
@@ -136,6 +137,11 @@ fn write(out: &mut dyn Write, image: &Inspection) -> io::Result<()> {
     if let Some(below) = stands_on(image) {
         writeln!(out, "  on        {below}")?;
     }
+    let origins = image.origins.iter();
+    let origins: Vec<String> = origins
+        .map(|it| format!("{} ({})", printable(&it.from), it.packages))
+        .collect();
+    writeln!(out, "  from      {}", origins.join(", "))?;
     write_request(out, &image.request)?;
     if let Some(from) = &image.loaded {
         writeln!(

@@ -7,7 +7,7 @@ use cooper_core::{Base, ImageVersion, Organisation};
 use cooperage::Network;
 use url::Url;
 
-use super::value::{ByteCount, Count, MilliCpus, SettingType, Timeout};
+use super::value::{ByteCount, Count, LoginUrl, MilliCpus, SettingType, Timeout};
 
 /// What the file of a project may say of a setting. A project may tighten trust, never widen it.
 #[derive(Clone, Copy)]
@@ -116,7 +116,7 @@ pub(crate) static DEBIAN_KEYRING: Key =
         .list()
         .path();
 pub(crate) static PYTHON_INDEX: Key =
-    key::<Url>("python.index", &["COOPER_PYTHON_INDEX"], ProjectRule::Source);
+    key::<Vec<Url>>("python.index", &["COOPER_PYTHON_INDEX"], ProjectRule::Source).list();
 pub(crate) static MAX_AGE: Key = bound::<Duration>("freshness.max_age", &["COOPER_MAX_AGE"], "10m");
 pub(crate) static OFFLINE: Key =
     key::<bool>("network.offline", &["COOPER_OFFLINE"], ProjectRule::OnlyTrue).or("false");
@@ -136,6 +136,10 @@ pub(crate) static CA_FILES: Key =
     key::<Vec<PathBuf>>("network.ca_files", &["COOPER_CA_FILES"], ProjectRule::Source)
         .list()
         .path();
+pub(crate) static CREDENTIALS: Key =
+    key::<Vec<LoginUrl>>("network.credentials", &["COOPER_CREDENTIALS"], ProjectRule::Never).list();
+pub(crate) static CREDENTIAL_HELPER: Key =
+    key::<Vec<String>>("network.credential_helper", &[], ProjectRule::Never).list();
 pub(crate) static NETWORK_TIMEOUT: Key =
     bound::<Timeout>("network.timeout", &["COOPER_NETWORK_TIMEOUT"], "30s");
 pub(crate) static NETWORK_ATTEMPTS: Key =
@@ -162,7 +166,7 @@ pub(crate) static ALLOW_PROJECT_SOURCES: Key =
     key::<bool>("trust.allow_project_sources", &[], ProjectRule::Never).or("false");
 
 /// Every setting, in the order in which they are shown.
-pub(crate) static KEYS: [&Key; 29] = [
+pub(crate) static KEYS: [&Key; 31] = [
     &STORE,
     &ORGANISATION,
     &BASE,
@@ -177,6 +181,8 @@ pub(crate) static KEYS: [&Key; 29] = [
     &HTTPS_PROXY,
     &NO_PROXY,
     &CA_FILES,
+    &CREDENTIALS,
+    &CREDENTIAL_HELPER,
     &NETWORK_TIMEOUT,
     &NETWORK_ATTEMPTS,
     &RUN_TIMEOUT,

@@ -13,10 +13,23 @@ pub(crate) fn index(environment: &Environment, etc: &Path) -> Option<(String, St
     if let Some(url) = environment.variable("PIP_INDEX_URL").and_then(|url| url.to_str()) {
         return Some((url.to_owned(), "environment PIP_INDEX_URL".to_owned()));
     }
-    let files = files(environment, etc);
-    files.into_iter().find_map(|file| {
+    in_files(environment, etc, "index-url")
+}
+
+/// The further indexes of pip's configuration and where they are said.
+pub(crate) fn extra_indexes(environment: &Environment, etc: &Path) -> Option<(Vec<String>, String)> {
+    let variable = environment
+        .variable("PIP_EXTRA_INDEX_URL")
+        .and_then(|url| url.to_str());
+    let of_variable = variable.map(|urls| (urls.to_owned(), "environment PIP_EXTRA_INDEX_URL".to_owned()));
+    let (urls, place) = of_variable.or_else(|| in_files(environment, etc, "extra-index-url"))?;
+    Some((urls.split_whitespace().map(str::to_owned).collect(), place))
+}
+
+fn in_files(environment: &Environment, etc: &Path, option: &str) -> Option<(String, String)> {
+    files(environment, etc).into_iter().find_map(|file| {
         let text = read_text(&file, PIP_BYTES_MAX).ok().flatten()?;
-        Some((index_url(&text)?, file.display().to_string()))
+        Some((global_option(&text, option)?, file.display().to_string()))
     })
 }
 
@@ -33,10 +46,21 @@ fn files(environment: &Environment, etc: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// `index-url` of the section `[global]`.
-fn index_url(text: &str) -> Option<String> {
+/// An option of the section `[global]`; values on indented lines below it belong to it.
+fn global_option(text: &str, option: &str) -> Option<String> {
     let mut in_global = false;
-    for line in text.lines().map(str::trim) {
+    let mut found: Option<String> = None;
+    for line in text.lines() {
+        let indented = line.starts_with([' ', '\t']);
+        let line = line.trim();
+        if let (true, Some(value)) = (indented, &mut found) {
+            value.push(' ');
+            value.push_str(line);
+            continue;
+        }
+        if found.is_some() && !line.is_empty() && !line.starts_with(['#', ';']) {
+            break;
+        }
         if let Some(section) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             in_global = section.trim() == "global";
             continue;
@@ -45,11 +69,12 @@ fn index_url(text: &str) -> Option<String> {
             continue;
         };
         let name = name.trim().to_ascii_lowercase().replace('_', "-");
-        if in_global && name == "index-url" && !value.trim().is_empty() {
-            return Some(value.trim().to_owned());
+        if in_global && name == option {
+            found = Some(value.trim().to_owned());
         }
     }
-    None
+    let found = found.map(|value| value.trim().to_owned());
+    found.filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
@@ -59,7 +84,10 @@ mod tests {
     #[test]
     fn the_global_index_counts() {
         let text = "[install]\nindex-url = https://no.test/simple\n[global]\n# index-url = https://no.test\ncert = /x\nindex_url: https://yes.test/simple\n";
-        assert_eq!(index_url(text).as_deref(), Some("https://yes.test/simple"));
+        assert_eq!(
+            global_option(text, "index-url").as_deref(),
+            Some("https://yes.test/simple")
+        );
         for none in [
             "",
             "[global]\ncert = /x",
@@ -67,8 +95,31 @@ mod tests {
             "[global]\nindex-url =",
             "[global\nindex-url",
         ] {
-            assert_eq!(index_url(none), None, "{none}");
+            assert_eq!(global_option(none, "index-url"), None, "{none}");
         }
+    }
+
+    #[test]
+    fn extra_indexes_may_be_several() {
+        let text = "[global]\nextra-index-url =\n    https://a.test/simple\n    https://b.test/simple\nindex-url = https://c.test";
+        let extra = global_option(text, "extra-index-url");
+        assert_eq!(
+            extra.as_deref(),
+            Some("https://a.test/simple https://b.test/simple")
+        );
+        assert_eq!(
+            global_option(text, "index-url").as_deref(),
+            Some("https://c.test")
+        );
+        let environment = Environment::made(
+            &[("PIP_EXTRA_INDEX_URL", "https://a.test https://b.test")],
+            Path::new("/"),
+        );
+        let (urls, place) = extra_indexes(&environment, Path::new("/nonexistent")).unwrap();
+        assert_eq!(
+            (urls.len(), place.as_str()),
+            (2, "environment PIP_EXTRA_INDEX_URL")
+        );
     }
 
     #[test]

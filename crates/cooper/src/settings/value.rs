@@ -86,6 +86,9 @@ impl SettingType for Url {
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
             return Err("expected a URL that begins with `https://` or `http://`".to_owned());
         }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("a URL with `?` or `#` is not possible here".to_owned());
+        }
         Ok(url)
     }
 }
@@ -99,6 +102,31 @@ impl SettingType for Vec<Url> {
             .iter()
             .map(|text| <Url as SettingType>::parse(std::slice::from_ref(text)))
             .collect()
+    }
+}
+
+/// An address with a user name or a password in it.
+pub(crate) struct LoginUrl;
+
+impl SettingType for Vec<LoginUrl> {
+    fn parse(texts: &[String]) -> Result<Self, String> {
+        let urls = Vec::<Url>::parse(texts)?;
+        if urls
+            .iter()
+            .any(|url| cooperage::Credentials::of_url(url).is_none())
+        {
+            return Err("expected addresses of the form `https://USER:PASSWORD@HOST/`".to_owned());
+        }
+        Ok(urls.iter().map(|_| LoginUrl).collect())
+    }
+}
+
+impl SettingType for Vec<String> {
+    fn parse(texts: &[String]) -> Result<Self, String> {
+        match texts.first() {
+            Some(first) if !first.is_empty() => Ok(texts.to_vec()),
+            _ => Err("expected a program and its arguments, as a list".to_owned()),
+        }
     }
 }
 

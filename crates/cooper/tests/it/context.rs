@@ -92,6 +92,14 @@ impl Host {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// A variable that is set for every call.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        let mut variables = self.environment.iter();
+        variables
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
     /// Take a variable away.
     pub(crate) fn unset(&mut self, name: &str) {
         self.environment.retain(|(known, _)| known != name);

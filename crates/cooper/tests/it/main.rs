@@ -24,6 +24,7 @@ mod remove;
 mod requirements;
 mod run;
 mod save;
+mod secrets;
 mod settings;
 mod sources;
 mod update;

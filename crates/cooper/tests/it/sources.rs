@@ -48,7 +48,7 @@ fn pyproject(requires: &str) -> String {
 }
 
 /// Sources with such a backend.
-fn sources(name: &str, build_wheel: &str) -> Sdist {
+pub(crate) fn sources(name: &str, build_wheel: &str) -> Sdist {
     Sdist::new(name, "1.0")
         .field("Dynamic", "Requires-Dist")
         .file("pyproject.toml", pyproject(""))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::request::{Request, percent_decoded, range};
 use super::{LoggedRequest, Shared};
-use crate::fault::Fault;
+use crate::fault::{Fault, matches};
 use crate::routes::Route;
 
 /// What would be sent if nothing went wrong.
@@ -27,6 +27,7 @@ pub(super) fn answer(stream: &TcpStream, shared: &Shared, request: Request) -> i
         Some(Fault::NotFound) => plain(404, "not found"),
         Some(Fault::Status(status)) => plain(*status, "told to fail"),
         Some(Fault::Redirect(to)) => redirect(302, to),
+        _ if !admitted(shared, &request) => plain(401, "who are you?"),
         _ => good_reply(shared, &request, route, fault.as_ref()),
     };
     let reply = Reply {
@@ -54,6 +55,13 @@ pub(super) fn answer(stream: &TcpStream, shared: &Shared, request: Request) -> i
         None => send(stream, &reply).map(|()| true),
         Some(fault) => send_badly(stream, shared, &reply, &fault),
     }
+}
+
+fn admitted(shared: &Shared, request: &Request) -> bool {
+    let content = shared.content();
+    let mut guards = content.guards.iter();
+    let guard = guards.find(|(pattern, _)| matches(pattern, &request.path));
+    guard.is_none_or(|(_, expected)| request.header("authorization") == Some(expected))
 }
 
 fn look_up(shared: &Shared, request: &Request) -> (Option<Route>, Option<Fault>) {
