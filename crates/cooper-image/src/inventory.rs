@@ -1,5 +1,6 @@
 //! What is inside an image: every package with its version and licence, as the artefacts themselves say it.
 
+use cooper_core::MissingLibrary;
 use serde::{Deserialize, Serialize};
 
 /// Every package of an image, sorted by name.
@@ -9,6 +10,9 @@ pub struct Inventory {
     pub debian: Vec<InventoryPackage>,
     /// Python distributions.
     pub python: Vec<InventoryPackage>,
+    /// Shared libraries that files of Python distributions ask for and that are not in the image, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_libraries: Vec<MissingLibrary>,
 }
 
 /// One package.

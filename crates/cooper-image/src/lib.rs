@@ -14,6 +14,8 @@ mod finish;
 pub mod installed;
 pub mod inventory;
 pub mod layer;
+#[doc(hidden)]
+pub mod libraries;
 mod maintainer_scripts;
 mod oci;
 mod order;

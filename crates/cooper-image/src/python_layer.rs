@@ -14,6 +14,7 @@ use crate::error::AssembleError;
 use crate::fast_paths::FastPrograms;
 use crate::inventory::InventoryPackage;
 use crate::layer::LayerKind;
+use crate::libraries;
 use crate::rootfs::{Links, Rootfs, UnpackLimits};
 use crate::wheel::{self, InstalledWheel};
 
@@ -77,6 +78,7 @@ impl PythonLayer<'_> {
             kind: LayerKind::OverlayUpper,
             newest_mtime: newest,
             packages: packages.collect(),
+            libraries: Some(libraries::of_wheels(&installed, self.base.python())),
         })
     }
 

@@ -4,18 +4,21 @@
 //! snapshots   three InRelease files: fetched or reused, signatures checked      openpgp, release, snapshot
 //! indexes     the packages that they list, in compact form                      unpack, index, archive
 //! universe    all versions of all packages by name; stanzas read when needed    stanza, relation, universe
-//! solution    the base alone, then the request on top of it                     provider, solve, explain
+//! solution    the base alone, then the request on top of it                     provider, solve, recommend, explain
 //! ```
 //!
 //! The whole solution is kept under the digests of the three files, so that the same request costs next to
 //! nothing until one of them changes.
 
 mod archive;
+mod contents;
 mod error;
 mod explain;
+mod library;
 mod memo;
 mod planned;
 mod recheck;
+mod recommend;
 mod snapshot;
 
 #[doc(hidden)]
@@ -35,7 +38,9 @@ mod universe;
 pub mod unpack;
 
 pub use error::DebianError;
+pub use library::packages_with;
 pub use recheck::{Rechecked, recheck};
+pub use recommend::Recommends;
 pub use solve::{BASE_ROOTS, BOOKWORM_ROOTS};
 
 use cooper_core::base::Suite;
@@ -80,12 +85,14 @@ pub fn resolve(
     context: &Context,
     base: Base,
     packages: &[DebianRequirement],
+    recommends: Recommends,
 ) -> Result<DebianSolution, DebianError> {
     let snapshots = snapshot::snapshots(context, base)?;
     let attempt = Attempt {
         context,
         base,
         snapshots: &snapshots,
+        recommends,
     };
     let (base_packages, addition) = match attempt.solve(packages, Reuse::Kept) {
         // Found while it was read: what is kept is damaged. Make it anew, once.
@@ -122,13 +129,15 @@ pub fn solve_texts(
         ))
     };
     let universe = Universe::new(texts.iter().map(open).collect::<Result<_, DebianError>>()?);
-    solve::solve_request(&universe, base, base_packages, requests).map(|addition| addition.packages)
+    solve::solve_request(&universe, base, base_packages, requests, Recommends::LeftOut)
+        .map(|addition| addition.packages)
 }
 
 struct Attempt<'a> {
     context: &'a Context<'a>,
     base: Base,
     snapshots: &'a [SuiteSnapshot],
+    recommends: Recommends,
 }
 
 impl Attempt<'_> {
@@ -138,7 +147,11 @@ impl Attempt<'_> {
         reuse: Reuse,
     ) -> Result<(Vec<PlannedDebian>, Addition), DebianError> {
         let store = self.context.store;
-        let (base_key, key) = (self.key(&[]), self.key(requests));
+        let (base_key, mut key) = (self.key(&[]), self.key(requests));
+        if self.recommends == Recommends::Installed {
+            // No package has such a name.
+            key.push_str(" +recommends");
+        }
         let base =
             memo::recall::<Vec<KeptPackage>>(store, BASE, &base_key).map(|(kept, _)| planned::restore(kept));
         let addition = memo::recall::<KeptAddition>(store, SOLUTION, &key).map(|(kept, _)| kept.restore());
@@ -147,7 +160,7 @@ impl Attempt<'_> {
         }
         let universe = Universe::new(archive::open(self.context, self.snapshots, reuse)?);
         let base = base.map_or_else(|| self.make_base(&universe), Ok)?;
-        let addition = solve::solve_request(&universe, self.base, &base, requests)?;
+        let addition = solve::solve_request(&universe, self.base, &base, requests, self.recommends)?;
         memo::keep(store, SOLUTION, &key, &KeptAddition::of(&addition));
         Ok((base, addition))
     }

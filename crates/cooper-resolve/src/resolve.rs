@@ -5,7 +5,7 @@ use cooper_core::progress::Stage;
 use cooper_core::{Plan, Request};
 
 use crate::context::Context;
-use crate::debian::{self, DebianError};
+use crate::debian::{self, DebianError, Recommends};
 use crate::python::{self, Asked, PythonError, UnbuiltSource};
 
 /// A plan and what the resolvers want the user to know.
@@ -59,10 +59,15 @@ pub fn resolve(context: &Context<'_>, request: &Request) -> Result<Resolution, R
         hashes: request.hashes(),
         build_packages: request.build_packages(),
     };
+    let recommends = if request.recommends() {
+        Recommends::Installed
+    } else {
+        Recommends::LeftOut
+    };
     let (debian, python) = std::thread::scope(|scope| {
         let python =
             (!request.dependencies().is_empty()).then(|| scope.spawn(|| python::resolve(context, &asked)));
-        let debian = debian::resolve(context, request.base(), request.packages());
+        let debian = debian::resolve(context, request.base(), request.packages(), recommends);
         (debian, python.map(std::thread::ScopedJoinHandle::join))
     });
     let debian = debian?;

@@ -190,7 +190,7 @@ impl Workshop {
     /// # Errors
     /// When it cannot be resolved, is refused, or cannot be built. Nothing is left behind, nothing is lost.
     pub fn create(&self, request: &Request, progress: &Progress) -> Result<Created, CreateError> {
-        let resolution = self.resolve(request, progress)?;
+        let resolution = self.resolve_whole(request, progress)?;
         let evidence = Evidence::at(self.clock.now());
         let mut created = self.build(&resolution.plan, &evidence, Source::Request, progress)?;
         created.notes = resolution.notes;
@@ -249,7 +249,12 @@ impl Workshop {
         if let Some(same) = self.same_and_whole(name, digest)? {
             return self.already(same, &cleared);
         }
-        let image = self.assemble(&cleared, &plan.python, progress)?;
+        let mut image = self.assemble(&cleared, &plan.python, progress)?;
+        self.find_packages(
+            plan.request.base(),
+            &mut image.inventory.missing_libraries,
+            progress,
+        );
         let _one_at_a_time = self
             .store
             .lock(&format!("image-{}-{name}", self.config.organisation))?;
@@ -574,6 +579,7 @@ mod tests {
         Inventory {
             debian: Vec::new(),
             python: python.iter().map(package).collect(),
+            missing_libraries: Vec::new(),
         }
     }
 

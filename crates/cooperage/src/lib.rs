@@ -9,6 +9,7 @@ pub mod create;
 pub mod fsck;
 pub mod images;
 pub mod inspect;
+mod libraries;
 pub mod load;
 mod metadata;
 pub mod record;

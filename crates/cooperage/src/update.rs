@@ -110,7 +110,7 @@ impl Workshop {
                 notes: created.notes,
             });
         }
-        let resolution = self.resolve(&request, progress)?;
+        let resolution = self.resolve_whole(&request, progress)?;
         let evidence = Evidence::at(self.clock.now());
         let cleared = cooper_gate::evaluate(&resolution.plan, &evidence, &self.config.program)?;
         let outcome = if self
@@ -148,5 +148,6 @@ fn planned(plan: &Plan) -> Inventory {
             .iter()
             .map(|planned| package(planned.name.to_string(), planned.version.to_string()))
             .collect(),
+        missing_libraries: Vec::new(),
     }
 }

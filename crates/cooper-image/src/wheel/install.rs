@@ -9,6 +9,7 @@ use super::place::{BASE_PROGRAMS, bytecode_source, check_library, program_name};
 use super::record::{self, Check, RecordFault};
 use super::zip::ZipEntry;
 use super::{CoreMetadata, Wheel, WheelError, metadata};
+use crate::libraries::elf::{self, ElfBytes, ElfFile};
 use crate::rootfs::{Claim, Metadata, Rootfs, TreePath, TreeWriter, printable};
 
 /// What installing one wheel gave.
@@ -32,6 +33,8 @@ pub struct InstalledWheel {
     pub bytes: u64,
     /// Documents beside all libraries that another distribution has with other words, and whose it is.
     pub left_out: Vec<String>,
+    /// What its machine code says to the loader, by the files' absolute paths.
+    pub(crate) elf_files: Vec<(String, ElfFile)>,
 }
 
 /// A `.pth` file.
@@ -77,6 +80,7 @@ impl Wheel {
             installed: BTreeMap::new(),
             pth_files: Vec::new(),
             left_out: Vec::new(),
+            elf_files: Vec::new(),
             native: !self.declared.pure,
         };
         let mut targets = Vec::new();
@@ -117,6 +121,7 @@ struct Installer<'a> {
     installed: BTreeMap<TreePath, (Digest, u64)>,
     pth_files: Vec<PthFile>,
     left_out: Vec<String>,
+    elf_files: Vec<(String, ElfFile)>,
     native: bool,
 }
 
@@ -154,6 +159,7 @@ impl Installer<'_> {
             digest = Digest::of(&bytes);
         }
         self.note_pth(&target.path, &bytes);
+        self.note_elf(&target.path, ElfBytes::Memory(&bytes));
         self.write(&target.path, target.mode, entry.mtime, &bytes, digest)
     }
 
@@ -230,6 +236,11 @@ impl Installer<'_> {
         }
     }
 
+    fn note_elf(&mut self, path: &TreePath, bytes: ElfBytes<'_>) {
+        let elf = elf::read(bytes);
+        self.elf_files.extend(elf.map(|elf| (path.absolute(), elf)));
+    }
+
     fn write(
         &mut self,
         path: &TreePath,
@@ -269,8 +280,12 @@ impl Installer<'_> {
         })?;
         let digest = check.finish().map_err(|fault| record_error(entry, fault))?;
         self.installed.insert(target.path.clone(), (digest, entry.size));
-        file.map_or(Ok(()), |file| file.finish(&metadata))
-            .map_err(WheelError::Write)
+        let Some(file) = file else { return Ok(()) };
+        file.finish(&metadata)?;
+        if let Some(file) = self.writer.rootfs().file(&target.path)? {
+            self.note_elf(&target.path, ElfBytes::File(&file));
+        }
+        Ok(())
     }
 
     fn create(&mut self, path: &TreePath) -> Result<crate::rootfs::NewFile, WheelError> {
@@ -368,6 +383,7 @@ impl Installer<'_> {
             newest_mtime: self.newest_mtime,
             pth_files: self.pth_files,
             left_out: self.left_out,
+            elf_files: self.elf_files,
             native: self.native,
             bytes: self.installed.values().map(|(_, size)| size).sum(),
         }

@@ -9,6 +9,7 @@ use resolvo::{ConditionalRequirement, Problem, Solver, UnsolvableOrCancelled};
 use super::error::DebianError;
 use super::explain::{BasePackages, reasons, suggestions};
 use super::provider::Provider;
+use super::recommend::{Recommends, with_recommends};
 use super::universe::{Candidate, Universe};
 
 /// What a base has apart from Debian's essential packages and all that these need.
@@ -69,12 +70,13 @@ pub(super) fn solve_request(
     base: Base,
     base_packages: &[PlannedDebian],
     requests: &[DebianRequirement],
+    recommends: Recommends,
 ) -> Result<Addition, DebianError> {
     let versions: BasePackages = base_packages
         .iter()
         .map(|planned| (planned.name.to_string(), planned.version.clone()))
         .collect();
-    let wishes = Wishes::read(universe, base, &versions, requests)?;
+    let mut wishes = Wishes::read(universe, base, &versions, requests)?;
     if wishes.wanted.is_empty() {
         return Ok(Addition {
             packages: Vec::new(),
@@ -92,7 +94,12 @@ pub(super) fn solve_request(
             .iter()
             .map(|(name, version)| provider.require(name, version.as_ref())),
     );
-    let chosen = solve(provider, requirements, &versions)?;
+    let mut chosen = solve(provider, requirements, &versions)?;
+    if recommends == Recommends::Installed {
+        let (more, notes) = with_recommends(universe, &versions, chosen)?;
+        chosen = more;
+        wishes.notes.extend(notes);
+    }
     let added = chosen
         .iter()
         .filter(|candidate| !versions.contains_key(candidate.stanza.name.as_str()));
@@ -251,7 +258,7 @@ impl Wishes {
 }
 
 /// One solve: the chosen packages, sorted by name.
-fn solve(
+pub(super) fn solve(
     provider: Provider,
     requirements: Vec<ConditionalRequirement>,
     base: &BasePackages,

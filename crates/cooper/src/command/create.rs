@@ -12,6 +12,7 @@ use cooperage::{CreateError, Created, FullReference, Workshop, requirements_file
 use serde_json::{Value, json};
 
 use crate::failure::{Code, Exit, Failure};
+use crate::render::library;
 use crate::render::package::{inventory_json, write_changes};
 use crate::render::unit;
 use crate::settings::{Settings, key, read_text};
@@ -25,6 +26,7 @@ Examples:
   cooper create tools --packages jq,wget=1.25.0-2 --refresh
   cooper create big --requirements requirements.txt --packages wget
   cooper create any --dependencies requests --reuse
+  cooper create vision --dependencies opencv-python --fix-missing
   cooper inspect example_name --lock > a.lock && cooper create --locked a.lock example_name
 
 The tag counts up: `local/example_name:1.0.0.1`, then `:1.0.0.2`. A request that resolves to the
@@ -61,8 +63,14 @@ pub(crate) struct CreateArgs {
     /// Take an image that already has all of this, where there is one, and make none
     #[arg(long)]
     reuse: bool,
+    /// Install what the Debian packages recommend too, where that is possible, as apt does
+    #[arg(long)]
+    recommends: bool,
+    /// Add the Debian packages that have shared libraries which wheels ask for and the image lacks
+    #[arg(long)]
+    fix_missing: bool,
     /// Rebuild from this lock (`-`: standard input) in place of resolving
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "requirements", "packages", "build_packages", "base", "refresh", "reuse"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "requirements", "packages", "build_packages", "base", "refresh", "reuse", "recommends", "fix_missing"])]
     locked: Option<PathBuf>,
     #[command(flatten)]
     freshening: Freshening,
@@ -96,6 +104,8 @@ pub(crate) fn create(args: CreateArgs, shell: &Shell) -> Result<Exit, Failure> {
         build_packages,
         base,
         reuse,
+        recommends,
+        fix_missing,
         locked,
         freshening,
     } = args;
@@ -109,6 +119,9 @@ pub(crate) fn create(args: CreateArgs, shell: &Shell) -> Result<Exit, Failure> {
         if !values.is_empty() {
             pairs.push((argument.to_owned(), values.join(",")));
         }
+    }
+    for (argument, wished) in [("recommends", recommends), ("fix-missing", fix_missing)] {
+        pairs.extend(wished.then(|| (argument.to_owned(), "true".to_owned())));
     }
     pairs.extend(base.map(|base| ("base".to_owned(), base)));
     let is_file = |(argument, _): &(String, String)| argument == chat::REQUIREMENTS;
@@ -259,6 +272,9 @@ fn finish(
     for note in &created.notes {
         shell.note("note", note);
     }
+    for note in library::notes(&created.packages.missing_libraries) {
+        shell.note("note", &note);
+    }
     tell_findings(&created.findings, shell);
     let reused = sufficient == Some(&created.image);
     shell.print(
@@ -294,6 +310,7 @@ fn document(created: &Created, sufficient: Option<&FullReference>, elapsed: Dura
         "size_bytes": created.size_bytes,
         "elapsed_ms": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         "packages": inventory_json(&created.packages),
+        "missing_libraries": created.packages.missing_libraries,
         "previous": previous,
         "changes": changes,
         "sufficient": sufficient,
