@@ -246,8 +246,9 @@ impl Bench<'_> {
     fn remembered(self, role: &'static str, key: &str) -> Option<BuiltLayer> {
         let cached = self.store.cache_get("layer", key)?;
         let known: RememberedLayer = serde_json::from_slice(&cached.bytes).ok()?;
-        // One that was remembered before libraries were.
-        if role == "python" && known.libraries.is_none() {
+        // One that was remembered before libraries were, or when they were found otherwise.
+        let current = known.libraries.as_ref().is_some_and(LayerLibraries::is_current);
+        if role == "python" && !current {
             return None;
         }
         let whole =

@@ -37,9 +37,14 @@ pub fn elf_in_words(bytes: &[u8]) -> String {
     )
 }
 
+/// Counts up when the same files would give something else.
+const RULES: u32 = 1;
+
 /// What the ELF files of a layer ask for and have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LayerLibraries {
+    /// By which rules they were found.
+    rules: u32,
     /// The names of its libraries: those of the files, and those that they have for the loader.
     provides: BTreeSet<String>,
     /// What it asks for and does not provide.
@@ -47,6 +52,11 @@ pub(crate) struct LayerLibraries {
 }
 
 impl LayerLibraries {
+    /// Whether they were found by today's rules.
+    pub(crate) fn is_current(&self) -> bool {
+        self.rules == RULES
+    }
+
     /// Whether there is nothing to look for.
     pub(crate) fn asks_for_nothing(&self) -> bool {
         self.needs.is_empty()

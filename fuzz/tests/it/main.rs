@@ -75,4 +75,5 @@ targets! {
     chat "chat",
     lock "lock",
     names "names",
+    requirements "requirements",
 }

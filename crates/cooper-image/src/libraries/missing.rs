@@ -211,8 +211,8 @@ mod tests {
 
     fn layer(needs: Vec<Need>) -> LayerLibraries {
         LayerLibraries {
-            provides: BTreeSet::new(),
             needs,
+            ..LayerLibraries::default()
         }
     }
 
@@ -266,7 +266,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let below = LayerLibraries {
             provides: BTreeSet::from(["libp.so.1".to_owned()]),
-            needs: Vec::new(),
+            ..LayerLibraries::default()
         };
         let above = layer(vec![
             need("libp.so.1", "a"),

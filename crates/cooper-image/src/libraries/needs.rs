@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use cooper_core::PythonVersion;
 
 use super::elf::ElfFile;
-use super::{LayerLibraries, Need};
+use super::{LayerLibraries, Need, RULES};
 use crate::wheel::InstalledWheel;
 
 /// How many different needs of a layer are remembered.
@@ -35,6 +35,7 @@ pub(crate) fn of_wheels(wheels: &[InstalledWheel], python: PythonVersion) -> Lay
     let every = wheels.iter().flat_map(|wheel| &wheel.elf_files);
     let provides = every.flat_map(|(path, elf)| [Some(file_name(path).to_owned()), elf.soname.clone()]);
     LayerLibraries {
+        rules: RULES,
         provides: provides.flatten().collect(),
         needs: needs.into_values().collect(),
     }

@@ -89,8 +89,19 @@ fn policy_names(library: &str) -> Vec<String> {
         },
         None => return Vec::new(),
     };
+    let mut names = vec![name];
+    // `libglib-2.0.so.0` is in `libglib2.0-0`: many write the first hyphen not.
+    if let Some((stem, version)) = names[0].split_once('-')
+        && version.contains('-')
+        && version.starts_with(|first: char| first.is_ascii_digit())
+    {
+        names.push(format!("{stem}{version}"));
+    }
     // The move to 64 bits of time renamed many.
-    vec![format!("{name}t64"), name]
+    names
+        .into_iter()
+        .flat_map(|name| [format!("{name}t64"), name])
+        .collect()
 }
 
 #[cfg(test)]
@@ -114,6 +125,10 @@ mod tests {
                 "{library}"
             );
         }
+        assert_eq!(
+            policy_names("libglib-2.0.so.0")[2..],
+            ["libglib2.0-0t64", "libglib2.0-0"]
+        );
         for none in ["libfoo.so", "libfoo", "", "libfoo.sox"] {
             assert_eq!(policy_names(none), Vec::<String>::new(), "{none}");
         }
