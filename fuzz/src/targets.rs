@@ -32,6 +32,7 @@ pub const TARGETS: &[&Target] = &[
     &python::METADATA,
     &python::WHEEL_TAIL,
     &python::WHEEL_NAME,
+    &wheel::ELF,
     &wheel::WHEEL,
     &wheel::RECORD,
     &wheel::TEXTS,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::base_choice::{BaseChoice, ParseBaseChoiceError};
-use crate::debian::{DebianRequirement, ParseDebianError};
+use crate::debian::{DebianName, DebianRequirement, ParseDebianError};
 use crate::name::{ImageName, ParseNameError};
 use crate::python::{ParsePythonError, PythonRequirement};
 use crate::requirements::Hashes;
@@ -25,6 +25,12 @@ pub struct Request {
     hashes: Hashes,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     build_packages: Vec<DebianRequirement>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    recommends: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    fix_missing: bool,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    added: BTreeSet<DebianName>,
 }
 
 #[derive(Deserialize)]
@@ -39,15 +45,29 @@ struct RequestFields {
     hashes: Hashes,
     #[serde(default)]
     build_packages: Vec<DebianRequirement>,
+    #[serde(default)]
+    recommends: bool,
+    #[serde(default)]
+    fix_missing: bool,
+    #[serde(default)]
+    added: BTreeSet<DebianName>,
 }
 
 impl TryFrom<RequestFields> for Request {
     type Error = ParseRequestError;
 
     fn try_from(fields: RequestFields) -> Result<Self, Self::Error> {
-        Self::new(fields.name, fields.base, fields.dependencies, fields.packages)?
+        let mut request = Self::new(fields.name, fields.base, fields.dependencies, fields.packages)?
             .bounded(fields.constraints, fields.hashes)?
-            .with_build_packages(fields.build_packages)
+            .with_build_packages(fields.build_packages)?
+            .with_recommends(fields.recommends)
+            .with_fix_missing(fields.fix_missing);
+        request.added = fields.added;
+        let packages = &request.packages;
+        request
+            .added
+            .retain(|name| packages.iter().any(|package| package.name == *name));
+        Ok(request)
     }
 }
 
@@ -152,6 +172,9 @@ impl Request {
             constraints: Vec::new(),
             hashes: Hashes::new(),
             build_packages: Vec::new(),
+            recommends: false,
+            fix_missing: false,
+            added: BTreeSet::new(),
         })
     }
 
@@ -171,6 +194,37 @@ impl Request {
             build_packages: packages,
             ..self
         })
+    }
+
+    /// The same request, with or without what its Debian packages recommend.
+    #[must_use]
+    pub fn with_recommends(self, recommends: bool) -> Self {
+        Self { recommends, ..self }
+    }
+
+    /// The same request, with or without the wish that Debian packages be added which have shared libraries that its
+    /// wheels ask for.
+    #[must_use]
+    pub fn with_fix_missing(self, fix_missing: bool) -> Self {
+        Self { fix_missing, ..self }
+    }
+
+    /// The same request with more Debian packages, marked as added on nobody's word. Those that it names already are
+    /// as they were.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub fn with_added(mut self, names: BTreeSet<DebianName>) -> Result<Self, ParseRequestError> {
+        for name in names {
+            let known = self.packages.iter().any(|package| package.name == name);
+            if !known {
+                self.added.insert(name.clone());
+                self.packages.push(DebianRequirement { name, version: None });
+            }
+        }
+        at_most("packages", self.packages.len())?;
+        self.packages.sort();
+        Ok(self)
     }
 
     /// The same request with constraints on versions, and with the hashes that files may have. Once there is a hash,
@@ -257,6 +311,21 @@ impl Request {
     /// The Debian packages, sorted.
     pub fn packages(&self) -> &[DebianRequirement] {
         &self.packages
+    }
+
+    /// Whether what its Debian packages recommend is wished for too.
+    pub fn recommends(&self) -> bool {
+        self.recommends
+    }
+
+    /// Whether packages are to be added that have missing shared libraries.
+    pub fn fix_missing(&self) -> bool {
+        self.fix_missing
+    }
+
+    /// Those of its Debian packages that were added because they have a missing shared library.
+    pub fn added(&self) -> &BTreeSet<DebianName> {
+        &self.added
     }
 
     /// The Debian packages that are there while wheels are built, sorted.
@@ -414,6 +483,29 @@ mod tests {
         let whole = request.bounded(vec![requirement("b==2")], by_constraint).unwrap();
         let json = serde_json::to_string(&whole).unwrap();
         assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), whole);
+    }
+
+    #[test]
+    fn added_packages_are_marked_and_stay_so() {
+        let names = |list: &[&str]| {
+            list.iter()
+                .map(|name| name.parse().unwrap())
+                .collect::<BTreeSet<DebianName>>()
+        };
+        let request = Request::new(
+            "x".parse().unwrap(),
+            Base::Trixie,
+            vec![],
+            parse_packages("wget,jq").unwrap(),
+        );
+        let request = request.unwrap().with_fix_missing(true).with_recommends(true);
+        let more = request.with_added(names(&["libgl1", "wget"])).unwrap();
+        let packages: Vec<String> = more.packages().iter().map(ToString::to_string).collect();
+        assert_eq!(packages, ["jq", "libgl1", "wget"]);
+        assert_eq!(*more.added(), names(&["libgl1"]));
+        let json = serde_json::to_string(&more).unwrap();
+        assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), more);
+        assert!(more.recommends() && more.fix_missing());
     }
 
     #[test]

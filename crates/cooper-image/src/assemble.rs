@@ -6,7 +6,9 @@ use std::thread::ScopedJoinHandle;
 
 use cooper_core::lock::{DebianArtefact, PythonArtefact, Recipe};
 use cooper_core::progress::Stage;
-use cooper_core::{Base, ConfigDigest, DiffId, Digest, LayerDigest, LockContent, ManifestDigest, Progress};
+use cooper_core::{
+    Base, ConfigDigest, DiffId, Digest, LayerDigest, LockContent, ManifestDigest, MissingLibrary, Progress,
+};
 use cooper_gate::Cleared;
 use cooper_store::{Store, StoreLock, TreeStage};
 use rustix::fs::{Mode, OFlags};
@@ -17,6 +19,7 @@ use crate::error::AssembleError;
 use crate::fast_paths::Scripts;
 use crate::inventory::{Inventory, InventoryPackage};
 use crate::layer::{self, LayerKind};
+use crate::libraries::{self, LayerLibraries};
 use crate::oci::{self, Layer};
 use crate::python_layer::PythonLayer;
 
@@ -123,6 +126,8 @@ pub(crate) struct FinishedTree {
     pub(crate) newest_mtime: i64,
     /// Its packages.
     pub(crate) packages: Vec<InventoryPackage>,
+    /// What the machine code of its wheels asks for; none for a layer of other things.
+    pub(crate) libraries: Option<LayerLibraries>,
 }
 
 /// A built layer with what is inside; kept in the store's cache under the digest of its ingredients.
@@ -132,6 +137,8 @@ pub(crate) struct BuiltLayer {
     pub(crate) layer: Layer,
     /// Its packages.
     pub(crate) packages: Vec<InventoryPackage>,
+    /// What the machine code of its wheels asks for.
+    pub(crate) libraries: Option<LayerLibraries>,
 }
 
 /// [`BuiltLayer`] as it is kept.
@@ -142,6 +149,8 @@ struct RememberedLayer {
     size: u64,
     newest_mtime: i64,
     packages: Vec<InventoryPackage>,
+    #[serde(default)]
+    libraries: Option<LayerLibraries>,
 }
 
 /// Assemble the image of a cleared lock; every artefact of it must be in the store.
@@ -355,6 +364,11 @@ impl Bench<'_> {
     fn remembered(self, role: &'static str, key: &str) -> Option<BuiltLayer> {
         let cached = self.store.cache_get("layer", key)?;
         let known: RememberedLayer = serde_json::from_slice(&cached.bytes).ok()?;
+        // One that was remembered before libraries were, or when they were found otherwise.
+        let current = known.libraries.as_ref().is_some_and(LayerLibraries::is_current);
+        if role == "python" && !current {
+            return None;
+        }
         let whole =
             self.store.renew_blob(&known.digest.into()) && self.store.renew_tree(&known.diff_id).is_some();
         whole.then(|| known.built(role))
@@ -364,7 +378,8 @@ impl Bench<'_> {
 fn write_image(content: &LockContent, built: Vec<BuiltLayer>, store: &Store) -> Result<Image, AssembleError> {
     let mut inventory = Inventory::default();
     let mut layers = Vec::new();
-    for BuiltLayer { layer, packages } in built {
+    inventory.missing_libraries = missing_libraries(&built, store)?;
+    for BuiltLayer { layer, packages, .. } in built {
         let list = if layer.role == "python" {
             &mut inventory.python
         } else {
@@ -393,6 +408,25 @@ fn write_image(content: &LockContent, built: Vec<BuiltLayer>, store: &Store) -> 
         layers,
         inventory,
         size_bytes: layer_bytes + (config.len() + manifest.len()) as u64,
+    })
+}
+
+/// What no layer has that the machine code in wheels asks for.
+fn missing_libraries(built: &[BuiltLayer], store: &Store) -> Result<Vec<MissingLibrary>, AssembleError> {
+    let asking: Vec<LayerLibraries> = built.iter().filter_map(|layer| layer.libraries.clone()).collect();
+    if asking.iter().all(LayerLibraries::asks_for_nothing) {
+        return Ok(Vec::new());
+    }
+    let trees = built
+        .iter()
+        .rev()
+        .filter_map(|built| store.tree(&built.layer.diff_id));
+    let trees: Vec<PathBuf> = trees.collect();
+    let root = cooper_sandbox::stack_fd(&trees).map_err(AssembleError::Sandbox)?;
+    libraries::missing(&asking, root).map_err(|source| AssembleError::Tree {
+        operation: "look for shared libraries",
+        role: "image",
+        source,
     })
 }
 
@@ -443,6 +477,7 @@ impl FinishedLayer {
             size: packed.size,
             newest_mtime: tree.newest_mtime,
             packages: tree.packages,
+            libraries: tree.libraries,
         };
         let bytes = serde_json::to_vec(&remembered).map_err(|source| AssembleError::Json { role, source })?;
         let put = bench.store.cache_put("layer", &self.key, &bytes);
@@ -462,6 +497,7 @@ impl RememberedLayer {
                 newest_mtime: self.newest_mtime,
             },
             packages: self.packages,
+            libraries: self.libraries,
         }
     }
 }

@@ -81,6 +81,7 @@ impl DebianLayer<'_> {
             kind,
             newest_mtime,
             packages,
+            libraries: None,
         })
     }
 

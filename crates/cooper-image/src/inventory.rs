@@ -1,6 +1,6 @@
 //! What is inside an image: every package with its version and licence, as the artefacts themselves say it.
 
-use cooper_core::ImageReference;
+use cooper_core::{ImageReference, MissingLibrary};
 use serde::{Deserialize, Serialize};
 
 /// Every package of an image, sorted by name.
@@ -13,6 +13,9 @@ pub struct Inventory {
     /// The images that it stands on, the lowest first, each with what is there because of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub below: Vec<InventoryBelow>,
+    /// Shared libraries that files of Python distributions ask for and that are not in the image, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_libraries: Vec<MissingLibrary>,
 }
 
 /// What an image has because it stands on another one.

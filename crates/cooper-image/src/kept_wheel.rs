@@ -21,13 +21,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::bytecode::bytecode_of;
+use crate::libraries::elf::ElfFile;
 use crate::rootfs::{Metadata, Rootfs, RootfsError, TreePath, TreeWriter};
 use crate::wheel::InstalledWheel;
 
 /// The kind of these entries in the cache.
 const KIND: &str = "wheel";
 /// Counts up when an entry would have other files, or a manifest that says other things, for the same key.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const MANIFEST: &str = "manifest";
 const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 const PIECE_BYTES: usize = 256 << 10;
@@ -37,8 +38,12 @@ const PIECE_BYTES: usize = 256 << 10;
 pub(crate) struct WheelFacts {
     /// The newest time of any of its files, in seconds since 1970.
     pub(crate) newest_mtime: i64,
+    /// The distribution's name as it spells it.
+    pub(crate) name: String,
     /// The licence as the distribution states it.
     pub(crate) licence: Option<String>,
+    /// What its machine code says to the loader, by the files' absolute paths.
+    pub(crate) elf_files: Vec<(String, ElfFile)>,
 }
 
 /// A wheel whose files are at hand.
@@ -92,7 +97,9 @@ impl WheelFacts {
     pub(crate) fn of(installed: &InstalledWheel) -> Self {
         Self {
             newest_mtime: installed.newest_mtime,
+            name: installed.name.clone(),
             licence: installed.metadata.stated_licence(),
+            elf_files: installed.elf_files.clone(),
         }
     }
 }

@@ -15,6 +15,8 @@ pub mod installed;
 pub mod inventory;
 mod kept_wheel;
 pub mod layer;
+#[doc(hidden)]
+pub mod libraries;
 mod maintainer_scripts;
 mod oci;
 mod order;

@@ -23,6 +23,7 @@ use crate::fast_paths::FastPrograms;
 use crate::inventory::InventoryPackage;
 use crate::kept_wheel::{self, LinkError, WheelFacts};
 use crate::layer::LayerKind;
+use crate::libraries;
 use crate::rootfs::{Links, Rootfs};
 use crate::wheel::{InstalledWheel, WheelError};
 use sources::{Origin, Source, package};
@@ -84,6 +85,7 @@ impl PythonLayer<'_> {
             kind: LayerKind::OverlayUpper,
             newest_mtime: newest,
             packages: packages.collect(),
+            libraries: Some(libraries::of_wheels(&facts, self.base.python())),
         }))
     }
 

@@ -202,15 +202,20 @@ impl Rootfs {
         TreeWriter::new(self)
     }
 
+    /// Open a file for reading; `None` if nothing is there.
+    pub fn file(&self, path: &TreePath) -> Result<Option<File>, RootfsError> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match self.open_below(path.as_str(), flags) {
+            Ok(descriptor) => Ok(Some(File::from(descriptor))),
+            Err(RootfsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Read a whole regular file; `None` if nothing is there.
     pub fn read(&self, path: &TreePath, bytes_max: u64) -> Result<Option<Vec<u8>>, RootfsError> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match self.open_below(path.as_str(), flags) {
-            Ok(descriptor) => File::from(descriptor),
-            Err(RootfsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
+        let Some(file) = self.file(path)? else {
+            return Ok(None);
         };
         let failed = |source| RootfsError::Io {
             operation: "read",

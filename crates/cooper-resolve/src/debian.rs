@@ -4,19 +4,22 @@
 //! snapshots   three InRelease files: fetched or reused, signatures checked      openpgp, release, snapshot
 //! indexes     the packages that they list, in compact form                      unpack, index, archive
 //! universe    all versions of all packages by name; stanzas read when needed    stanza, relation, universe
-//! solution    the base alone, then the request on top of it                     provider, solve, explain
+//! solution    the base alone, then the request on top of it                     provider, solve, recommend, explain
 //! ```
 //!
 //! The whole solution is kept under the digests of the three files, so that the same request costs next to
 //! nothing until one of them changes.
 
 mod archive;
+mod contents;
 mod error;
 mod explain;
 mod installed;
+mod library;
 mod memo;
 mod planned;
 mod recheck;
+mod recommend;
 mod snapshot;
 
 #[doc(hidden)]
@@ -36,7 +39,9 @@ mod universe;
 pub mod unpack;
 
 pub use error::DebianError;
+pub use library::packages_with;
 pub use recheck::{Rechecked, recheck};
+pub use recommend::Recommends;
 pub use solve::{BASE_ROOTS, BOOKWORM_ROOTS};
 
 use cooper_core::base::Suite;
@@ -83,8 +88,9 @@ pub fn resolve(
     context: &Context,
     base: Base,
     packages: &[DebianRequirement],
+    recommends: Recommends,
 ) -> Result<DebianSolution, DebianError> {
-    resolve_with(context, base, None, packages)
+    resolve_with(context, base, None, packages, recommends)
 }
 
 /// Choose what a request adds to an image that is there. Every package of the image stays as it is.
@@ -95,8 +101,15 @@ pub fn resolve_on(
     context: &Context,
     image: &GroundImage,
     packages: &[DebianRequirement],
+    recommends: Recommends,
 ) -> Result<DebianSolution, DebianError> {
-    resolve_with(context, image.release, Some(&Installed::read(image)?), packages)
+    resolve_with(
+        context,
+        image.release,
+        Some(&Installed::read(image)?),
+        packages,
+        recommends,
+    )
 }
 
 fn resolve_with(
@@ -104,6 +117,7 @@ fn resolve_with(
     base: Base,
     installed: Option<&Installed<'_>>,
     packages: &[DebianRequirement],
+    recommends: Recommends,
 ) -> Result<DebianSolution, DebianError> {
     let snapshots = snapshot::snapshots(context, base)?;
     let attempt = Attempt {
@@ -111,6 +125,7 @@ fn resolve_with(
         base,
         installed,
         snapshots: &snapshots,
+        recommends,
     };
     let (base_packages, addition) = match attempt.solve(packages, Reuse::Kept) {
         // Found while it was read: what is kept is damaged. Make it anew, once.
@@ -147,7 +162,15 @@ pub fn solve_texts(
         ))
     };
     let universe = Universe::new(texts.iter().map(open).collect::<Result<_, DebianError>>()?);
-    solve::solve_request(&universe, base, None, base_packages, requests).map(|addition| addition.packages)
+    solve::solve_request(
+        &universe,
+        base,
+        None,
+        base_packages,
+        requests,
+        Recommends::LeftOut,
+    )
+    .map(|addition| addition.packages)
 }
 
 struct Attempt<'a> {
@@ -155,6 +178,7 @@ struct Attempt<'a> {
     base: Base,
     installed: Option<&'a Installed<'a>>,
     snapshots: &'a [SuiteSnapshot],
+    recommends: Recommends,
 }
 
 impl Attempt<'_> {
@@ -168,7 +192,7 @@ impl Attempt<'_> {
             return Ok((installed.image.base.clone(), addition));
         }
         let store = self.context.store;
-        let (base_key, key) = (self.key(&[]), self.key(requests));
+        let (base_key, key) = (self.key(&[]), self.addition_key(requests));
         let base =
             memo::recall::<Vec<KeptPackage>>(store, BASE, &base_key).map(|(kept, _)| planned::restore(kept));
         let addition = memo::recall::<KeptAddition>(store, SOLUTION, &key).map(|(kept, _)| kept.restore());
@@ -177,7 +201,7 @@ impl Attempt<'_> {
         }
         let universe = Universe::new(archive::open(self.context, self.snapshots, reuse)?);
         let base = base.map_or_else(|| self.make_base(&universe), Ok)?;
-        let addition = solve::solve_request(&universe, self.base, None, &base, requests)?;
+        let addition = solve::solve_request(&universe, self.base, None, &base, requests, self.recommends)?;
         memo::keep(store, SOLUTION, &key, &KeptAddition::of(&addition));
         Ok((base, addition))
     }
@@ -189,7 +213,7 @@ impl Attempt<'_> {
         reuse: Reuse,
     ) -> Result<Addition, DebianError> {
         let store = self.context.store;
-        let key = format!("{} on {}", self.key(requests), installed.digest());
+        let key = format!("{} on {}", self.addition_key(requests), installed.digest());
         if let Some((kept, _)) = memo::recall::<KeptAddition>(store, SOLUTION, &key) {
             return Ok(kept.restore());
         }
@@ -199,9 +223,25 @@ impl Attempt<'_> {
         let universe = Universe::new(indexes);
         let image = installed.image.image.to_string();
         let there = installed.image.debian();
-        let addition = solve::solve_request(&universe, self.base, Some(&image), there, requests)?;
+        let addition = solve::solve_request(
+            &universe,
+            self.base,
+            Some(&image),
+            there,
+            requests,
+            self.recommends,
+        )?;
         memo::keep(store, SOLUTION, &key, &KeptAddition::of(&addition));
         Ok(addition)
+    }
+
+    fn addition_key(&self, requests: &[DebianRequirement]) -> String {
+        let key = self.key(requests);
+        match self.recommends {
+            Recommends::LeftOut => key,
+            // No package has such a name.
+            Recommends::Installed => key + " +recommends",
+        }
     }
 
     fn make_base(&self, universe: &Universe) -> Result<Vec<PlannedDebian>, DebianError> {

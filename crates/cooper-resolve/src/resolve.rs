@@ -5,7 +5,7 @@ use cooper_core::progress::Stage;
 use cooper_core::{Plan, Request};
 
 use crate::context::Context;
-use crate::debian::{self, DebianError};
+use crate::debian::{self, DebianError, Recommends};
 use crate::ground::Ground;
 use crate::python::{self, Asked, PythonError, UnbuiltSource};
 
@@ -65,12 +65,17 @@ pub fn resolve(
         hashes: request.hashes(),
         build_packages: request.build_packages(),
     };
+    let recommends = if request.recommends() {
+        Recommends::Installed
+    } else {
+        Recommends::LeftOut
+    };
     let (debian, python) = std::thread::scope(|scope| {
         let python =
             (!request.dependencies().is_empty()).then(|| scope.spawn(|| python::resolve(context, &asked)));
         let debian = match ground {
-            Ground::Debian(base) => debian::resolve(context, *base, request.packages()),
-            Ground::Image(image) => debian::resolve_on(context, image, request.packages()),
+            Ground::Debian(base) => debian::resolve(context, *base, request.packages(), recommends),
+            Ground::Image(image) => debian::resolve_on(context, image, request.packages(), recommends),
         };
         (debian, python.map(std::thread::ScopedJoinHandle::join))
     });

@@ -60,6 +60,6 @@ mod syscall;
 pub use error::{SandboxError, Step};
 pub use interrupt::before_interrupt;
 pub use outcome::{End, Enforced, Enforcer, Limit, Outcome};
-pub use root::overlay_fd;
+pub use root::{overlay_fd, stack_fd};
 pub use spec::{Enforcement, InjectedFile, Limits, Network, Profile, Root, Spec, Stdin, Stdio, User};
 pub use supervise::{preflight, run};

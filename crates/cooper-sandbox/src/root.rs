@@ -30,6 +30,23 @@ pub fn overlay_fd(layers: &[PathBuf], upper: &Path, work: &Path) -> Result<Owned
     overlay(layers, Some((upper, work)), flags)
 }
 
+/// Stack directories, the top one first, into a read-only file system that is mounted nowhere: reach it by opening
+/// relative to the descriptor, or take the only directory as it is.
+///
+/// # Errors
+/// When a directory cannot be opened, or the kernel refuses the stack.
+pub fn stack_fd(layers: &[PathBuf]) -> Result<OwnedFd, SandboxError> {
+    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let sealed = flags | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    match layers {
+        [only] => bind(
+            only,
+            MountFlags::NO_SUID | MountFlags::NO_DEV | MountFlags::READ_ONLY,
+        ),
+        layers => overlay(layers, None, sealed),
+    }
+}
+
 /// The root as a detached mount, its mount points made or found.
 pub(crate) fn detached(root: Root<'_>, profile: Profile) -> Result<OwnedFd, SandboxError> {
     let private = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;

@@ -44,6 +44,10 @@ pub struct CreateWords {
     pub packages: Vec<DebianRequirement>,
     /// `build-packages=`; empty when it was left out.
     pub build_packages: Vec<DebianRequirement>,
+    /// `recommends=true`
+    pub recommends: bool,
+    /// `fix-missing=true`
+    pub fix_missing: bool,
     /// Of requirements files.
     pub constraints: Vec<PythonRequirement>,
     /// Of requirements files.
@@ -80,13 +84,16 @@ impl CreateWords {
             dependencies,
             packages,
             build_packages,
+            recommends,
+            fix_missing,
             constraints,
             hashes,
         } = self;
         let base = own.unwrap_or(BaseChoice::Debian(base));
         let request = Request::new(name, base, dependencies, packages)?;
         let request = request.bounded(constraints, hashes)?;
-        Ok(request.with_build_packages(build_packages)?)
+        let request = request.with_build_packages(build_packages)?;
+        Ok(request.with_recommends(recommends).with_fix_missing(fix_missing))
     }
 }
 
@@ -264,7 +271,15 @@ impl Verb {
 
     const fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Create => &["name", "dependencies", "packages", "build-packages", "base"],
+            Self::Create => &[
+                "name",
+                "dependencies",
+                "packages",
+                "build-packages",
+                "base",
+                "recommends",
+                "fix-missing",
+            ],
             Self::Update => &["image", "all"],
             Self::Images => &["pattern", "package", "base", "sort"],
         }
@@ -323,7 +338,8 @@ pub fn split_pair(word: &str) -> Result<(String, String), ChatError> {
     }
 }
 
-/// Parse the arguments of a create: `name`, `dependencies`, `packages`, `build-packages`, `base`, each at most once, in any order.
+/// Parse the arguments of a create: `name`, `dependencies`, `packages`, `build-packages`, `base`,
+/// `recommends`, `fix-missing`, each at most once, in any order.
 ///
 /// # Errors
 /// When an argument is unknown, repeated, missing, or its value is not what it should be.
@@ -348,6 +364,8 @@ pub fn parse_words(words: impl IntoIterator<Item = (String, String)>) -> Result<
     let base = values.take("base").map(|base| base.parse::<BaseChoice>());
     let base = base.transpose();
     let base = base.map_err(ParseRequestError::Base)?;
+    let recommends = take_switch(&mut values, "recommends", "`recommends=true`")?;
+    let fix_missing = take_switch(&mut values, "fix-missing", "`fix-missing=true`")?;
     let (dependencies, packages) = (dependencies.unwrap_or_default(), packages.unwrap_or_default());
     Ok(CreateWords {
         name,
@@ -355,6 +373,8 @@ pub fn parse_words(words: impl IntoIterator<Item = (String, String)>) -> Result<
         dependencies,
         packages,
         build_packages: build_packages.unwrap_or_default(),
+        recommends,
+        fix_missing,
         constraints: Vec::new(),
         hashes: Hashes::new(),
     })
@@ -370,17 +390,7 @@ pub fn parse_update(words: impl IntoIterator<Item = (String, String)>) -> Result
         .take("image")
         .map(|name| name.parse::<ImageName>())
         .transpose()?;
-    let all = match values.take("all").as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(other) => {
-            return Err(ChatError::Value {
-                argument: "all",
-                value: shown(other),
-                possible: "`all=true`",
-            });
-        }
-    };
+    let all = take_switch(&mut values, "all", "`all=true`")?;
     match (image, all) {
         (Some(name), false) => Ok(UpdateWords::One(name)),
         (None, true) => Ok(UpdateWords::All),
@@ -414,6 +424,23 @@ pub fn parse_query(words: impl IntoIterator<Item = (String, String)>) -> Result<
         sort,
         with_packages: false,
     })
+}
+
+/// An argument that is `true` or `false`, and false where it is not there.
+fn take_switch(
+    values: &mut Arguments,
+    argument: &'static str,
+    possible: &'static str,
+) -> Result<bool, ChatError> {
+    match values.take(argument).as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(ChatError::Value {
+            argument,
+            value: shown(other),
+            possible,
+        }),
+    }
 }
 
 fn parse_package(value: String) -> Result<PackageQuery, ChatError> {

@@ -199,7 +199,7 @@ impl Workshop {
     /// # Errors
     /// When it cannot be resolved, is refused, or cannot be built. Nothing is left behind, nothing is lost.
     pub fn create(&self, request: &Request, progress: &Progress) -> Result<Created, CreateError> {
-        let resolution = self.resolve(request, progress)?;
+        let resolution = self.resolve_whole(request, progress)?;
         let evidence = Evidence::at(self.clock.now());
         let mut created = self.build(&resolution.plan, &evidence, Source::Request, progress)?;
         created.notes = resolution.notes;
@@ -260,6 +260,7 @@ impl Workshop {
         }
         let mut image = self.assemble(&cleared, &plan.python, progress)?;
         image.inventory.below = plan.below.iter().map(inventory_below).collect();
+        self.find_packages(plan.release, &mut image.inventory.missing_libraries, progress);
         let _one_at_a_time = self
             .store
             .lock(&format!("image-{}-{name}", self.config.organisation))?;

@@ -72,5 +72,6 @@ pub(crate) fn planned(plan: &Plan) -> Inventory {
             })
             .collect(),
         below: plan.below.iter().map(inventory_below).collect(),
+        missing_libraries: Vec::new(),
     }
 }

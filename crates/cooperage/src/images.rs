@@ -145,9 +145,10 @@ impl Workshop {
             // Which files an image has is known only of one that was asked for with the same bounds.
             let same_bounds =
                 asked.constraints() == request.constraints() && asked.hashes() == request.hashes();
+            let same_wishes = asked.recommends() || !request.recommends();
             // What came in an archive was judged by nobody here.
             let made_here = kept.record.loaded.is_none();
-            let candidate = same_base && same_bounds && made_here;
+            let candidate = same_base && same_bounds && same_wishes && made_here;
             if candidate && self.has_all(&kept, request).unwrap_or(false) {
                 return Ok(Some(kept.reference));
             }
@@ -167,7 +168,8 @@ impl Workshop {
             asked_before.dependencies().contains(wanted)
                 || (wanted.requirement().extras.is_empty() && python_satisfies(&inventory, wanted))
         });
-        Ok(debian && python)
+        let lacking = inventory.missing_libraries.iter().any(|library| !library.plugin);
+        Ok(debian && python && !(request.fix_missing() && lacking))
     }
 }
 

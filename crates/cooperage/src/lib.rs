@@ -11,6 +11,7 @@ pub mod dry_run;
 pub mod fsck;
 pub mod images;
 pub mod inspect;
+mod libraries;
 pub mod load;
 mod metadata;
 mod package_query;

@@ -221,6 +221,7 @@ mod tests {
             debian: list(debian),
             python: list(python),
             below: Vec::new(),
+            missing_libraries: Vec::new(),
         }
     }
 

@@ -145,7 +145,7 @@ impl Workshop {
                 notes: created.notes,
             });
         }
-        let resolution = self.resolve(&request, progress)?;
+        let resolution = self.resolve_whole(&request, progress)?;
         let evidence = Evidence::at(self.clock.now());
         let cleared = cooper_gate::evaluate(&resolution.plan, &evidence, &self.config.program)?;
         let outcome = if self

@@ -37,6 +37,7 @@ pub(crate) struct MadeSuite {
     flaws: BTreeSet<Flaw>,
     compressions: Vec<Compression>,
     stanza_changes: Vec<StanzaChange>,
+    contents: Option<String>,
 }
 
 /// What can be wrong with a suite.
@@ -177,6 +178,13 @@ impl DebianArchive {
         self
     }
 
+    /// Have a list of contents for amd64 in the release, with these lines: `usr/lib/libz.so.1 libs/zlib1g`.
+    #[must_use]
+    pub fn contents(mut self, text: &str) -> Self {
+        self.suite(SuiteKind::Release).contents = Some(text.to_owned());
+        self
+    }
+
     /// Change a field of a package's stanza in every suite's `Packages`; with `None`, leave it out.
     #[must_use]
     pub fn stanza_field(mut self, package: &str, field: &str, value: Option<&str>) -> Self {
@@ -266,6 +274,7 @@ impl MadeSuite {
             flaws: BTreeSet::new(),
             compressions,
             stanza_changes: Vec::new(),
+            contents: None,
         }
     }
 
@@ -292,6 +301,12 @@ impl MadeSuite {
             if served {
                 self.serve_index(&dists, &path, bytes, routes);
             }
+        }
+        if let Some(contents) = &self.contents {
+            let bytes = Compression::Gzip.apply(contents.as_bytes());
+            listed.push(release::Listed::of("main/Contents-amd64", contents.as_bytes()));
+            listed.push(release::Listed::of("main/Contents-amd64.gz", &bytes));
+            routes.insert(&format!("{dists}/main/Contents-amd64.gz"), Route::bytes(bytes));
         }
         self.serve_release(&dists, &release::text(suite, self, &listed), routes);
     }

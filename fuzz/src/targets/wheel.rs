@@ -1,6 +1,7 @@
 //! Wheels: the whole file installed, `RECORD`, and the texts of `.dist-info`.
 
 use cooper_core::{Base, Digest};
+use cooper_image::libraries::elf_in_words;
 use cooper_image::rootfs::{Links, Rootfs};
 use cooper_image::wheel::{self, CoreMetadata, metadata, record};
 use testkit::ZipEntry;
@@ -27,6 +28,24 @@ pub(super) const WHEEL: Target = Target {
         let opened = wheel::Wheel::from_bytes(bytes.to_vec(), &limits());
         opened.map_or_else(|error| chain(&error), |wheel| install_below_a_root(&wheel))
     },
+};
+
+/// The headers of a shared library.
+pub(super) const ELF: Target = Target {
+    name: "elf",
+    examples: || {
+        let library = testkit::ElfLibrary::new()
+            .soname("liba.so.1")
+            .needs("libc.so.6")
+            .run_path("$ORIGIN");
+        let versions = library
+            .clone()
+            .needs_version("libc.so.6", "GLIBC_2.34")
+            .defines_version("A_1");
+        vec![library.build(), versions.build()]
+    },
+    mend: as_it_is,
+    run: elf_in_words,
 };
 
 /// `RECORD`.

@@ -66,6 +66,7 @@ targets! {
     python_metadata "python-metadata",
     python_wheel_tail "python-wheel-tail",
     python_wheel_name "python-wheel-name",
+    elf "elf",
     wheel "wheel",
     wheel_record "wheel-record",
     wheel_texts "wheel-texts",

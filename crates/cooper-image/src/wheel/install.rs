@@ -9,6 +9,7 @@ use super::place::{BASE_PROGRAMS, bytecode_source, check_library, program_name};
 use super::record::{self, Check, RecordFault};
 use super::zip::ZipEntry;
 use super::{CoreMetadata, Wheel, WheelError, metadata};
+use crate::libraries::elf::{self, ElfBytes, ElfFile};
 use crate::rootfs::{Claim, Metadata, Rootfs, RootfsError, TreePath, TreeWriter, printable};
 
 /// What installing one wheel gave.
@@ -36,6 +37,8 @@ pub struct InstalledWheel {
     pub is_partly_below: bool,
     /// Documents beside all libraries that another distribution has with other words, and whose it is.
     pub left_out: Vec<String>,
+    /// What its machine code says to the loader, by the files' absolute paths.
+    pub(crate) elf_files: Vec<(String, ElfFile)>,
 }
 
 /// A `.pth` file.
@@ -92,6 +95,7 @@ impl Wheel {
             installed: BTreeMap::new(),
             pth_files: Vec::new(),
             left_out: Vec::new(),
+            elf_files: Vec::new(),
             is_partly_below: false,
             native: !self.declared.pure,
         }
@@ -125,6 +129,7 @@ struct Installer<'a> {
     pth_files: Vec<PthFile>,
     left_out: Vec<String>,
     is_partly_below: bool,
+    elf_files: Vec<(String, ElfFile)>,
     native: bool,
 }
 
@@ -193,6 +198,7 @@ impl<'a> Installer<'a> {
             digest = Digest::of(&bytes);
         }
         self.note_pth(&target.path, &bytes);
+        self.note_elf(&target.path, ElfBytes::Memory(&bytes));
         self.write(&target.path, target.mode, entry.mtime, &bytes, digest)
     }
 
@@ -263,6 +269,11 @@ impl<'a> Installer<'a> {
         }
     }
 
+    fn note_elf(&mut self, path: &TreePath, bytes: ElfBytes<'_>) {
+        let elf = elf::read(bytes);
+        self.elf_files.extend(elf.map(|elf| (path.absolute(), elf)));
+    }
+
     fn write(
         &mut self,
         path: &TreePath,
@@ -305,8 +316,12 @@ impl<'a> Installer<'a> {
         })?;
         let digest = check.finish().map_err(|fault| record_error(entry, fault))?;
         self.installed.insert(target.path.clone(), (digest, entry.size));
-        file.map_or(Ok(()), |file| file.finish(&metadata))
-            .map_err(WheelError::Write)
+        let Some(file) = file else { return Ok(()) };
+        file.finish(&metadata)?;
+        if let Some(file) = self.writer.rootfs().file(&target.path)? {
+            self.note_elf(&target.path, ElfBytes::File(&file));
+        }
+        Ok(())
     }
 
     /// Nobody in this layer has the name, so it is that of a file below: the same one does for both.
@@ -424,6 +439,7 @@ impl<'a> Installer<'a> {
             newest_mtime: self.newest_mtime,
             pth_files: self.pth_files,
             left_out: self.left_out,
+            elf_files: self.elf_files,
             native: self.native,
             bytes: self.installed.values().map(|(_, size)| size).sum(),
         }

@@ -22,7 +22,7 @@ const KIND: &str = "debian-packages";
 /// The largest compressed list that is accepted; Debian 13's has 13 MB.
 const COMPRESSED_BYTES_MAX: u64 = 256 << 20;
 /// Counts up when the compact form changes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Whether what is kept may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +149,7 @@ fn compressed(
 
 /// The compressed list from the store, fetched where it is not there. A damaged copy there is passed over; what
 /// is fetched instead is checked by what it unpacks to.
-fn fetched(context: &Context, request: &FetchBlob) -> Result<Vec<u8>, FetchError> {
+pub(super) fn fetched(context: &Context, request: &FetchBlob) -> Result<Vec<u8>, FetchError> {
     let blob = context.intake.fetch_blob(context.store, request, &|_| {})?;
     match context.store.read_blob(&blob, request.size) {
         Ok(bytes) => Ok(bytes),

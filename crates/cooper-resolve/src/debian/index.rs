@@ -22,7 +22,7 @@ mod build;
 use super::stanza::{ParseStanzaError, STANZA_BYTES_MAX, Stanza};
 pub use build::{BuildIndexError, IndexBuilder, build};
 
-const MAGIC: &[u8; 8] = b"CPRDEB\x00\x02";
+const MAGIC: &[u8; 8] = b"CPRDEB\x00\x03";
 const FOOTER_BYTES: usize = 40;
 const ENTRY_BYTES: usize = 24;
 const PROVISION_BYTES: usize = 16;

@@ -4,7 +4,8 @@
 //!   the name; alternatives become one union, in the order in which apt would try them.
 //! - `Conflicts` and `Breaks` become constraints: whoever is chosen for that name is outside the versions
 //!   named, and whoever provides the name does not provide it so.
-//! - Versions are tried from the newest on. `Recommends` and `Suggests` are not read.
+//! - Versions are tried from the newest on. `Recommends` are no requirements of the solver (see [`super::recommend`]), `Suggests` are not
+//!   read.
 
 use std::cell::{Ref, RefCell};
 use std::collections::HashMap;
@@ -217,7 +218,7 @@ impl<'a> Provider<'a> {
     }
 
     /// A clause as a requirement.
-    fn clause(&self, alternatives: &[Relation]) -> Option<ConditionalRequirement> {
+    pub(super) fn clause(&self, alternatives: &[Relation]) -> Option<ConditionalRequirement> {
         let mut sets = Vec::new();
         for relation in alternatives {
             for name in self.subjects(relation) {

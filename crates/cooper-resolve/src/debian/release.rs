@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// The index that is read: component `main`, architecture `amd64`.
 pub const PACKAGES: &str = "main/binary-amd64/Packages";
+/// The list of contents: which package has which file.
+pub const CONTENTS: &str = "main/Contents-amd64";
 /// How many lines a release file may have.
 const LINES_MAX: usize = 200_000;
 
@@ -23,6 +25,17 @@ pub struct Release {
     /// The uncompressed index: what any compressed form must become.
     pub index: ListedFile,
     /// The compressed forms that are listed, the quickest to unpack first.
+    pub forms: Vec<(Form, ListedFile)>,
+    /// The list of contents, where the suite has one.
+    pub contents: Option<Listing>,
+}
+
+/// A file in the forms that are listed of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// Not compressed: what any form must become.
+    pub index: ListedFile,
+    /// The forms, the quickest to unpack first.
     pub forms: Vec<(Form, ListedFile)>,
 }
 
@@ -135,7 +148,9 @@ pub fn parse(text: &str, suite: Suite) -> Result<Release, ParseReleaseError> {
     }
     let [codename, date, valid_until, architectures, by_hash, _] = values;
     check_suite(codename, architectures, suite)?;
-    let (index, forms) = choose_forms(&listed)?;
+    let Listing { index, forms } = choose_forms(&listed, PACKAGES)?;
+    // Nothing depends on it.
+    let contents = choose_forms(&listed, CONTENTS).ok();
     Ok(Release {
         date: date
             .ok_or(ParseReleaseError::Missing("Date"))
@@ -146,6 +161,7 @@ pub fn parse(text: &str, suite: Suite) -> Result<Release, ParseReleaseError> {
         by_hash: by_hash == Some("yes"),
         index,
         forms,
+        contents,
     })
 }
 
@@ -172,7 +188,7 @@ fn check_suite(
     Ok(())
 }
 
-/// A line ` digest size path` if its path is a form of the index.
+/// A line ` digest size path` if its path is a form of the index or of the list of contents.
 fn parse_listed(line: &str) -> Result<Option<(&str, ListedFile)>, ParseReleaseError> {
     let mut words = line.split_ascii_whitespace();
     let (Some(sha256), Some(size), Some(path), None) =
@@ -183,37 +199,35 @@ fn parse_listed(line: &str) -> Result<Option<(&str, ListedFile)>, ParseReleaseEr
             value: shortened(line),
         });
     };
-    let Some(suffix) = path.strip_prefix(PACKAGES) else {
+    if !path.starts_with(PACKAGES) && !path.starts_with(CONTENTS) {
         return Ok(None);
-    };
+    }
     let wrong = || ParseReleaseError::Value {
         field: "SHA256",
         value: shortened(line),
     };
     let sha256 = Digest::from_hex(sha256).map_err(|_| wrong())?;
     let size = size.parse().map_err(|_| wrong())?;
-    Ok(Some((suffix, ListedFile { size, sha256 })))
+    Ok(Some((path, ListedFile { size, sha256 })))
 }
 
-type Forms = Vec<(Form, ListedFile)>;
-
-fn choose_forms(listed: &[(&str, ListedFile)]) -> Result<(ListedFile, Forms), ParseReleaseError> {
+fn choose_forms(listed: &[(&str, ListedFile)], name: &str) -> Result<Listing, ParseReleaseError> {
     let mut forms = Vec::new();
     for form in [Form::Gzip, Form::Xz, Form::Plain] {
         let mut files = listed
             .iter()
-            .filter(|(suffix, _)| *suffix == form.suffix())
+            .filter(|(path, _)| path.strip_prefix(name) == Some(form.suffix()))
             .map(|(_, file)| *file);
         let Some(file) = files.next() else { continue };
         if files.any(|other| other != file) {
             return Err(ParseReleaseError::Contradiction {
-                path: format!("{PACKAGES}{}", form.suffix()),
+                path: format!("{name}{}", form.suffix()),
             });
         }
         forms.push((form, file));
     }
     match forms.last() {
-        Some((Form::Plain, index)) => Ok((*index, forms)),
+        Some((Form::Plain, index)) => Ok(Listing { index: *index, forms }),
         _ => Err(ParseReleaseError::NoIndex),
     }
 }

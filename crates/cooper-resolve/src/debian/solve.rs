@@ -9,6 +9,7 @@ use resolvo::{ConditionalRequirement, Problem, Solver, UnsolvableOrCancelled};
 use super::error::DebianError;
 use super::explain::{BasePackages, reasons, suggestions};
 use super::provider::Provider;
+use super::recommend::{Recommends, with_recommends};
 use super::universe::{Candidate, Universe};
 
 /// What a base has apart from Debian's essential packages and all that these need.
@@ -71,6 +72,7 @@ pub(super) fn solve_request<'p>(
     image: Option<&str>,
     there: impl IntoIterator<Item = &'p PlannedDebian>,
     requests: &[DebianRequirement],
+    recommends: Recommends,
 ) -> Result<Addition, DebianError> {
     let versions = there
         .into_iter()
@@ -79,7 +81,7 @@ pub(super) fn solve_request<'p>(
         image: image.map(str::to_owned),
         versions: versions.collect(),
     };
-    let wishes = Wishes::read(universe, base, &versions, requests)?;
+    let mut wishes = Wishes::read(universe, base, &versions, requests)?;
     if wishes.wanted.is_empty() {
         return Ok(Addition {
             packages: Vec::new(),
@@ -98,7 +100,12 @@ pub(super) fn solve_request<'p>(
             .iter()
             .map(|(name, version)| provider.require(name, version.as_ref())),
     );
-    let chosen = solve(provider, requirements, &versions)?;
+    let mut chosen = solve(provider, requirements, &versions)?;
+    if recommends == Recommends::Installed {
+        let (more, notes) = with_recommends(universe, &versions, chosen)?;
+        chosen = more;
+        wishes.notes.extend(notes);
+    }
     let added = chosen
         .iter()
         .filter(|candidate| !versions.versions.contains_key(candidate.stanza.name.as_str()));
@@ -260,7 +267,7 @@ impl Wishes {
 }
 
 /// One solve: the chosen packages, sorted by name.
-fn solve(
+pub(super) fn solve(
     provider: Provider,
     requirements: Vec<ConditionalRequirement>,
     base: &BasePackages,

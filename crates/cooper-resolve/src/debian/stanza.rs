@@ -29,6 +29,8 @@ pub struct Stanza {
     pub provides: Vec<Provided>,
     /// `Pre-Depends`, then `Depends`: each clause needs one of its alternatives.
     pub depends: Vec<Vec<Relation>>,
+    /// `Recommends`: each clause wishes for one of its alternatives.
+    pub recommends: Vec<Vec<Relation>>,
     /// `Conflicts`
     pub conflicts: Vec<Relation>,
     /// `Breaks`
@@ -120,7 +122,7 @@ pub enum ParseStanzaError {
 }
 
 /// The fields that are read; the compact index keeps no others.
-pub const FIELDS: [&str; 15] = [
+pub const FIELDS: [&str; 16] = [
     "Package",
     "Version",
     "Architecture",
@@ -136,6 +138,7 @@ pub const FIELDS: [&str; 15] = [
     "Size",
     "SHA256",
     "Filename",
+    "Recommends",
 ];
 
 /// The position of a field's name in [`FIELDS`].
@@ -149,6 +152,7 @@ pub(super) fn known_field(name: &[u8]) -> Option<usize> {
         (9, b'e') => &[3],
         (8, b'p') => &[4, 7],
         (10, b'm') => &[5],
+        (10, b'r') => &[15],
         (6, b's') => &[6, 13],
         (11, b'p') => &[8],
         (7, b'd') => &[9],
@@ -299,6 +303,7 @@ impl Stanza {
                 .filter_map(provided)
                 .collect(),
             depends,
+            recommends: values.relations("Recommends", parse_clauses)?,
             conflicts: values.relations("Conflicts", parse_list)?,
             breaks: values.relations("Breaks", parse_list)?,
             size: values.parsed("Size", values.required("Size")?, str::parse::<u64>)?,

@@ -10,7 +10,7 @@ use std::time::Instant;
 use cooper_core::clock::SystemClock;
 use cooper_core::plan::PlannedDebian;
 use cooper_core::{Base, Progress};
-use cooper_resolve::debian::{self, DebianSolution};
+use cooper_resolve::debian::{self, DebianSolution, Recommends};
 use cooper_resolve::{Context, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, Store};
 
@@ -88,6 +88,10 @@ impl Live {
     }
 
     fn resolve(&self, base: Base, packages: &str) -> DebianSolution {
+        self.resolve_with(base, packages, Recommends::LeftOut)
+    }
+
+    fn resolve_with(&self, base: Base, packages: &str, recommends: Recommends) -> DebianSolution {
         let progress = Progress::silent();
         let context = Context {
             store: &self.store,
@@ -98,7 +102,7 @@ impl Live {
             progress: &progress,
             later: &Later::default(),
         };
-        debian::resolve(&context, base, &requests(packages))
+        debian::resolve(&context, base, &requests(packages), recommends)
             .unwrap_or_else(|error| panic!("{}", chain(&error)))
     }
 }
@@ -165,7 +169,7 @@ fn live_debian_suggests_what_was_meant() {
         ("postgresql-cient", "postgresql-client"),
     ] {
         let error = timed(asked, || {
-            debian::resolve(&context, Base::Trixie, &requests(asked))
+            debian::resolve(&context, Base::Trixie, &requests(asked), Recommends::LeftOut)
         })
         .unwrap_err();
         let hint = error.hint().unwrap();
@@ -178,7 +182,8 @@ fn live_debian_suggests_what_was_meant() {
         "wget=0.1",
         "libc6=2.0",
     ] {
-        let error = debian::resolve(&context, Base::Trixie, &requests(asked)).unwrap_err();
+        let error =
+            debian::resolve(&context, Base::Trixie, &requests(asked), Recommends::LeftOut).unwrap_err();
         eprintln!("{error}\nhint: {}\n", error.hint().unwrap_or_default());
     }
 }
@@ -246,8 +251,12 @@ impl Apt {
     }
 
     /// What apt would install, as `name version`, sorted.
-    fn simulate(&self, packages: &[&str]) -> Result<BTreeSet<String>, String> {
-        let arguments = ["-s", "-q", "install", "--no-install-recommends"];
+    fn simulate(&self, packages: &[&str], recommends: Recommends) -> Result<BTreeSet<String>, String> {
+        let option = match recommends {
+            Recommends::LeftOut => "--no-install-recommends",
+            Recommends::Installed => "--install-recommends",
+        };
+        let arguments = ["-s", "-q", "install", option];
         let output = self
             .command("apt-get")
             .args(arguments)
@@ -375,17 +384,23 @@ fn live_debian_oracle_many() {
     apt.install(&live.resolve(Base::Trixie, "").base);
     let mut same = 0;
     for package in MANY {
-        same += usize::from(is_as_apt_says(&live, &apt, Base::Trixie, package));
+        same += usize::from(is_as_apt_says(
+            &live,
+            &apt,
+            Base::Trixie,
+            package,
+            Recommends::LeftOut,
+        ));
     }
     eprintln!("debian:trixie: {same}/{} as apt-get", MANY.len());
     // Where there are several right answers, a new release of the archive may make the two differ in one.
     assert!(same * 10 >= MANY.len() * 9, "{same} of {}", MANY.len());
 }
 
-fn is_as_apt_says(live: &Live, apt: &Apt, base: Base, packages: &str) -> bool {
-    let solution = live.resolve(base, packages);
+fn is_as_apt_says(live: &Live, apt: &Apt, base: Base, packages: &str, recommends: Recommends) -> bool {
+    let solution = live.resolve_with(base, packages, recommends);
     let ours: BTreeSet<String> = shown(&solution.packages).into_iter().collect();
-    match apt.simulate(&packages.split(',').collect::<Vec<_>>()) {
+    match apt.simulate(&packages.split(',').collect::<Vec<_>>(), recommends) {
         Ok(theirs) if theirs == ours => {
             eprintln!("same   {packages}: {} packages", ours.len());
             true
@@ -411,7 +426,7 @@ fn compare(base: Base) {
     if base == Base::Bookworm {
         roots.extend(debian::BOOKWORM_ROOTS);
     }
-    let theirs = apt.simulate(&roots).unwrap();
+    let theirs = apt.simulate(&roots, Recommends::LeftOut).unwrap();
     let base_set: BTreeSet<String> = shown(&ours.base).into_iter().collect();
     eprintln!("{base}: the base has {} packages", base_set.len());
     assert_eq!(base_set, theirs, "{}", differences(&base_set, &theirs));
@@ -420,10 +435,52 @@ fn compare(base: Base) {
     let mut same = 0;
     for (trixie, bookworm) in SETS {
         let packages = if base == Base::Trixie { trixie } else { bookworm };
-        same += usize::from(is_as_apt_says(&live, &apt, base, packages));
+        same += usize::from(is_as_apt_says(&live, &apt, base, packages, Recommends::LeftOut));
     }
     eprintln!("{base}: {same}/{} as apt-get", SETS.len());
     assert_eq!(same, SETS.len());
+}
+
+/// Packages that recommend others, which recommend others.
+const RECOMMENDING: [&str; 16] = [
+    "curl,git",
+    "build-essential",
+    "ca-certificates-java",
+    "ffmpeg",
+    "fonts-dejavu",
+    "graphviz",
+    "imagemagick",
+    "jq",
+    "libxml2-utils",
+    "nmap",
+    "openssh-client",
+    "pandoc",
+    "poppler-utils",
+    "postgresql-client",
+    "tesseract-ocr",
+    "wget",
+];
+
+#[test]
+fn live_debian_oracle_with_recommends() {
+    let Some(live) = Live::new() else { return };
+    let Some(apt) = Apt::new(&live, Base::Trixie) else {
+        return;
+    };
+    apt.install(&live.resolve(Base::Trixie, "").base);
+    let mut same = 0;
+    for packages in RECOMMENDING {
+        let what = format!("{packages} with what it recommends");
+        same += usize::from(timed(&what, || {
+            is_as_apt_says(&live, &apt, Base::Trixie, packages, Recommends::Installed)
+        }));
+    }
+    eprintln!("debian:trixie: {same}/{} as apt-get", RECOMMENDING.len());
+    assert!(
+        same * 10 >= RECOMMENDING.len() * 9,
+        "{same} of {}",
+        RECOMMENDING.len()
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cooper_core::base::SuiteKind;
 use cooper_core::{Base, Clock, DebianRequirement, Progress, Timestamp};
-use cooper_resolve::debian::{self, DebianError, DebianSolution};
+use cooper_resolve::debian::{self, DebianError, DebianSolution, Recommends};
 use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, Store};
 use testkit::{DebPackage, DebianArchive, PythonIndex, TestContext};
@@ -64,7 +64,7 @@ impl World {
     }
 
     pub(crate) fn resolve_on(&self, base: Base, packages: &str) -> Result<DebianSolution, DebianError> {
-        self.with_context(|context| debian::resolve(context, base, &requests(packages)))
+        self.with_context(|context| debian::resolve(context, base, &requests(packages), Recommends::LeftOut))
     }
 
     pub(crate) fn resolve(&self, packages: &str) -> Result<DebianSolution, DebianError> {

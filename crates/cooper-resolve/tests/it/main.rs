@@ -10,6 +10,7 @@
 mod debian;
 mod debian_checker;
 mod debian_hostile;
+mod debian_libraries;
 mod debian_live;
 mod debian_properties;
 mod debian_world;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::command::dry_run;
 use crate::failure::{Code, Exit, Failure};
+use crate::render::library;
 use crate::render::package::{inventory_json, write_changes};
 use crate::render::unit;
 use crate::settings::{Settings, key, read_text};
@@ -28,6 +29,7 @@ Examples:
   cooper create more --dependencies requests --base example_name
   cooper create any --dependencies requests --reuse
   cooper create any --dependencies requests --dry-run
+  cooper create vision --dependencies opencv-python --fix-missing
   cooper inspect example_name --lock > a.lock && cooper create --locked a.lock example_name
 
 The tag counts up: `local/example_name:1.0.0.1`, then `:1.0.0.2`. A request that resolves to the
@@ -66,10 +68,16 @@ pub(crate) struct CreateArgs {
     #[arg(long)]
     reuse: bool,
     /// Show what would be in the image, and make nothing
-    #[arg(long, conflicts_with = "reuse")]
+    #[arg(long, conflicts_with_all = ["reuse", "fix_missing"])]
     dry_run: bool,
+    /// Install what the Debian packages recommend too, where that is possible, as apt does
+    #[arg(long)]
+    recommends: bool,
+    /// Add the Debian packages that have shared libraries which wheels ask for and the image lacks
+    #[arg(long)]
+    fix_missing: bool,
     /// Rebuild from this lock (`-`: standard input) in place of resolving
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "requirements", "packages", "build_packages", "base", "refresh", "reuse", "dry_run"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "requirements", "packages", "build_packages", "base", "refresh", "reuse", "dry_run", "recommends", "fix_missing"])]
     locked: Option<PathBuf>,
     #[command(flatten)]
     freshening: Freshening,
@@ -104,6 +112,8 @@ pub(crate) fn create(args: CreateArgs, shell: &Shell) -> Result<Exit, Failure> {
         base,
         reuse,
         dry_run,
+        recommends,
+        fix_missing,
         locked,
         freshening,
     } = args;
@@ -117,6 +127,9 @@ pub(crate) fn create(args: CreateArgs, shell: &Shell) -> Result<Exit, Failure> {
         if !values.is_empty() {
             pairs.push((argument.to_owned(), values.join(",")));
         }
+    }
+    for (argument, wished) in [("recommends", recommends), ("fix-missing", fix_missing)] {
+        pairs.extend(wished.then(|| (argument.to_owned(), "true".to_owned())));
     }
     pairs.extend(base.map(|base| ("base".to_owned(), base)));
     let is_file = |(argument, _): &(String, String)| argument == chat::REQUIREMENTS;
@@ -268,6 +281,9 @@ fn finish(
     for note in &created.notes {
         shell.note("note", note);
     }
+    for note in library::notes(&created.packages.missing_libraries) {
+        shell.note("note", &note);
+    }
     tell_findings(&created.findings, shell);
     let reused = sufficient == Some(&created.image);
     shell.print(
@@ -303,6 +319,7 @@ fn document(created: &Created, sufficient: Option<&FullReference>, elapsed: Dura
         "size_bytes": created.size_bytes,
         "elapsed_ms": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         "packages": inventory_json(&created.packages),
+        "missing_libraries": created.packages.missing_libraries,
         "previous": previous,
         "changes": changes,
         "sufficient": sufficient,

@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use cooper_core::{ImageReference, PythonRequirement, Request};
+use cooper_core::{DebianName, ImageReference, PythonRequirement, Request};
 use cooperage::Inspection;
 use serde_json::{Value, json};
 
 use crate::failure::{Code, Exit, Failure};
+use crate::render::library::write_missing;
 use crate::render::package::{inventory_json, write_inventory};
 use crate::render::table::{Align, Table, printable};
 use crate::render::unit;
@@ -78,6 +79,7 @@ fn document(image: &Inspection) -> Value {
         "manifest": image.manifest,
         "packages": inventory_json(&image.packages),
         "origins": image.origins,
+        "missing_libraries": image.packages.missing_libraries,
     })
 }
 
@@ -160,6 +162,7 @@ fn write(out: &mut dyn Write, image: &Inspection) -> io::Result<()> {
     }
     table.write(out, "")?;
     write_configuration(out, &image.config)?;
+    write_missing(out, &image.packages.missing_libraries)?;
     write_inventory(out, &image.packages, "")
 }
 
@@ -186,7 +189,23 @@ fn write_request(out: &mut dyn Write, request: &Request) -> io::Result<()> {
     if !build.is_empty() {
         words.push(format!("build-packages={}", build.join(",")));
     }
+    for (wish, wished) in [
+        ("recommends", request.recommends()),
+        ("fix-missing", request.fix_missing()),
+    ] {
+        if wished {
+            words.push(format!("{wish}=true"));
+        }
+    }
     writeln!(out, "  request   {}", words.join(" "))?;
+    let added: Vec<&str> = request.added().iter().map(DebianName::as_str).collect();
+    if !added.is_empty() {
+        writeln!(
+            out,
+            "  added     {}, for shared libraries that were missing",
+            added.join(", ")
+        )?;
+    }
     match request.hashes().values().map(|hashes| hashes.len() as u64).sum() {
         0 => Ok(()),
         hashes => writeln!(

@@ -63,6 +63,7 @@ fn the_document_has_its_fields() {
         "elapsed_ms",
         "findings",
         "image",
+        "missing_libraries",
         "notes",
         "packages",
         "previous",

@@ -18,6 +18,7 @@ mod hostile;
 mod interop;
 mod inventory;
 mod kill;
+mod libraries;
 mod live;
 mod load_hostile;
 mod remove;
