@@ -223,10 +223,12 @@ fn interpreter(content: &LockContent) -> Result<Digest, AssembleError> {
         format!("libpython{python}-stdlib"),
     ];
     let below = content.below.iter().flat_map(|image| &image.packages);
-    let all = content.base.packages.iter().chain(below);
-    let own: Vec<&DebianArtefact> = all
-        .filter(|package| names.iter().any(|name| package.name.as_str() == name))
-        .collect();
+    let all: Vec<&DebianArtefact> = content.base.packages.iter().chain(below).collect();
+    let is_own = |package: &&DebianArtefact| names.iter().any(|name| package.name.as_str() == name);
+    let mut own: Vec<&DebianArtefact> = all.iter().copied().filter(is_own).collect();
+    if own.is_empty() {
+        own = all;
+    }
     let bytes = serde_json::to_vec(&own).map_err(|source| AssembleError::Json {
         role: "interpreter",
         source,

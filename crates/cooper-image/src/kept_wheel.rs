@@ -5,8 +5,9 @@
 //! What an entry has follows from its key: the wheel, the interpreter and the recipe. Only what is the wheel's alone is
 //! kept: where it shares a file with another wheel or with what is below, it is installed each time.
 //!
-//! The cache may lose an entry at any time. A file is hashed and its state compared before it is linked, and the manifest
-//! begins with its own digest: an entry that is damaged is dropped and the wheel installed again.
+//! The cache may lose an entry at any time. A file is read and compared with its checksum and state before it is linked,
+//! and the manifest begins with its own digest: an entry that is damaged is dropped and the wheel installed again. The
+//! checksum is a CRC-32, which finds what a disk does: whoever may write to the store could change manifests, too.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,9 +17,9 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use cooper_core::lock::{PythonArtefact, Recipe};
 use cooper_core::{Digest, PythonVersion};
 use cooper_store::Store;
+use libdeflater::Crc;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::bytecode::bytecode_of;
 use crate::libraries::elf::ElfFile;
@@ -70,7 +71,7 @@ struct KeptFile {
     mode: u32,
     size: u64,
     mtime: i64,
-    sha256: Digest,
+    crc32: u32,
 }
 
 /// Why a kept wheel did not get into a tree.
@@ -184,7 +185,7 @@ impl KeptWheel {
         }) {
             return Ok(None);
         }
-        Ok((hash(&mut file, piece)? == expected.sha256).then_some(file))
+        Ok((checksum(&mut file, expected.size, piece)? == Some(expected.crc32)).then_some(file))
     }
 }
 
@@ -196,14 +197,20 @@ fn state(file: &File) -> io::Result<Option<(u32, u64, i64)>> {
     Ok(is_plain.then(|| (status.mode() & 0o7777, status.len(), status.mtime())))
 }
 
-fn hash(file: &mut File, piece: &mut [u8]) -> io::Result<Digest> {
-    let mut hasher = Sha256::new();
-    loop {
-        match file.read(piece)? {
-            0 => return Ok(Digest::from_bytes(hasher.finalize().into())),
-            read => hasher.update(&piece[..read]),
+/// The checksum of a file of this size; none where it is shorter.
+fn checksum(file: &mut File, size: u64, piece: &mut [u8]) -> io::Result<Option<u32>> {
+    let mut crc = Crc::new();
+    let mut left = size;
+    while left > 0 {
+        let room = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let read = file.read(&mut piece[..room])?;
+        if read == 0 {
+            return Ok(None);
         }
+        crc.update(&piece[..read]);
+        left -= read as u64;
     }
+    Ok(Some(crc.sum()))
 }
 
 /// Where a file may have no more links, its content is copied.
@@ -273,11 +280,11 @@ fn try_to_keep(
     let mut writer = tree.writer();
     let mut piece = vec![0; PIECE_BYTES];
     let mut files = Vec::new();
-    for (path, proof) in places(installed, python) {
+    for (path, is_needed) in places(installed, python) {
         let parsed = TreePath::parse(path.trim_start_matches('/').as_bytes(), usize::MAX);
         let parsed = parsed.map_err(io::Error::other)?;
         let Some(mut file) = tree.open_file(&parsed).map_err(io::Error::other)? else {
-            if proof.is_some() {
+            if is_needed {
                 return Err(io::ErrorKind::NotFound.into());
             }
             continue;
@@ -285,9 +292,8 @@ fn try_to_keep(
         let Some((mode, size, mtime)) = state(&file)? else {
             return Err(io::Error::other(format!("{path} is no plain file of root's")));
         };
-        let sha256 = match proof {
-            Some(digest) => digest,
-            None => hash(&mut file, &mut piece)?,
+        let Some(crc32) = checksum(&mut file, size, &mut piece)? else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         };
         let linked = writer.link_out(&parsed, directory.as_fd(), &files.len().to_string());
         linked.map_err(io::Error::other)?;
@@ -296,7 +302,7 @@ fn try_to_keep(
             mode,
             size,
             mtime,
-            sha256,
+            crc32,
         });
     }
     let facts = WheelFacts::of(installed);
@@ -310,13 +316,8 @@ fn try_to_keep(
         .map_err(io::Error::other)
 }
 
-/// The files of a wheel with their digests, and its bytecode, of which nobody has one.
-fn places(
-    installed: &InstalledWheel,
-    python: PythonVersion,
-) -> impl Iterator<Item = (String, Option<Digest>)> {
-    let digests = installed.digests.iter().copied().map(Some);
-    let files = installed.files.iter().cloned().zip(digests);
+/// The files of a wheel, and its bytecode, which is there only of what compiles.
+fn places(installed: &InstalledWheel, python: PythonVersion) -> impl Iterator<Item = (String, bool)> {
     let own: BTreeSet<&String> = installed.files.iter().collect();
     let bytecode = installed
         .files
@@ -324,7 +325,8 @@ fn places(
         .filter_map(|source| bytecode_of(source, python));
     let bytecode: Vec<_> = bytecode
         .filter(|path| !own.contains(path))
-        .map(|path| (path, None))
+        .map(|path| (path, false))
         .collect();
+    let files = installed.files.iter().cloned().map(|path| (path, true));
     files.chain(bytecode)
 }

@@ -142,7 +142,7 @@ impl PythonLayer<'_> {
             }
             Origin::Archive(Some(wheel)) => wheel.install(rootfs, self.base.python()).map(Some),
             Origin::Archive(None) => {
-                reopened = self.archive(bench, source.artefact)?;
+                reopened = Self::archive(bench, source.artefact)?;
                 reopened.install(rootfs, self.base.python()).map(Some)
             }
         };

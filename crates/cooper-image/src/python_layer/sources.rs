@@ -31,7 +31,7 @@ pub(super) struct Source<'a> {
 pub(super) enum Origin {
     Kept(KeptWheel),
     /// The archive, if it is open.
-    Archive(Option<Wheel>),
+    Archive(Option<Box<Wheel>>),
 }
 
 /// A wheel and the places that it would take.
@@ -75,11 +75,7 @@ impl PythonLayer<'_> {
     }
 
     /// Open and check an archive.
-    pub(super) fn archive(
-        &self,
-        bench: Bench<'_>,
-        artefact: &PythonArtefact,
-    ) -> Result<Wheel, AssembleError> {
+    pub(super) fn archive(bench: Bench<'_>, artefact: &PythonArtefact) -> Result<Wheel, AssembleError> {
         let package = package(artefact);
         let file = bench.store.open_checked_blob(&artefact.sha256);
         let file = file.map_err(|source| AssembleError::Artefact {
@@ -120,7 +116,7 @@ impl PythonLayer<'_> {
         artefact: &'a PythonArtefact,
         is_held: bool,
     ) -> Result<Looked<'a>, AssembleError> {
-        let wheel = self.archive(bench, artefact)?;
+        let wheel = Self::archive(bench, artefact)?;
         let places = wheel.places(rootfs, self.base.python());
         let mut places = places.map_err(|source| AssembleError::Wheel {
             package: package(artefact),
@@ -140,7 +136,7 @@ impl PythonLayer<'_> {
         let source = Source {
             artefact,
             key: self.key(bench, artefact),
-            from: Origin::Archive(is_held.then_some(wheel)),
+            from: Origin::Archive(is_held.then(|| Box::new(wheel))),
         };
         Ok(Looked { source, places })
     }

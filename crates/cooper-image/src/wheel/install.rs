@@ -31,8 +31,6 @@ pub struct InstalledWheel {
     pub native: bool,
     /// Bytes of all files.
     pub bytes: u64,
-    /// The SHA-256 of each file, in the order of `files`.
-    pub digests: Vec<Digest>,
     /// Whether a file of what is below does for one of the wheel's.
     pub is_partly_below: bool,
     /// Documents beside all libraries that another distribution has with other words, and whose it is.
@@ -428,13 +426,11 @@ impl<'a> Installer<'a> {
     fn finish(self) -> InstalledWheel {
         // `TreePath`s are in the order of their texts.
         let files = self.installed.keys().map(TreePath::absolute).collect();
-        let digests = self.installed.values().map(|(digest, _)| *digest).collect();
         InstalledWheel {
             name: self.wheel.metadata.name.clone(),
             version: self.wheel.metadata.version.clone(),
             metadata: self.wheel.metadata.clone(),
             files,
-            digests,
             is_partly_below: self.is_partly_below,
             newest_mtime: self.newest_mtime,
             pth_files: self.pth_files,

@@ -29,7 +29,7 @@ const KEY: &str = "of all trees";
 pub struct DiskUse {
     /// Of blobs: their length.
     pub blob_bytes: u64,
-    /// Of unpacked layers: what the file system gave to them.
+    /// Of unpacked layers: what the file system gave to them. A file that several trees link to counts in each.
     pub tree_bytes: u64,
 }
 

@@ -208,7 +208,7 @@ fn put_directory(store: &Store, key: &str, content: &[u8], linked: Option<&std::
     let directory = scratch.path().join("entry");
     std::fs::create_dir(&directory).unwrap();
     let file = directory.join("0");
-    std::fs::write(&file, content).unwrap();
+    damage(&file, content);
     if let Some(linked) = linked {
         std::fs::hard_link(&file, linked).unwrap();
     }

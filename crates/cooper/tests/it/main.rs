@@ -17,6 +17,7 @@ mod help;
 mod hostile;
 mod interop;
 mod inventory;
+mod kept_wheels;
 mod kill;
 mod libraries;
 mod live;

@@ -34,8 +34,8 @@ impl Store {
     pub fn cache_put_directory(&self, kind: &str, key: &str, directory: &Path) -> Result<(), StageError> {
         let now = system_time(self.clock().now());
         let times = FileTimes::new().set_modified(now).set_accessed(now);
-        let timed = File::open(directory).and_then(|opened| opened.set_times(times));
-        timed.of("set the time of", directory)?;
+        let set = File::open(directory).and_then(|opened| opened.set_times(times));
+        set.of("set the time of", directory)?;
         make_dir(&self.cache_dir(kind))?;
         let place = self.cache_path(kind, key);
         match std::fs::rename(directory, &place) {
