@@ -105,7 +105,7 @@ fn judge_debian(planned: &PlannedDebian, plan: &Plan) -> Vec<Finding> {
             &format!("it is made for `{}`", planned.architecture),
         ));
     }
-    if !plan.request.base().suites().contains(&planned.suite) {
+    if planned.suite.base != plan.request.base() {
         findings.push(wrong_platform(
             subject.clone(),
             &format!(

@@ -138,15 +138,24 @@ impl Attempt<'_> {
         reuse: Reuse,
     ) -> Result<(Vec<PlannedDebian>, Addition), DebianError> {
         let store = self.context.store;
-        let (base_key, key) = (self.key(&[]), self.key(requests));
+        let (base_key, key) = (self.base_key(), self.key(requests));
         let base =
             memo::recall::<Vec<KeptPackage>>(store, BASE, &base_key).map(|(kept, _)| planned::restore(kept));
         let addition = memo::recall::<KeptAddition>(store, SOLUTION, &key).map(|(kept, _)| kept.restore());
         if let (Some(base), Some(addition)) = (&base, addition) {
             return Ok((base.clone(), addition));
         }
-        let universe = Universe::new(archive::open(self.context, self.snapshots, reuse)?);
+        let indexes = archive::open(self.context, self.snapshots, reuse)?;
+        let (of_debian, of_sources) = indexes
+            .into_iter()
+            .partition(|(suite, _)| suite.source().is_none());
+        let mut universe = Universe::new(of_debian);
+        // What other archives have changes no base: it is shared, and all of it is Debian's.
         let base = base.map_or_else(|| self.make_base(&universe), Ok)?;
+        universe.add(of_sources, |suite| {
+            let source = self.context.sources.source(suite);
+            source.map(|source| source.packages.clone()).unwrap_or_default()
+        });
         let addition = solve::solve_request(&universe, self.base, &base, requests)?;
         memo::keep(store, SOLUTION, &key, &KeptAddition::of(&addition));
         Ok((base, addition))
@@ -154,8 +163,19 @@ impl Attempt<'_> {
 
     fn make_base(&self, universe: &Universe) -> Result<Vec<PlannedDebian>, DebianError> {
         let base = solve::solve_base(universe, self.base)?;
-        memo::keep(self.context.store, BASE, &self.key(&[]), &planned::kept(&base));
+        memo::keep(self.context.store, BASE, &self.base_key(), &planned::kept(&base));
         Ok(base)
+    }
+
+    /// What a base depends on, apart from this code.
+    fn base_key(&self) -> String {
+        let mut parts = vec![self.base.to_string()];
+        let of_debian = self
+            .snapshots
+            .iter()
+            .filter(|snapshot| snapshot.suite.source().is_none());
+        parts.extend(of_debian.map(|snapshot| snapshot.signed.digest.to_string()));
+        parts.join(" ")
     }
 
     /// What a solution depends on, apart from this code.
@@ -163,12 +183,22 @@ impl Attempt<'_> {
         let mut wishes: Vec<String> = requests.iter().map(ToString::to_string).collect();
         wishes.sort();
         wishes.dedup();
-        let digests = self
-            .snapshots
-            .iter()
-            .map(|snapshot| snapshot.signed.digest.to_string());
-        let parts = std::iter::once(self.base.to_string())
-            .chain(digests)
+        let of_source = |snapshot: &SuiteSnapshot| {
+            let source = self.context.sources.source(snapshot.suite)?;
+            let packages = source
+                .packages
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>();
+            Some(format!(
+                "{} {} [{}]",
+                snapshot.suite,
+                snapshot.signed.digest,
+                packages.join(",")
+            ))
+        };
+        let parts = std::iter::once(self.base_key())
+            .chain(self.snapshots.iter().filter_map(of_source))
             .chain(wishes);
         parts.collect::<Vec<_>>().join(" ")
     }

@@ -10,5 +10,5 @@ pub mod debian;
 pub mod python;
 pub mod resolve;
 
-pub use context::{Context, Freshness, Later, Sources};
+pub use context::{Context, DebianSource, Freshness, Later, Sources};
 pub use resolve::{Resolution, ResolveError, resolve};

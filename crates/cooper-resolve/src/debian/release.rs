@@ -6,8 +6,11 @@ use cooper_core::base::Suite;
 use cooper_core::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// The index that is read: component `main`, architecture `amd64`.
-pub const PACKAGES: &str = "main/binary-amd64/Packages";
+/// The index of a suite that is read: that of its component, architecture `amd64`.
+pub fn packages(suite: Suite) -> String {
+    format!("{}/binary-amd64/Packages", suite.component())
+}
+
 /// How many lines a release file may have.
 const LINES_MAX: usize = 200_000;
 
@@ -88,8 +91,11 @@ pub enum ParseReleaseError {
         architectures: String,
     },
     /// The index is not in the list.
-    #[error("it lists no SHA-256 of `{PACKAGES}`")]
-    NoIndex,
+    #[error("it lists no SHA-256 of `{path}`")]
+    NoIndex {
+        /// The file.
+        path: String,
+    },
     /// One file with two sizes or digests.
     #[error("it lists `{path}` twice, differently")]
     Contradiction {
@@ -101,7 +107,8 @@ pub enum ParseReleaseError {
     TooLong,
 }
 
-const FIELDS: [&str; 6] = [
+const FIELDS: [&str; 7] = [
+    "Suite",
     "Codename",
     "Date",
     "Valid-Until",
@@ -112,6 +119,7 @@ const FIELDS: [&str; 6] = [
 
 /// Parse the signed text of the release file of `suite`.
 pub fn parse(text: &str, suite: Suite) -> Result<Release, ParseReleaseError> {
+    let packages = packages(suite);
     let mut values: [Option<&str>; FIELDS.len()] = [None; FIELDS.len()];
     let (mut listed, mut in_list): (Vec<(&str, ListedFile)>, bool) = (Vec::new(), false);
     for (number, line) in text.lines().enumerate() {
@@ -120,7 +128,7 @@ pub fn parse(text: &str, suite: Suite) -> Result<Release, ParseReleaseError> {
         }
         if line.starts_with([' ', '\t']) {
             if in_list {
-                listed.extend(parse_listed(line)?);
+                listed.extend(parse_listed(line, &packages)?);
             }
             continue;
         }
@@ -133,9 +141,10 @@ pub fn parse(text: &str, suite: Suite) -> Result<Release, ParseReleaseError> {
             return Err(ParseReleaseError::Twice(FIELDS[index]));
         }
     }
-    let [codename, date, valid_until, architectures, by_hash, _] = values;
-    check_suite(codename, architectures, suite)?;
-    let (index, forms) = choose_forms(&listed)?;
+    let [name, codename, date, valid_until, architectures, by_hash, _] = values;
+    check_suite(name, codename, suite)?;
+    check_architectures(architectures)?;
+    let (index, forms) = choose_forms(&listed, &packages)?;
     Ok(Release {
         date: date
             .ok_or(ParseReleaseError::Missing("Date"))
@@ -149,17 +158,22 @@ pub fn parse(text: &str, suite: Suite) -> Result<Release, ParseReleaseError> {
     })
 }
 
-fn check_suite(
-    codename: Option<&str>,
-    architectures: Option<&str>,
-    suite: Suite,
-) -> Result<(), ParseReleaseError> {
+/// A source's keys sign all its suites: one must not stand for another. Other archives than Debian's may use either name.
+fn check_suite(name: Option<&str>, codename: Option<&str>, suite: Suite) -> Result<(), ParseReleaseError> {
+    let wanted = suite.distribution();
+    if suite.source().is_some() && name == Some(&wanted) {
+        return Ok(());
+    }
     let codename = codename.ok_or(ParseReleaseError::Missing("Codename"))?;
-    if codename != suite.to_string() {
+    if codename != wanted {
         return Err(ParseReleaseError::OtherSuite {
             codename: shortened(codename),
         });
     }
+    Ok(())
+}
+
+fn check_architectures(architectures: Option<&str>) -> Result<(), ParseReleaseError> {
     let architectures = architectures.ok_or(ParseReleaseError::Missing("Architectures"))?;
     if !architectures
         .split_ascii_whitespace()
@@ -173,7 +187,10 @@ fn check_suite(
 }
 
 /// A line ` digest size path` if its path is a form of the index.
-fn parse_listed(line: &str) -> Result<Option<(&str, ListedFile)>, ParseReleaseError> {
+fn parse_listed<'l>(
+    line: &'l str,
+    packages: &str,
+) -> Result<Option<(&'l str, ListedFile)>, ParseReleaseError> {
     let mut words = line.split_ascii_whitespace();
     let (Some(sha256), Some(size), Some(path), None) =
         (words.next(), words.next(), words.next(), words.next())
@@ -183,7 +200,7 @@ fn parse_listed(line: &str) -> Result<Option<(&str, ListedFile)>, ParseReleaseEr
             value: shortened(line),
         });
     };
-    let Some(suffix) = path.strip_prefix(PACKAGES) else {
+    let Some(suffix) = path.strip_prefix(packages) else {
         return Ok(None);
     };
     let wrong = || ParseReleaseError::Value {
@@ -197,7 +214,10 @@ fn parse_listed(line: &str) -> Result<Option<(&str, ListedFile)>, ParseReleaseEr
 
 type Forms = Vec<(Form, ListedFile)>;
 
-fn choose_forms(listed: &[(&str, ListedFile)]) -> Result<(ListedFile, Forms), ParseReleaseError> {
+fn choose_forms(
+    listed: &[(&str, ListedFile)],
+    packages: &str,
+) -> Result<(ListedFile, Forms), ParseReleaseError> {
     let mut forms = Vec::new();
     for form in [Form::Gzip, Form::Xz, Form::Plain] {
         let mut files = listed
@@ -207,14 +227,16 @@ fn choose_forms(listed: &[(&str, ListedFile)]) -> Result<(ListedFile, Forms), Pa
         let Some(file) = files.next() else { continue };
         if files.any(|other| other != file) {
             return Err(ParseReleaseError::Contradiction {
-                path: format!("{PACKAGES}{}", form.suffix()),
+                path: format!("{packages}{}", form.suffix()),
             });
         }
         forms.push((form, file));
     }
     match forms.last() {
         Some((Form::Plain, index)) => Ok((*index, forms)),
-        _ => Err(ParseReleaseError::NoIndex),
+        _ => Err(ParseReleaseError::NoIndex {
+            path: packages.to_owned(),
+        }),
     }
 }
 
@@ -302,7 +324,10 @@ mod tests {
             with("amd64 arm64", "arm64"),
             ParseReleaseError::NoArchitecture { .. }
         ));
-        assert!(matches!(with("SHA256:", "SHA1:"), ParseReleaseError::NoIndex));
+        assert!(matches!(
+            with("SHA256:", "SHA1:"),
+            ParseReleaseError::NoIndex { .. }
+        ));
         assert!(matches!(
             with("SHA256:", "Date: x\nSHA256:"),
             ParseReleaseError::Twice("Date")

@@ -12,6 +12,7 @@ mod debian_checker;
 mod debian_hostile;
 mod debian_live;
 mod debian_properties;
+mod debian_sources;
 mod debian_world;
 mod python;
 mod python_bounds;
