@@ -1,11 +1,15 @@
 //! What an image stands on: a Debian suite, written `debian:trixie`.
 
+mod source;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::python::PythonVersion;
+
+pub use source::{ParseSourceSuiteError, SourceSuite};
 
 /// A base made from Debian packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -88,7 +92,7 @@ impl<'de> Deserialize<'de> for Base {
     }
 }
 
-/// Which of a base's three suites.
+/// Which of a base's three suites, or of a configured source's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SuiteKind {
     /// `trixie`
@@ -97,15 +101,43 @@ pub enum SuiteKind {
     Updates,
     /// `trixie-security`, from the security archive
     Security,
+    /// `trixie+acme:stable:main`: of another archive, for a base
+    Source(SourceSuite),
 }
 
-/// One suite of one base.
+/// One suite of one base, or for one base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Suite {
     /// The base that it belongs to.
     pub base: Base,
-    /// Which of the three.
+    /// Which of the three, or of which source.
     pub kind: SuiteKind,
+}
+
+impl Suite {
+    /// The folder below `dists/`.
+    pub fn distribution(&self) -> String {
+        match &self.kind {
+            SuiteKind::Source(source) => source.suite().to_owned(),
+            _ => self.to_string(),
+        }
+    }
+
+    /// The component whose packages are read.
+    pub fn component(&self) -> &str {
+        match &self.kind {
+            SuiteKind::Source(source) => source.component(),
+            _ => "main",
+        }
+    }
+
+    /// The suite of a source, where it is one.
+    pub fn source(&self) -> Option<&SourceSuite> {
+        match &self.kind {
+            SuiteKind::Source(source) => Some(source),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Suite {
@@ -115,6 +147,7 @@ impl fmt::Display for Suite {
             SuiteKind::Release => formatter.write_str(name),
             SuiteKind::Updates => write!(formatter, "{name}-updates"),
             SuiteKind::Security => write!(formatter, "{name}-security"),
+            SuiteKind::Source(source) => write!(formatter, "{name}+{source}"),
         }
     }
 }
@@ -124,7 +157,16 @@ impl FromStr for Suite {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let suites = Base::ALL.into_iter().flat_map(Base::suites);
-        let found = suites.into_iter().find(|suite| suite.to_string() == text);
+        let of_source = || {
+            let (codename, source) = text.split_once('+')?;
+            let base = Base::ALL.into_iter().find(|base| base.codename() == codename)?;
+            let kind = SuiteKind::Source(source.parse().ok()?);
+            Some(Self { base, kind })
+        };
+        let found = suites
+            .into_iter()
+            .find(|suite| suite.to_string() == text)
+            .or_else(of_source);
         found.ok_or_else(|| ParseBaseError {
             text: text.chars().take(80).collect(),
         })
@@ -155,6 +197,22 @@ mod tests {
             for suite in base.suites() {
                 assert_eq!(suite.to_string().parse(), Ok(suite));
             }
+        }
+        let text = "bookworm+acme:stable/x:main";
+        let suite: Suite = text.parse().unwrap();
+        assert_eq!((suite.base, suite.to_string().as_str()), (Base::Bookworm, text));
+        assert_eq!(
+            (suite.distribution().as_str(), suite.component()),
+            ("stable/x", "main")
+        );
+        for bad in [
+            "trixie+",
+            "sid+acme:stable:main",
+            "acme:stable:main",
+            "trixie+trixie",
+            "+acme:stable:main",
+        ] {
+            assert!(bad.parse::<Suite>().is_err(), "{bad}");
         }
         assert!("debian:sid".parse::<Base>().is_err());
     }

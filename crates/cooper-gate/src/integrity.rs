@@ -105,7 +105,7 @@ fn judge_debian(planned: &PlannedDebian, plan: &Plan) -> Vec<Finding> {
             &format!("it is made for `{}`", planned.architecture),
         ));
     }
-    if !plan.release.suites().contains(&planned.suite) {
+    if planned.suite.base != plan.release {
         findings.push(wrong_platform(
             subject.clone(),
             &format!("it is of {}, which {} does not have", planned.suite, plan.release),

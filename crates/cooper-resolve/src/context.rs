@@ -1,11 +1,12 @@
 //! What a resolution works with: the store, the door to the network, the clock, where the indexes are.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use cooper_core::base::SuiteKind;
-use cooper_core::{Clock, Progress, Timestamp};
+use cooper_core::base::{SourceSuite, Suite, SuiteKind};
+use cooper_core::{Base, Clock, DebianName, Digest, Progress, Timestamp};
 use cooper_store::{Intake, Store};
 use url::Url;
 
@@ -59,18 +60,62 @@ pub struct Sources {
     pub debian_security_mirrors: Vec<Url>,
     /// OpenPGP certificates (binary or armoured) whose signatures on Debian's indexes count.
     pub debian_keys: Vec<Vec<u8>>,
+    /// Archives beside Debian's, in order.
+    pub debian_sources: Vec<DebianSource>,
     /// The roots of Python simple indexes (PEP 503, PEP 691): a distribution is of the first that has its name, and of
     /// no other.
     pub python_indexes: Vec<Url>,
 }
 
+/// An archive beside Debian's, whose packages a request may take. A base is made of Debian's packages alone.
+#[derive(Debug, Clone)]
+pub struct DebianSource {
+    /// Its suites, each with one component; all of one source name.
+    pub suites: Vec<SourceSuite>,
+    /// Its mirrors, tried in order.
+    pub mirrors: Vec<Url>,
+    /// The certificates whose signatures on its indexes count, and on no other's.
+    pub keys: Vec<Vec<u8>>,
+    /// The only base that it is for.
+    pub base: Option<Base>,
+    /// The only packages that are taken from it; none means all.
+    pub packages: BTreeSet<DebianName>,
+    /// The only `InRelease` that is taken.
+    pub in_release: Option<Digest>,
+}
+
 impl Sources {
-    /// The mirrors that have suites of this kind.
-    pub fn mirrors(&self, kind: SuiteKind) -> &[Url] {
-        match kind {
+    /// The mirrors that have this suite.
+    pub fn mirrors(&self, suite: Suite) -> &[Url] {
+        match suite.kind {
             SuiteKind::Release | SuiteKind::Updates => &self.debian_mirrors,
             SuiteKind::Security => &self.debian_security_mirrors,
+            SuiteKind::Source(_) => self.source(suite).map_or(&[], |source| &source.mirrors),
         }
+    }
+
+    /// The certificates whose signatures on this suite's index count.
+    pub fn keys(&self, suite: Suite) -> &[Vec<u8>] {
+        match suite.kind {
+            SuiteKind::Source(_) => self.source(suite).map_or(&[], |source| &source.keys),
+            _ => &self.debian_keys,
+        }
+    }
+
+    /// The source that a suite is of, where it is configured.
+    pub(crate) fn source(&self, suite: Suite) -> Option<&DebianSource> {
+        let of = suite.source()?;
+        let mut sources = self.debian_sources.iter();
+        sources.find(|source| source.suites.contains(of))
+    }
+
+    /// Every suite for a base: its own three, then those of the sources.
+    pub(crate) fn suites(&self, base: Base) -> Vec<Suite> {
+        let sources = self.debian_sources.iter();
+        let sources = sources.filter(|source| source.base.is_none_or(|only| only == base));
+        let kinds = sources.flat_map(|source| source.suites.iter().copied().map(SuiteKind::Source));
+        let more = kinds.map(|kind| Suite { base, kind });
+        base.suites().into_iter().chain(more).collect()
     }
 }
 

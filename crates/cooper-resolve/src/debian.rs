@@ -51,6 +51,7 @@ use cooper_core::{Base, DebianRequirement};
 use crate::context::Context;
 use crate::ground::GroundImage;
 use archive::Reuse;
+use index::PackageIndex;
 use installed::Installed;
 use planned::{KeptAddition, KeptPackage};
 use snapshot::SuiteSnapshot;
@@ -192,15 +193,21 @@ impl Attempt<'_> {
             return Ok((installed.image.base.clone(), addition));
         }
         let store = self.context.store;
-        let (base_key, key) = (self.key(&[]), self.addition_key(requests));
+        let (base_key, key) = (self.base_key(), self.addition_key(requests));
         let base =
             memo::recall::<Vec<KeptPackage>>(store, BASE, &base_key).map(|(kept, _)| planned::restore(kept));
         let addition = memo::recall::<KeptAddition>(store, SOLUTION, &key).map(|(kept, _)| kept.restore());
         if let (Some(base), Some(addition)) = (&base, addition) {
             return Ok((base.clone(), addition));
         }
-        let universe = Universe::new(archive::open(self.context, self.snapshots, reuse)?);
+        let indexes = archive::open(self.context, self.snapshots, reuse)?;
+        let (of_debian, of_sources) = indexes
+            .into_iter()
+            .partition(|(suite, _)| suite.source().is_none());
+        let mut universe = Universe::new(of_debian);
+        // What other archives have changes no base: it is shared, and all of it is Debian's.
         let base = base.map_or_else(|| self.make_base(&universe), Ok)?;
+        self.add_sources(&mut universe, of_sources);
         let addition = solve::solve_request(&universe, self.base, None, &base, requests, self.recommends)?;
         memo::keep(store, SOLUTION, &key, &KeptAddition::of(&addition));
         Ok((base, addition))
@@ -219,8 +226,13 @@ impl Attempt<'_> {
         }
         // What is there comes first: of one version, its own stanza counts.
         let mut indexes = vec![installed.index()?];
-        indexes.extend(archive::open(self.context, self.snapshots, reuse)?);
-        let universe = Universe::new(indexes);
+        let opened = archive::open(self.context, self.snapshots, reuse)?;
+        let (of_debian, of_sources): (Vec<_>, Vec<_>) = opened
+            .into_iter()
+            .partition(|(suite, _)| suite.source().is_none());
+        indexes.extend(of_debian);
+        let mut universe = Universe::new(indexes);
+        self.add_sources(&mut universe, of_sources);
         let image = installed.image.image.to_string();
         let there = installed.image.debian();
         let addition = solve::solve_request(
@@ -235,6 +247,13 @@ impl Attempt<'_> {
         Ok(addition)
     }
 
+    fn add_sources(&self, universe: &mut Universe, of_sources: Vec<(Suite, PackageIndex)>) {
+        universe.add(of_sources, |suite| {
+            let source = self.context.sources.source(suite);
+            source.map(|source| source.packages.clone()).unwrap_or_default()
+        });
+    }
+
     fn addition_key(&self, requests: &[DebianRequirement]) -> String {
         let key = self.key(requests);
         match self.recommends {
@@ -246,8 +265,19 @@ impl Attempt<'_> {
 
     fn make_base(&self, universe: &Universe) -> Result<Vec<PlannedDebian>, DebianError> {
         let base = solve::solve_base(universe, self.base)?;
-        memo::keep(self.context.store, BASE, &self.key(&[]), &planned::kept(&base));
+        memo::keep(self.context.store, BASE, &self.base_key(), &planned::kept(&base));
         Ok(base)
+    }
+
+    /// What a base depends on, apart from this code.
+    fn base_key(&self) -> String {
+        let mut parts = vec![self.base.to_string()];
+        let of_debian = self
+            .snapshots
+            .iter()
+            .filter(|snapshot| snapshot.suite.source().is_none());
+        parts.extend(of_debian.map(|snapshot| snapshot.signed.digest.to_string()));
+        parts.join(" ")
     }
 
     /// What a solution depends on, apart from this code.
@@ -255,12 +285,22 @@ impl Attempt<'_> {
         let mut wishes: Vec<String> = requests.iter().map(ToString::to_string).collect();
         wishes.sort();
         wishes.dedup();
-        let digests = self
-            .snapshots
-            .iter()
-            .map(|snapshot| snapshot.signed.digest.to_string());
-        let parts = std::iter::once(self.base.to_string())
-            .chain(digests)
+        let of_source = |snapshot: &SuiteSnapshot| {
+            let source = self.context.sources.source(snapshot.suite)?;
+            let packages = source
+                .packages
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>();
+            Some(format!(
+                "{} {} [{}]",
+                snapshot.suite,
+                snapshot.signed.digest,
+                packages.join(",")
+            ))
+        };
+        let parts = std::iter::once(self.base_key())
+            .chain(self.snapshots.iter().filter_map(of_source))
             .chain(wishes);
         parts.collect::<Vec<_>>().join(" ")
     }

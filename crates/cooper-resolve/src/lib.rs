@@ -11,6 +11,6 @@ pub mod ground;
 pub mod python;
 pub mod resolve;
 
-pub use context::{Context, Freshness, Later, Sources};
+pub use context::{Context, DebianSource, Freshness, Later, Sources};
 pub use ground::{Ground, GroundImage, InstalledPython};
 pub use resolve::{Resolution, ResolveError, resolve};

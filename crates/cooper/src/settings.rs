@@ -5,6 +5,7 @@
 
 mod access;
 mod apt;
+mod debian_source;
 mod defaults;
 mod environment;
 mod file;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cooper_core::{Base, ImageVersion, Organisation, Timestamp};
-use cooperage::{Freshness, IntakeConfig, Proxies, Sources, public_address};
+use cooperage::{DebianSource, Freshness, IntakeConfig, Proxies, Sources, public_address};
 use url::Url;
 
 pub(crate) use environment::{Environment, VARIABLE_PREFIX};
@@ -408,9 +409,9 @@ impl Settings {
             debian_mirrors: addresses(&key::DEBIAN_MIRRORS, "no apt sources of Debian's")?,
             debian_security_mirrors: addresses(&key::DEBIAN_SECURITY_MIRRORS, "no apt sources of Debian's")?,
             debian_keys: self.debian_keys()?,
+            debian_sources: self.debian_sources()?,
             python_indexes: addresses(&key::PYTHON_INDEX, "no configuration of pip's")?,
         };
-        self.warn_of_extra_indexes()?;
         Ok(sources)
     }
 
@@ -469,11 +470,12 @@ impl Settings {
 }
 
 /// Nothing to resolve with: for commands that do not.
-pub(crate) fn no_sources(debian_keys: Vec<Vec<u8>>) -> Sources {
+pub(crate) fn no_sources(debian_keys: Vec<Vec<u8>>, debian_sources: Vec<DebianSource>) -> Sources {
     Sources {
         debian_mirrors: Vec::new(),
         debian_security_mirrors: Vec::new(),
         debian_keys,
+        debian_sources,
         python_indexes: Vec::new(),
     }
 }
@@ -489,16 +491,23 @@ fn project_file(environment: &Environment, others: &[&Path]) -> Option<PathBuf> 
     (!others.iter().any(same)).then_some(file)
 }
 
-/// An address without the user name and password in it.
+/// A text without the user names and passwords of the addresses in it.
 pub(crate) fn masked(text: &str) -> String {
-    let (scheme, rest) = text
-        .split_once("://")
-        .map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let mut pieces = text.split("://");
+    let first = pieces.next().unwrap_or_default();
+    let rest: Vec<String> = pieces.map(without_login).collect();
+    if rest.is_empty() {
+        return without_login(first);
+    }
+    format!("{first}://{}", rest.join("://"))
+}
+
+/// What begins with an authority, without user name and password.
+fn without_login(rest: &str) -> String {
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     match rest[..authority_end].rfind('@') {
-        Some(at) if scheme.is_empty() => format!("***{}", &rest[at..]),
-        Some(at) => format!("{scheme}://***{}", &rest[at..]),
-        None => text.to_owned(),
+        Some(at) => format!("***{}", &rest[at..]),
+        None => rest.to_owned(),
     }
 }
 
@@ -663,6 +672,10 @@ mod tests {
     fn passwords_are_masked() {
         assert_eq!(masked("https://u:p@host.test/x?y"), "https://***@host.test/x?y");
         assert_eq!(masked("u:p@ss@host.test:3128"), "***@host.test:3128");
+        assert_eq!(
+            masked("{ uris = [\"https://u:p@a.test/x\", \"http://u:p@b.test\"], name = [\"x\"] }"),
+            "{ uris = [\"https://***@a.test/x\", \"http://***@b.test\"], name = [\"x\"] }"
+        );
         assert_eq!(masked("https://host.test/a@b"), "https://host.test/a@b");
     }
 

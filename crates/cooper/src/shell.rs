@@ -208,8 +208,11 @@ fn nearest_variable(name: &str) -> Option<&'static str> {
 /// Open the workshop.
 pub(crate) fn open_workshop(settings: &Settings, need: Need) -> Result<Workshop, Failure> {
     let (sources, refresh) = match need {
-        Need::Store => (no_sources(Vec::new()), false),
-        Need::Lock => (no_sources(settings.debian_keys()?), false),
+        Need::Store => (no_sources(Vec::new(), Vec::new()), false),
+        Need::Lock => (
+            no_sources(settings.debian_keys()?, settings.debian_sources()?),
+            false,
+        ),
         Need::Sources { refresh } => (settings.sources()?, refresh),
     };
     let mut intake = settings.intake()?;

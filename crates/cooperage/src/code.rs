@@ -253,7 +253,7 @@ impl CreateError {
 fn debian_code(error: &DebianError) -> &'static str {
     match error {
         DebianError::Offline { .. } => OFFLINE,
-        DebianError::NoMirror { .. } | DebianError::NoKeys => NETWORK_SETTINGS,
+        DebianError::NoMirror { .. } | DebianError::NoKeys { .. } => NETWORK_SETTINGS,
         DebianError::Fetch { source, .. } => fetch_code(source),
         DebianError::Signature { .. } => UNTRUSTED_INDEX,
         DebianError::Store { source, .. } => write_code(source),

@@ -168,7 +168,11 @@ impl CreateError {
                 Some("make a lock with `cooper inspect IMAGE --lock`".to_owned())
             }
             Self::NoMirror { .. } => {
-                Some("set `debian.mirrors` in cooper.toml; `cooper config` shows what is in force".to_owned())
+                Some(
+                    "set `debian.mirrors`, or the `[[debian.source]]` that it came from, in cooper.toml; `cooper config` shows \
+                     what is in force"
+                        .to_owned(),
+                )
             }
             Self::Write(_) | Self::Name(_) | Self::NameLock(_) | Self::Json(_) => Some(
                 "check that the store is writable and the disk has room: `cooper config` shows where it is"
@@ -234,9 +238,9 @@ impl Workshop {
         }
         let mut plan = lock.to_plan(cooper_resolve::python::wheel_fits)?;
         plan.request = plan.request.renamed(name.clone());
-        let (keys, resolved_at) = (&self.config.sources.debian_keys, plan.resolved_at);
+        let (sources, resolved_at) = (&self.config.sources, plan.resolved_at);
         let checked_at = resolved_at.min(self.clock.now());
-        let rechecked = debian::recheck(&self.store, keys, &plan.snapshots, checked_at);
+        let rechecked = debian::recheck(&self.store, sources, &plan.snapshots, checked_at);
         plan.snapshots = rechecked.snapshots;
         let evidence = Evidence {
             judged_at: resolved_at,
@@ -424,7 +428,7 @@ impl Workshop {
     fn addresses(&self, origin: Option<&ArtefactOrigin>) -> Option<(Vec<Url>, String)> {
         match origin? {
             ArtefactOrigin::Debian { suite, path } => {
-                let mirrors = self.config.sources.mirrors(suite.kind).iter();
+                let mirrors = self.config.sources.mirrors(*suite).iter();
                 let urls: Vec<Url> = mirrors
                     .filter_map(|mirror| below(mirror, path.as_str()))
                     .collect();

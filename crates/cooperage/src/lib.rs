@@ -32,7 +32,7 @@ pub use cooper_image::archive::ArchiveFormat;
 pub use cooper_image::{Inventory, InventoryBelow, InventoryPackage, Scripts, SourceLimits};
 pub use cooper_resolve::address::public as public_address;
 pub use cooper_resolve::python::default_index as default_python_index;
-pub use cooper_resolve::{Freshness, Sources};
+pub use cooper_resolve::{DebianSource, Freshness, Sources};
 pub use cooper_sandbox::{End, Limits, Network, Outcome, before_interrupt};
 pub use cooper_store::{
     CredentialHelper, Credentials, DiskUse, Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig,

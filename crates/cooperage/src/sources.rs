@@ -422,9 +422,8 @@ impl Workshop {
         })?;
         self.fetch_source(&source)?;
         let mut plan = built.environment.to_plan(wheel_fits)?;
-        let keys = &self.config.sources.debian_keys;
         let checked_at = plan.resolved_at.min(self.clock.now());
-        let rechecked = debian::recheck(&self.store, keys, &plan.snapshots, checked_at);
+        let rechecked = debian::recheck(&self.store, &self.config.sources, &plan.snapshots, checked_at);
         plan.snapshots = rechecked.snapshots;
         let evidence = Evidence {
             judged_at: plan.resolved_at,

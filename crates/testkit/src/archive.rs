@@ -246,6 +246,7 @@ fn root(kind: SuiteKind) -> &'static str {
     match kind {
         SuiteKind::Release | SuiteKind::Updates => "/debian",
         SuiteKind::Security => "/debian-security",
+        SuiteKind::Source(_) => "/source",
     }
 }
 
@@ -264,7 +265,7 @@ impl MadeSuite {
         // As Debian does it: the uncompressed form is listed and not there; only the release has gzip.
         let compressions = match kind {
             SuiteKind::Release => vec![Compression::Gzip, Compression::Xz],
-            SuiteKind::Updates | SuiteKind::Security => vec![Compression::Xz],
+            SuiteKind::Updates | SuiteKind::Security | SuiteKind::Source(_) => vec![Compression::Xz],
         };
         Self {
             packages: Vec::new(),

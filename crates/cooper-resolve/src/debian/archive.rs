@@ -12,7 +12,7 @@ use url::Url;
 
 use super::error::DebianError;
 use super::index::{IndexBuilder, PackageIndex};
-use super::release::{Form, ListedFile, PACKAGES, Release};
+use super::release::{Form, ListedFile, Release, packages};
 use super::snapshot::{SuiteSnapshot, below};
 use super::unpack::{UnpackError, unpack};
 use crate::address::public;
@@ -120,7 +120,9 @@ fn compressed(
         return Err(DebianError::Release {
             suite,
             url: Box::new(snapshot.signed.url.clone()),
-            source: super::release::ParseReleaseError::NoIndex,
+            source: super::release::ParseReleaseError::NoIndex {
+                path: packages(suite),
+            },
         });
     };
     if file.size > COMPRESSED_BYTES_MAX {
@@ -171,10 +173,11 @@ pub(super) fn fetched(context: &Context, request: &FetchBlob) -> Result<Vec<u8>,
 
 /// Where a form of the list may be: under its digest at every mirror, then under its name.
 fn addresses(context: &Context, suite: Suite, release: &Release, form: Form, file: ListedFile) -> Vec<Url> {
-    let mirrors = context.sources.mirrors(suite.kind);
-    let folder = PACKAGES.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mirrors = context.sources.mirrors(suite);
+    let (suite, packages) = (suite.distribution(), packages(suite));
+    let folder = packages.rsplit_once('/').map_or("", |(folder, _)| folder);
     let by_hash = format!("dists/{suite}/{folder}/by-hash/SHA256/{}", file.sha256.hex());
-    let by_name = format!("dists/{suite}/{PACKAGES}{}", form.suffix());
+    let by_name = format!("dists/{suite}/{packages}{}", form.suffix());
     let by_hash = mirrors
         .iter()
         .filter(|_| release.by_hash)

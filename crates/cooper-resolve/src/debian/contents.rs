@@ -10,7 +10,7 @@ use cooper_core::progress::Stage;
 use cooper_store::FetchBlob;
 
 use super::archive;
-use super::release::{CONTENTS, Form, ListedFile, Listing};
+use super::release::{self, Form, ListedFile, Listing};
 use super::snapshot::{SuiteSnapshot, below};
 use super::unpack::unpack;
 use crate::context::Context;
@@ -120,11 +120,11 @@ fn fetched(context: &Context, snapshot: &SuiteSnapshot, listing: &Listing) -> Op
 }
 
 fn addresses(context: &Context, snapshot: &SuiteSnapshot, form: Form, file: ListedFile) -> Vec<url::Url> {
-    let suite = snapshot.suite;
-    let folder = CONTENTS.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mirrors = context.sources.mirrors(snapshot.suite);
+    let (suite, contents) = (snapshot.suite.distribution(), release::contents(snapshot.suite));
+    let folder = contents.rsplit_once('/').map_or("", |(folder, _)| folder);
     let by_hash = format!("dists/{suite}/{folder}/by-hash/SHA256/{}", file.sha256.hex());
-    let by_name = format!("dists/{suite}/{CONTENTS}{}", form.suffix());
-    let mirrors = context.sources.mirrors(suite.kind);
+    let by_name = format!("dists/{suite}/{contents}{}", form.suffix());
     let by_hash = mirrors
         .iter()
         .filter(|_| snapshot.signed.release.by_hash)

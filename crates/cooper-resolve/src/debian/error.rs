@@ -1,7 +1,7 @@
 //! What can go wrong between a request and a Debian solution, and what helps.
 
 use cooper_core::base::{Base, Suite, SuiteKind};
-use cooper_core::{DebianName, DebianVersion, Timestamp};
+use cooper_core::{DebianName, DebianVersion, Digest, Timestamp};
 use cooper_store::{FetchError, MarkError, WriteBlobError};
 use url::Url;
 
@@ -26,8 +26,23 @@ pub enum DebianError {
         suite: Suite,
     },
     /// No usable certificate is configured.
-    #[error("there is no key to check the signatures of Debian's indexes with")]
-    NoKeys,
+    #[error("there is no key to check the signatures of the index of {suite} with")]
+    NoKeys {
+        /// The suite.
+        suite: Suite,
+    },
+    /// The configuration names another `InRelease` than the one that is there.
+    #[error("{url} is not the index of {suite} that is configured: {found}, expected {expected}")]
+    Pinned {
+        /// The suite.
+        suite: Suite,
+        /// Where it came from.
+        url: Box<Url>,
+        /// What is configured.
+        expected: Digest,
+        /// What came.
+        found: Digest,
+    },
     /// An index cannot be fetched.
     #[error("cannot fetch the index of {suite} from {url}")]
     Fetch {
@@ -177,7 +192,17 @@ impl DebianError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Offline { .. } => Some("run once without `--offline`".to_owned()),
-            Self::NoKeys => Some(
+            Self::NoKeys { suite } if suite.source().is_some() => {
+                Some("name the archive's key file in `signed_by` of its `[[debian.source]]`".to_owned())
+            }
+            Self::Pinned { .. } => Some(
+                "remove `in_release_sha256` from its `[[debian.source]]`, or give the digest of the file that you mean"
+                    .to_owned(),
+            ),
+            Self::Signature { suite, .. } if suite.source().is_some() => {
+                Some("check `uris` and `signed_by` of its `[[debian.source]]`".to_owned())
+            }
+            Self::NoKeys { .. } => Some(
                 "install the package `debian-archive-keyring`, or set `debian.keyring` in cooper.toml"
                     .to_owned(),
             ),
@@ -244,6 +269,12 @@ fn mirror_hint(suite: Suite) -> String {
     let (setting, variable) = match suite.kind {
         SuiteKind::Release | SuiteKind::Updates => ("debian.mirrors", "COOPER_DEBIAN_MIRROR"),
         SuiteKind::Security => ("debian.security_mirrors", "COOPER_DEBIAN_SECURITY_MIRROR"),
+        SuiteKind::Source(source) => {
+            return format!(
+                "`cooper config` shows `debian.source`: its `{}` says where the archive is",
+                source.source()
+            );
+        }
     };
     format!("set `{setting}` in cooper.toml, or {variable}, to a mirror that has {suite}")
 }

@@ -12,6 +12,7 @@ use cooper_store::{ReadBlobError, Store};
 use super::openpgp::{Keyring, verify};
 use super::release;
 use super::snapshot::INRELEASE_BYTES_MAX;
+use crate::context::Sources;
 
 /// A lock's snapshots as far as they could be checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,10 +23,9 @@ pub struct Rechecked {
     pub unchecked: Vec<Suite>,
 }
 
-/// Check the signed files of these snapshots that the store has, as of the time `at`: keys that have ended since then
+/// Check the signed files of these snapshots that the store has, each with the keys of its own archive, as of the time `at`: keys that have ended since then
 /// still count. Nothing is fetched, and a snapshot of a Python index, which nobody signs, is left as it is.
-pub fn recheck(store: &Store, keys: &[Vec<u8>], snapshots: &[Snapshot], at: Timestamp) -> Rechecked {
-    let keyring = Keyring::parse(keys);
+pub fn recheck(store: &Store, sources: &Sources, snapshots: &[Snapshot], at: Timestamp) -> Rechecked {
     let mut rechecked = Rechecked {
         snapshots: Vec::with_capacity(snapshots.len()),
         unchecked: Vec::new(),
@@ -41,6 +41,7 @@ pub fn recheck(store: &Store, keys: &[Vec<u8>], snapshots: &[Snapshot], at: Time
             ..
         } = &mut checked
         {
+            let keyring = Keyring::parse(sources.keys(*suite));
             match file_at_hand(store, &keyring, *suite, digest) {
                 None => rechecked.unchecked.push(*suite),
                 Some(file) => match read(&file, *suite, &keyring, at) {

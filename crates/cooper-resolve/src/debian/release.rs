@@ -6,10 +6,16 @@ use cooper_core::base::Suite;
 use cooper_core::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// The index that is read: component `main`, architecture `amd64`.
-pub const PACKAGES: &str = "main/binary-amd64/Packages";
-/// The list of contents: which package has which file.
-pub const CONTENTS: &str = "main/Contents-amd64";
+/// The index of a suite that is read: that of its component, architecture `amd64`.
+pub fn packages(suite: Suite) -> String {
+    format!("{}/binary-amd64/Packages", suite.component())
+}
+
+/// The list of a suite's contents: which package has which file.
+pub fn contents(suite: Suite) -> String {
+    format!("{}/Contents-amd64", suite.component())
+}
+
 /// How many lines a release file may have.
 const LINES_MAX: usize = 200_000;
 
@@ -101,8 +107,11 @@ pub enum ParseReleaseError {
         architectures: String,
     },
     /// The index is not in the list.
-    #[error("it lists no SHA-256 of `{PACKAGES}`")]
-    NoIndex,
+    #[error("it lists no SHA-256 of `{path}`")]
+    NoIndex {
+        /// The file.
+        path: String,
+    },
     /// One file with two sizes or digests.
     #[error("it lists `{path}` twice, differently")]
     Contradiction {
@@ -114,7 +123,8 @@ pub enum ParseReleaseError {
     TooLong,
 }
 
-const FIELDS: [&str; 6] = [
+const FIELDS: [&str; 7] = [
+    "Suite",
     "Codename",
     "Date",
     "Valid-Until",
@@ -125,6 +135,7 @@ const FIELDS: [&str; 6] = [
 
 /// Parse the signed text of the release file of `suite`.
 pub fn parse(text: &str, suite: Suite) -> Result<Release, ParseReleaseError> {
+    let names = [packages(suite), contents(suite)];
     let mut values: [Option<&str>; FIELDS.len()] = [None; FIELDS.len()];
     let (mut listed, mut in_list): (Vec<(&str, ListedFile)>, bool) = (Vec::new(), false);
     for (number, line) in text.lines().enumerate() {
@@ -133,7 +144,7 @@ pub fn parse(text: &str, suite: Suite) -> Result<Release, ParseReleaseError> {
         }
         if line.starts_with([' ', '\t']) {
             if in_list {
-                listed.extend(parse_listed(line)?);
+                listed.extend(parse_listed(line, &names)?);
             }
             continue;
         }
@@ -146,11 +157,12 @@ pub fn parse(text: &str, suite: Suite) -> Result<Release, ParseReleaseError> {
             return Err(ParseReleaseError::Twice(FIELDS[index]));
         }
     }
-    let [codename, date, valid_until, architectures, by_hash, _] = values;
-    check_suite(codename, architectures, suite)?;
-    let Listing { index, forms } = choose_forms(&listed, PACKAGES)?;
+    let [name, codename, date, valid_until, architectures, by_hash, _] = values;
+    check_suite(name, codename, suite)?;
+    check_architectures(architectures)?;
+    let Listing { index, forms } = choose_forms(&listed, &names[0])?;
     // Nothing depends on it.
-    let contents = choose_forms(&listed, CONTENTS).ok();
+    let contents = choose_forms(&listed, &names[1]).ok();
     Ok(Release {
         date: date
             .ok_or(ParseReleaseError::Missing("Date"))
@@ -165,17 +177,22 @@ pub fn parse(text: &str, suite: Suite) -> Result<Release, ParseReleaseError> {
     })
 }
 
-fn check_suite(
-    codename: Option<&str>,
-    architectures: Option<&str>,
-    suite: Suite,
-) -> Result<(), ParseReleaseError> {
+/// A source's keys sign all its suites: one must not stand for another. Other archives than Debian's may use either name.
+fn check_suite(name: Option<&str>, codename: Option<&str>, suite: Suite) -> Result<(), ParseReleaseError> {
+    let wanted = suite.distribution();
+    if suite.source().is_some() && name == Some(&wanted) {
+        return Ok(());
+    }
     let codename = codename.ok_or(ParseReleaseError::Missing("Codename"))?;
-    if codename != suite.to_string() {
+    if codename != wanted {
         return Err(ParseReleaseError::OtherSuite {
             codename: shortened(codename),
         });
     }
+    Ok(())
+}
+
+fn check_architectures(architectures: Option<&str>) -> Result<(), ParseReleaseError> {
     let architectures = architectures.ok_or(ParseReleaseError::Missing("Architectures"))?;
     if !architectures
         .split_ascii_whitespace()
@@ -188,8 +205,11 @@ fn check_suite(
     Ok(())
 }
 
-/// A line ` digest size path` if its path is a form of the index or of the list of contents.
-fn parse_listed(line: &str) -> Result<Option<(&str, ListedFile)>, ParseReleaseError> {
+/// A line ` digest size path` if its path is a form of one of the named files.
+fn parse_listed<'l>(
+    line: &'l str,
+    names: &[String],
+) -> Result<Option<(&'l str, ListedFile)>, ParseReleaseError> {
     let mut words = line.split_ascii_whitespace();
     let (Some(sha256), Some(size), Some(path), None) =
         (words.next(), words.next(), words.next(), words.next())
@@ -199,7 +219,7 @@ fn parse_listed(line: &str) -> Result<Option<(&str, ListedFile)>, ParseReleaseEr
             value: shortened(line),
         });
     };
-    if !path.starts_with(PACKAGES) && !path.starts_with(CONTENTS) {
+    if !names.iter().any(|name| path.starts_with(name.as_str())) {
         return Ok(None);
     }
     let wrong = || ParseReleaseError::Value {
@@ -228,7 +248,9 @@ fn choose_forms(listed: &[(&str, ListedFile)], name: &str) -> Result<Listing, Pa
     }
     match forms.last() {
         Some((Form::Plain, index)) => Ok(Listing { index: *index, forms }),
-        _ => Err(ParseReleaseError::NoIndex),
+        _ => Err(ParseReleaseError::NoIndex {
+            path: name.to_owned(),
+        }),
     }
 }
 
@@ -316,7 +338,10 @@ mod tests {
             with("amd64 arm64", "arm64"),
             ParseReleaseError::NoArchitecture { .. }
         ));
-        assert!(matches!(with("SHA256:", "SHA1:"), ParseReleaseError::NoIndex));
+        assert!(matches!(
+            with("SHA256:", "SHA1:"),
+            ParseReleaseError::NoIndex { .. }
+        ));
         assert!(matches!(
             with("SHA256:", "Date: x\nSHA256:"),
             ParseReleaseError::Twice("Date")

@@ -71,37 +71,35 @@ impl SuiteSnapshot {
 
 /// Get the snapshots of a base's suites, in the order of [`Base::suites`].
 pub(super) fn snapshots(context: &Context, base: Base) -> Result<Vec<SuiteSnapshot>, DebianError> {
-    let keys = digest_of_keys(&context.sources.debian_keys);
     let mut kept: Vec<(Suite, Option<SuiteSnapshot>)> = Vec::new();
-    for suite in base.suites() {
-        if context.sources.mirrors(suite.kind).is_empty() {
+    for suite in context.sources.suites(base) {
+        if context.sources.mirrors(suite).is_empty() {
             return Err(DebianError::NoMirror { suite });
         }
-        let fresh = recall_release(context, suite, keys).filter(|kept| is_fresh(context, kept));
+        let fresh = recall_release(context, suite).filter(|kept| is_fresh(context, kept));
         if fresh.is_none() && context.freshness.offline {
             return Err(DebianError::Offline { suite });
         }
         let fresh = fresh.map(|(signed, _)| record_newest(context, suite, signed));
         kept.push((suite, fresh.transpose()?));
     }
-    fetch_missing(context, keys, kept)
+    fetch_missing(context, kept)
 }
 
 /// Fetch what is not there, all at the same time.
 fn fetch_missing(
     context: &Context,
-    keys: Digest,
     kept: Vec<(Suite, Option<SuiteSnapshot>)>,
 ) -> Result<Vec<SuiteSnapshot>, DebianError> {
     if kept.iter().all(|(_, snapshot)| snapshot.is_some()) {
         return Ok(kept.into_iter().filter_map(|(_, snapshot)| snapshot).collect());
     }
-    let keyring = Keyring::parse(&context.sources.debian_keys);
-    if keyring.is_empty() {
-        return Err(DebianError::NoKeys);
-    }
     let fetch = |suite| {
-        let signed = fetch(context, suite, &keyring, keys)?;
+        let keyring = Keyring::parse(context.sources.keys(suite));
+        if keyring.is_empty() {
+            return Err(DebianError::NoKeys { suite });
+        }
+        let signed = fetch(context, suite, &keyring)?;
         record_newest(context, suite, signed)
     };
     std::thread::scope(|scope| {
@@ -122,19 +120,14 @@ fn fetch_missing(
 }
 
 /// Fetch one suite's file from the first mirror that has a good one.
-fn fetch(
-    context: &Context,
-    suite: Suite,
-    keyring: &Keyring,
-    keys: Digest,
-) -> Result<SignedRelease, DebianError> {
+fn fetch(context: &Context, suite: Suite, keyring: &Keyring) -> Result<SignedRelease, DebianError> {
     context
         .progress
         .detail(Stage::Resolve, format!("index of {suite}"));
     let mut failure = DebianError::NoMirror { suite };
-    for mirror in context.sources.mirrors(suite.kind) {
-        let url = below(mirror, &format!("dists/{suite}/InRelease"));
-        match fetch_from(context, suite, &url, keyring, keys) {
+    for mirror in context.sources.mirrors(suite) {
+        let url = below(mirror, &format!("dists/{}/InRelease", suite.distribution()));
+        match fetch_from(context, suite, &url, keyring) {
             Ok(signed) => {
                 keep(context.store, INRELEASE, &release_key(context, suite), &signed);
                 return Ok(signed);
@@ -154,7 +147,6 @@ fn fetch_from(
     suite: Suite,
     url: &Url,
     keyring: &Keyring,
-    keys: Digest,
 ) -> Result<SignedRelease, DebianError> {
     let request = FetchBytes {
         urls: vec![url.clone()],
@@ -172,6 +164,16 @@ fn fetch_from(
                 .map(|kept| kept.1),
             source: Box::new(source),
         })?;
+    if let Some(expected) = pinned(context, suite)
+        && expected != Digest::of(&fetched.bytes)
+    {
+        return Err(DebianError::Pinned {
+            suite,
+            url: Box::new(public(url)),
+            expected,
+            found: Digest::of(&fetched.bytes),
+        });
+    }
     let signed =
         verify(&fetched.bytes, keyring, context.clock.now()).map_err(|source| DebianError::Signature {
             suite,
@@ -190,7 +192,7 @@ fn fetch_from(
     })?;
     Ok(SignedRelease {
         digest,
-        keys,
+        keys: digest_of_keys(context.sources.keys(suite)),
         url: public(url),
         signatures: signed.signatures,
         release,
@@ -198,13 +200,20 @@ fn fetch_from(
 }
 
 /// What is kept of a suite, if it was checked with the keys that are trusted now and the signatures still hold.
-fn recall_release(context: &Context, suite: Suite, keys: Digest) -> Option<(SignedRelease, Timestamp)> {
+fn recall_release(context: &Context, suite: Suite) -> Option<(SignedRelease, Timestamp)> {
     let (mut kept, stored_at): (SignedRelease, _) =
         recall(context.store, INRELEASE, &release_key(context, suite))?;
     let now = context.clock.now();
     kept.signatures
         .retain(|good| good.until.is_none_or(|until| until > now));
-    (kept.keys == keys && !kept.signatures.is_empty()).then_some((kept, stored_at))
+    let same_keys = kept.keys == digest_of_keys(context.sources.keys(suite));
+    let wanted = pinned(context, suite).is_none_or(|expected| expected == *kept.digest.digest());
+    (same_keys && wanted && !kept.signatures.is_empty()).then_some((kept, stored_at))
+}
+
+/// The digest of the only `InRelease` of this suite that is taken.
+fn pinned(context: &Context, suite: Suite) -> Option<Digest> {
+    context.sources.source(suite)?.in_release
 }
 
 fn is_fresh(context: &Context, (kept, stored_at): &(SignedRelease, Timestamp)) -> bool {
@@ -225,7 +234,7 @@ fn record_newest(
     suite: Suite,
     signed: SignedRelease,
 ) -> Result<SuiteSnapshot, DebianError> {
-    let (mark, date) = (format!("{NEWEST}-{suite}"), signed.release.date);
+    let (mark, date) = (mark_name(suite), signed.release.date);
     let failed = |source| DebianError::Newest {
         suite,
         source: Box::new(source),
@@ -245,9 +254,20 @@ fn record_newest(
     })
 }
 
+/// What a suite's mark is called: a plain name, whatever the suite of a source is called.
+fn mark_name(suite: Suite) -> String {
+    match suite.source() {
+        None => format!("{NEWEST}-{suite}"),
+        Some(of) => {
+            let digest = Digest::of(suite.to_string().as_bytes()).hex();
+            format!("{NEWEST}-{}.{}", of.source(), &digest[..32])
+        }
+    }
+}
+
 /// A suite at certain mirrors.
 fn release_key(context: &Context, suite: Suite) -> String {
-    let mirrors = context.sources.mirrors(suite.kind).iter().map(Url::as_str);
+    let mirrors = context.sources.mirrors(suite).iter().map(Url::as_str);
     std::iter::once(suite.to_string().as_str())
         .chain(mirrors)
         .collect::<Vec<_>>()

@@ -2,9 +2,10 @@
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+use cooper_core::DebianName;
 use cooper_core::base::Suite;
 
 use super::error::DebianError;
@@ -23,6 +24,8 @@ pub(super) struct Candidate {
 /// The packages of several suites. Stanzas are read when a name is asked for, once.
 pub(super) struct Universe {
     indexes: Vec<(Suite, PackageIndex)>,
+    /// The only packages that a suite may give, where not all.
+    admitted: BTreeMap<Suite, BTreeSet<DebianName>>,
     candidates: RefCell<HashMap<String, Rc<[Candidate]>>>,
     providers: RefCell<HashMap<String, Rc<[String]>>>,
 }
@@ -32,9 +35,29 @@ impl Universe {
     pub(super) fn new(indexes: Vec<(Suite, PackageIndex)>) -> Self {
         Self {
             indexes,
+            admitted: BTreeMap::new(),
             candidates: RefCell::default(),
             providers: RefCell::default(),
         }
+    }
+
+    /// Add suites after the others; `admitted` gives the only packages of each, none for all.
+    pub(super) fn add(
+        &mut self,
+        indexes: Vec<(Suite, PackageIndex)>,
+        admitted: impl Fn(Suite) -> BTreeSet<DebianName>,
+    ) {
+        for (suite, index) in indexes {
+            self.admitted.insert(suite, admitted(suite));
+            self.indexes.push((suite, index));
+        }
+        self.candidates.borrow_mut().clear();
+        self.providers.borrow_mut().clear();
+    }
+
+    fn admits(&self, suite: Suite, name: &str) -> bool {
+        let only = self.admitted.get(&suite).filter(|only| !only.is_empty());
+        only.is_none_or(|only| only.iter().any(|admitted| admitted.as_str() == name))
     }
 
     /// The versions of a package, the newest first; none if the name is unknown or only virtual.
@@ -43,7 +66,8 @@ impl Universe {
             return Ok(Rc::clone(known));
         }
         let mut found = Vec::new();
-        for (suite, index) in &self.indexes {
+        let admitting = self.indexes.iter().filter(|(suite, _)| self.admits(*suite, name));
+        for (suite, index) in admitting {
             for at in index.find(name) {
                 let stanza = index.read(at).map_err(|source| DebianError::Damaged {
                     suite: *suite,

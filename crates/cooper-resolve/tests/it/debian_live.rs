@@ -77,6 +77,7 @@ impl Live {
             debian_mirrors: vec![release.parse().unwrap()],
             debian_security_mirrors: vec![security.parse().unwrap()],
             debian_keys: vec![keys],
+            debian_sources: vec![],
             python_indexes: vec!["http://index.invalid/simple/".parse().unwrap()],
         };
         Some(Self {
@@ -208,7 +209,7 @@ impl Apt {
         let apt = Self { root };
         let mut list = String::new();
         for suite in base.suites() {
-            let mirror = &live.sources.mirrors(suite.kind)[0];
+            let mirror = &live.sources.mirrors(suite)[0];
             let _ = writeln!(list, "deb [signed-by={KEYRING}] {mirror} {suite} main");
         }
         write(&apt.root.join("etc/apt/sources.list"), &list);

@@ -43,6 +43,7 @@ impl World {
             debian_mirrors: vec![kit.debian_mirror().parse().unwrap()],
             debian_security_mirrors: vec![kit.debian_security_mirror().parse().unwrap()],
             debian_keys: vec![testkit::SigningKey::archive().certificate()],
+            debian_sources: vec![],
             python_indexes: vec![kit.python_index().parse().unwrap()],
         };
         Self {

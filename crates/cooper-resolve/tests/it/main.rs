@@ -13,6 +13,7 @@ mod debian_hostile;
 mod debian_libraries;
 mod debian_live;
 mod debian_properties;
+mod debian_sources;
 mod debian_world;
 mod python;
 mod python_bounds;

@@ -53,6 +53,7 @@ impl World {
             debian_mirrors: vec![],
             debian_security_mirrors: vec![],
             debian_keys: vec![],
+            debian_sources: vec![],
             python_indexes: vec![self.server.url("/simple/").parse().unwrap()],
         };
         let context = Context {

@@ -58,6 +58,7 @@ impl Two {
             debian_mirrors: vec![],
             debian_security_mirrors: vec![],
             debian_keys: vec![],
+            debian_sources: vec![],
             python_indexes: roots,
         };
         let context = Context {

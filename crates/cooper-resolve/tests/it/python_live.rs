@@ -46,6 +46,7 @@ impl Bench {
             debian_mirrors: vec![],
             debian_security_mirrors: vec![],
             debian_keys: vec![],
+            debian_sources: vec![],
             python_indexes: vec![index()],
         };
         let intake = Intake::new(IntakeConfig::default()).unwrap();

@@ -4,8 +4,10 @@
 use cooperage::{CredentialHelper, Credentials, Place, public_address};
 use url::Url;
 
+use super::debian_source::SourceTable;
 use super::key::{
-    CREDENTIAL_HELPER, CREDENTIALS, DEBIAN_MIRRORS, DEBIAN_SECURITY_MIRRORS, Key, PYTHON_INDEX,
+    CREDENTIAL_HELPER, CREDENTIALS, DEBIAN_MIRRORS, DEBIAN_SECURITY_MIRRORS, DEBIAN_SOURCES, Key,
+    PYTHON_INDEX,
 };
 use super::netrc::Netrc;
 use super::{Settings, SettingsError};
@@ -40,6 +42,23 @@ impl Settings {
                 places.push(place(&url, key, origin.as_deref().unwrap_or_default(), &known)?);
             }
         }
+        let origin = self
+            .lookup(&DEBIAN_SOURCES)?
+            .map(|setting| setting.origin.to_string());
+        for table in self
+            .optional::<Vec<SourceTable>>(&DEBIAN_SOURCES)?
+            .unwrap_or_default()
+        {
+            for url in &table.uris {
+                places.push(place(
+                    url,
+                    &DEBIAN_SOURCES,
+                    origin.as_deref().unwrap_or_default(),
+                    &known,
+                )?);
+            }
+        }
+        self.warn_of_extra_indexes()?;
         let helper = self.optional::<Vec<String>>(&CREDENTIAL_HELPER)?;
         Ok(Access {
             places,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::SettingsError;
+use super::debian_source;
 use super::key::{KEYS, Key};
 
 /// What one file says of one setting.
@@ -83,6 +84,14 @@ impl SettingsFile {
         }
     }
 
+    fn table(&self, value: &DeValue<'_>) -> Result<String, String> {
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        match value {
+            DeValue::Table(table) => debian_source::canonical(table, folder),
+            _ => Err("expected tables: `[[debian.source]]`".to_owned()),
+        }
+    }
+
     fn texts(
         &self,
         key: &'static Key,
@@ -95,6 +104,10 @@ impl SettingsFile {
             reason,
         };
         let mut texts = match value {
+            DeValue::Array(values) if key.tables => {
+                let each = values.iter().map(|value| self.table(value.get_ref()));
+                each.collect::<Result<_, _>>().map_err(wrong)?
+            }
             DeValue::Array(values) if key.list => {
                 let each = values.iter().map(|value| scalar(value.get_ref()));
                 each.collect::<Option<Vec<_>>>()

@@ -7,6 +7,7 @@ use cooper_core::{Base, ImageVersion, Organisation};
 use cooperage::Network;
 use url::Url;
 
+use super::debian_source::SourceTable;
 use super::value::{ByteCount, Count, LoginUrl, MilliCpus, SettingType, Timeout};
 
 /// What the file of a project may say of a setting. A project may tighten trust, never widen it.
@@ -36,6 +37,8 @@ pub(crate) struct Key {
     pub(crate) project: ProjectRule,
     /// Whether it holds several values.
     pub(crate) list: bool,
+    /// Whether its values are tables of a file, each as [`super::debian_source::canonical`] writes it.
+    pub(crate) tables: bool,
     /// Whether values are paths, relative to the file that holds them.
     pub(crate) path: bool,
     /// Whether the texts are of its type.
@@ -62,6 +65,7 @@ const fn key<T: SettingType>(
         default: None,
         project,
         list: false,
+        tables: false,
         path: false,
         check: check::<T>,
     }
@@ -83,6 +87,11 @@ impl Key {
 
     const fn list(mut self) -> Self {
         self.list = true;
+        self
+    }
+
+    const fn tables(mut self) -> Self {
+        self.tables = true;
         self
     }
 
@@ -115,6 +124,9 @@ pub(crate) static DEBIAN_KEYRING: Key =
     key::<Vec<PathBuf>>("debian.keyring", &["COOPER_DEBIAN_KEYRING"], ProjectRule::Source)
         .list()
         .path();
+pub(crate) static DEBIAN_SOURCES: Key = key::<Vec<SourceTable>>("debian.source", &[], ProjectRule::Source)
+    .list()
+    .tables();
 pub(crate) static PYTHON_INDEX: Key =
     key::<Vec<Url>>("python.index", &["COOPER_PYTHON_INDEX"], ProjectRule::Source).list();
 pub(crate) static MAX_AGE: Key = bound::<Duration>("freshness.max_age", &["COOPER_MAX_AGE"], "10m");
@@ -166,7 +178,7 @@ pub(crate) static ALLOW_PROJECT_SOURCES: Key =
     key::<bool>("trust.allow_project_sources", &[], ProjectRule::Never).or("false");
 
 /// Every setting, in the order in which they are shown.
-pub(crate) static KEYS: [&Key; 31] = [
+pub(crate) static KEYS: [&Key; 32] = [
     &STORE,
     &ORGANISATION,
     &BASE,
@@ -174,6 +186,7 @@ pub(crate) static KEYS: [&Key; 31] = [
     &DEBIAN_MIRRORS,
     &DEBIAN_SECURITY_MIRRORS,
     &DEBIAN_KEYRING,
+    &DEBIAN_SOURCES,
     &PYTHON_INDEX,
     &MAX_AGE,
     &OFFLINE,

@@ -4,7 +4,9 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use testkit::{Fault, PythonIndex, Sdist, Server, Wheel};
+use cooper_core::Base;
+use testkit::archive::Signing;
+use testkit::{DebPackage, DebianArchive, Fault, PythonIndex, Sdist, Server, SigningKey, Wheel};
 
 use crate::context::{Done, Host, World, archive, index};
 use crate::live::live;
@@ -358,4 +360,64 @@ fn live_builds_see_no_credentials() {
     let done = host.cooper(&["create", "x", "--dependencies", "looks"]).good();
     assert_done_silent(&done);
     assert!(assert_folder_silent(&host.path("store")) > 50);
+}
+
+/// A company's Debian archive behind a password, beside Debian's.
+#[test]
+fn a_source_with_its_own_key_and_password_is_told_in_the_lock() {
+    let world = World::new();
+    let tool = DebPackage::new("acme-tool", "1.0")
+        .depends("wget")
+        .file("usr/bin/acme", "#!/bin/sh\n", 0o755);
+    let own = DebianArchive::new(Base::Trixie)
+        .package(tool)
+        .signing(&Signing::By(SigningKey::stranger()));
+    let own = Server::start(own.routes());
+    own.guard("/debian/*", HEADER);
+    let key = SigningKey::stranger().certificate_armoured();
+    let uri = own
+        .url("debian")
+        .replace("http://", &format!("http://alice:{PASSWORD}@"));
+    let text = format!(
+        "[[debian.source]]\nname = \"acme\"\nuris = \"{uri}\"\nsuites = \"trixie\"\nsigned_by = \"acme.asc\"\n"
+    );
+    let configure = |host: &Host, text: &str| {
+        host.write("home/.config/cooper/acme.asc", &key);
+        host.write("home/.config/cooper/cooper.toml", text);
+    };
+    configure(&world.host, &text);
+    world.cooper(&["create", "x", "--packages", "acme-tool"]).good();
+    let shown = world.cooper(&["inspect", "x"]).good();
+    assert!(shown.stdout.contains("trixie+acme:trixie:main (1)"), "{shown}");
+    let config = world.cooper(&["config"]).good();
+    assert!(config.stdout.contains("***@127.0.0.1"), "{config}");
+    let lock = world.cooper(&["inspect", "x", "--lock"]).good();
+    for done in [
+        &shown,
+        &config,
+        &lock,
+        &world.cooper(&["config", "--json"]).good(),
+    ] {
+        assert_done_silent(done);
+    }
+    assert_folder_silent(&world.host.path("store"));
+
+    let other = world.another_host();
+    let told = other
+        .cooper_with_input(&["create", "copy", "--locked", "-"], &lock.stdout)
+        .with(1);
+    assert!(told.stderr.contains("[[debian.source]]"), "{told}");
+    configure(&other, &text);
+    let copy = other
+        .cooper_with_input(&["create", "copy", "--locked", "-", "--json"], &lock.stdout)
+        .good()
+        .json();
+    let document = world.cooper(&["inspect", "x", "--json"]).good().json();
+    assert_eq!(copy["digest"], document["digest"]);
+
+    // A project adds no archive.
+    world.host.write("project/cooper.toml", &text);
+    let told = world.cooper(&["create", "y", "--packages", "acme-tool"]).with(2);
+    assert!(told.stderr.contains("may not set `debian.source`"), "{told}");
+    assert_done_silent(&told);
 }

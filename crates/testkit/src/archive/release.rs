@@ -40,6 +40,7 @@ pub(super) fn text(suite: Suite, made: &MadeSuite, listed: &[Listed]) -> String 
         SuiteKind::Release => ("Debian", ""),
         SuiteKind::Updates => ("Debian", "-updates"),
         SuiteKind::Security => ("Debian-Security", "-security"),
+        SuiteKind::Source(_) => ("Source", "-source"),
     };
     let mut text = format!("Origin: Debian\nLabel: {label}\nSuite: {name}{suffix}\n");
     let _ = write!(
