@@ -2,7 +2,8 @@
 //!
 //! It is started with the word `get` as its last argument, reads `protocol=…`, `host=…` (with the port, where it is not
 //! the scheme's own) and `path=…`, each on a line, then an empty line, and answers with lines `username=…` and
-//! `password=…`, or with nothing where it knows none.
+//! `password=…`, or with nothing where it knows none. Then it is asked once more without the path, as git asks unless
+//! told otherwise: helpers that keep credentials by host answer only that.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -39,6 +40,19 @@ impl fmt::Display for CredentialHelper {
 impl CredentialHelper {
     /// What it knows for this place. The error says what is wrong with it, without anything that it wrote.
     pub(super) fn ask(&self, root: &Url) -> Result<Option<Credentials>, String> {
+        let place = format!(
+            "protocol={}\nhost={}\n",
+            root.scheme(),
+            &root[Position::BeforeHost..Position::AfterPort]
+        );
+        let path = root.path().trim_start_matches('/');
+        match self.ask_once(format!("{place}path={path}\n\n"))? {
+            None if !path.is_empty() => self.ask_once(format!("{place}\n")),
+            given => Ok(given),
+        }
+    }
+
+    fn ask_once(&self, question: String) -> Result<Option<Credentials>, String> {
         let (program, arguments) = self.command.split_first().ok_or("it has no name")?;
         let mut child = Command::new(program)
             .args(arguments)
@@ -49,20 +63,19 @@ impl CredentialHelper {
             .process_group(0)
             .spawn()
             .map_err(|error| format!("it cannot be started: {error}"))?;
-        let outcome = self.converse(&mut child, root);
+        let outcome = self.converse(&mut child, question);
         if outcome.is_err() {
             end(&mut child);
         }
         parse(&outcome?)
     }
 
-    fn converse(&self, child: &mut Child, root: &Url) -> Result<Vec<u8>, String> {
+    fn converse(&self, child: &mut Child, question: String) -> Result<Vec<u8>, String> {
         let deadline = Instant::now() + Duration::from_millis(self.answer_ms);
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("it has no pipes".to_owned());
         };
         let (sender, receiver) = mpsc::channel();
-        let question = question(root);
         // Ends when the program does, or is ended.
         std::thread::spawn(move || sender.send(exchange(stdin, stdout, &question)));
         let late = || format!("it took longer than {} ms", self.answer_ms);
@@ -90,15 +103,6 @@ fn exchange(mut stdin: impl Write, stdout: impl Read, question: &str) -> Result<
         return Err(format!("it answered more than {ANSWER_BYTES_MAX} bytes"));
     }
     Ok(answer)
-}
-
-fn question(root: &Url) -> String {
-    format!(
-        "protocol={}\nhost={}\npath={}\n\n",
-        root.scheme(),
-        &root[Position::BeforeHost..Position::AfterPort],
-        root.path().trim_start_matches('/')
-    )
 }
 
 /// End the program and what it started.
@@ -153,6 +157,8 @@ mod tests {
             "{given:?}"
         );
         assert_eq!(ask("true"), Ok(None));
+        let by_host = "grep -q ^path= || { echo username=u; echo password=p; }";
+        assert_eq!(ask(by_host), Ok(Some(Credentials::new("u", "p"))));
         assert_eq!(ask("echo password=p"), Ok(Some(Credentials::new("", "p"))));
         assert_eq!(
             ask("printf 'username=u\\r\\npassword=p\\r\\n'"),
