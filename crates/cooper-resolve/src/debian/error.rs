@@ -224,12 +224,7 @@ impl DebianError {
             Self::Store { .. } => {
                 Some("make space in the store's file system, or set COOPER_STORE".to_owned())
             }
-            Self::Newest { source, .. } if matches!(**source, MarkError::Unreadable { .. }) => {
-                Some("run `cooper fsck --repair`".to_owned())
-            }
-            Self::Newest { .. } => {
-                Some("check that the store is writable: `cooper config` shows where it is".to_owned())
-            }
+            Self::Newest { source, .. } => Some(mark_hint(source).to_owned()),
             Self::UnknownPackage { suggestions, .. } if suggestions.is_empty() => Some(
                 "check the spelling: it is the name of a binary package in Debian's section `main`"
                     .to_owned(),
@@ -238,14 +233,9 @@ impl DebianError {
                 Some(format!("did you mean {}?", enumerate(suggestions.iter(), "or")))
             }
             Self::UnknownVersion { name, available, .. } => {
-                let wishes = available
-                    .iter()
-                    .take(5)
-                    .map(|version| format!("{name}={version}"));
-                Some(format!(
-                    "ask for {}, or for `{name}` alone",
-                    enumerate(wishes, "or")
-                ))
+                let wishes = available.iter().take(5).map(|version| format!("{name}={version}"));
+                let wishes = enumerate(wishes, "or");
+                Some(format!("ask for {wishes}, or for `{name}` alone"))
             }
             Self::Virtual { providers, .. } => Some(format!(
                 "ask for one of them: {}",
@@ -262,6 +252,13 @@ impl DebianError {
                 Some("leave one of them out, or ask without an exact version".to_owned())
             }
         }
+    }
+}
+
+fn mark_hint(source: &MarkError) -> &'static str {
+    match source {
+        MarkError::Unreadable { .. } => "run `cooper fsck --repair`",
+        _ => "check that the store is writable: `cooper config` shows where it is",
     }
 }
 

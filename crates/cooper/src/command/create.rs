@@ -70,17 +70,24 @@ pub(crate) struct CreateArgs {
     /// Show what would be in the image, and make nothing
     #[arg(long, conflicts_with_all = ["reuse", "fix_missing"])]
     dry_run: bool,
+    #[command(flatten)]
+    additions: Additions,
+    /// Rebuild from this lock (`-`: standard input) in place of resolving
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "requirements", "packages", "build_packages", "base", "refresh", "reuse", "dry_run", "recommends", "fix_missing"])]
+    locked: Option<PathBuf>,
+    #[command(flatten)]
+    freshening: Freshening,
+}
+
+/// What is added to what was named.
+#[derive(Debug, Clone, Copy, Args)]
+struct Additions {
     /// Install what the Debian packages recommend too, where that is possible, as apt does
     #[arg(long)]
     recommends: bool,
     /// Add the Debian packages that have shared libraries which wheels ask for and the image lacks
     #[arg(long)]
     fix_missing: bool,
-    /// Rebuild from this lock (`-`: standard input) in place of resolving
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "requirements", "packages", "build_packages", "base", "refresh", "reuse", "dry_run", "recommends", "fix_missing"])]
-    locked: Option<PathBuf>,
-    #[command(flatten)]
-    freshening: Freshening,
 }
 
 /// How fresh the indexes must be.
@@ -112,8 +119,10 @@ pub(crate) fn create(args: CreateArgs, shell: &Shell) -> Result<Exit, Failure> {
         base,
         reuse,
         dry_run,
-        recommends,
-        fix_missing,
+        additions: Additions {
+            recommends,
+            fix_missing,
+        },
         locked,
         freshening,
     } = args;

@@ -176,7 +176,7 @@ fn damaged_artefacts_are_never_built_and_fetched_again() {
         let digest = list[0]["sha256"].as_str().unwrap();
         let blob = digest.trim_start_matches("sha256:");
         damage(&world.host.path("store/blobs/sha256").join(blob));
-        for folder in ["cache/layer", "trees/sha256"] {
+        for folder in ["cache/layer", "cache/wheel", "trees/sha256"] {
             std::fs::remove_dir_all(world.host.path("store").join(folder)).unwrap();
         }
         std::fs::create_dir(world.host.path("store/trees/sha256")).unwrap();
@@ -217,7 +217,7 @@ fn a_damaged_artefact_that_cannot_be_fetched_again_is_called_damaged() {
                 .set_len(10)
                 .unwrap();
         }
-        for folder in ["cache/layer", "trees/sha256"] {
+        for folder in ["cache/layer", "cache/wheel", "trees/sha256"] {
             std::fs::remove_dir_all(world.host.path("store").join(folder)).unwrap();
         }
         std::fs::create_dir(world.host.path("store/trees/sha256")).unwrap();

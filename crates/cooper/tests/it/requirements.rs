@@ -102,7 +102,7 @@ fn hashes_are_checked_kept_and_hold_against_an_update() {
     assert_eq!(kept["html5lib==1.1"], json!([hash(&html5lib())]));
     assert_eq!(kept["mechanize==0.4.10"].as_array().unwrap().len(), 2);
     let text = world.cooper(&["inspect", "hashed"]).good().stdout;
-    assert!(text.contains("hashes    3, of which"), "{text}");
+    assert!(text.contains("hashes    3 listed, of which"), "{text}");
     let lock = world.cooper(&["inspect", "hashed", "--lock"]).good().stdout;
     assert!(lock.contains(&hash(&html5lib())) && !lock.contains("r.txt"));
     // Same versions, any files: the same image, and still no stand-in for what asks for hashes.
