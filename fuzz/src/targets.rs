@@ -29,6 +29,7 @@ pub const TARGETS: &[&Target] = &[
     &python::PAGE_JSON,
     &python::PAGE_HTML,
     &python::KEPT_PAGE,
+    &python::SOURCE,
     &python::METADATA,
     &python::WHEEL_TAIL,
     &python::WHEEL_NAME,

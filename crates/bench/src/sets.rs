@@ -37,7 +37,9 @@ COPY requirements.txt /requirements.txt
 RUN --mount=type=cache,target=/root/.cache/pip pip install -r /requirements.txt
 ";
 /// What of a store's cache only says what indexes and sources say: kept where layers are to be made anew.
-const INDEXES: [&str; 2] = ["debian", "python"];
+const INDEXES: &[&str] = &["debian", "python"];
+/// The same, and wheels as they were installed: uv's cache has them, too.
+const INDEXES_AND_WHEELS: &[&str] = &["debian", "python", "wheel"];
 
 impl Bench<'_> {
     pub(crate) fn resolve_three(&self) -> Option<CaseResult> {
@@ -66,7 +68,7 @@ impl Bench<'_> {
             Ok(store)
         });
         let ours = Contender::new("cooper create --requirements", || {
-            let copy = self.without_layers(prepared(&store)?)?;
+            let copy = self.without_layers(prepared(&store)?, INDEXES_AND_WHEELS)?;
             Ok(self
                 .cooper
                 .create_from(&copy, "many", prepared(&pinned)?, false)?
@@ -96,7 +98,7 @@ impl Bench<'_> {
         let sets = self.sets();
         let store = self.store_of_twenty();
         let ours = Contender::new("cooper create, twenty times", || {
-            let copy = self.without_layers(prepared(&store)?)?;
+            let copy = self.without_layers(prepared(&store)?, INDEXES)?;
             self.create_twenty(&copy)
         });
         let mut turn = 0;
@@ -220,7 +222,7 @@ impl Bench<'_> {
     }
 
     /// A copy of a store with all artefacts and indexes, without images and layers but for the known one's.
-    fn without_layers(&self, store: &Path) -> Result<PathBuf, BenchError> {
+    fn without_layers(&self, store: &Path, cached: &[&str]) -> Result<PathBuf, BenchError> {
         let copy = self.new_folder();
         let copied = |part: &str| {
             let mut command = Command::new("cp");
@@ -238,7 +240,7 @@ impl Bench<'_> {
                 .map_err(|source| BenchError::file(&cache, source))?
                 .file_name();
             let name = name.to_string_lossy();
-            if INDEXES.iter().any(|index| name.starts_with(index)) {
+            if cached.iter().any(|kind| name.starts_with(kind)) {
                 copied(&format!("cache/{name}"))?;
             }
         }

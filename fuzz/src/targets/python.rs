@@ -46,14 +46,35 @@ pub(super) const KEPT_PAGE: Target = Target {
     examples: || {
         let digest = cooper_core::Digest::of(b"");
         let text = format!(
-            "cooper-python-page 2\n{digest}\t1970-01-01T00:00:00Z\ttrue\ttrue\n\
-             1.0\twheel\ttool-1.0-py3-none-any.whl\thttp://127.0.0.1/files/\t12\t{}\t\t!why\n1.1\tsource\t\nend\n",
+            "cooper-python-page 3\n{digest}\t1970-01-01T00:00:00Z\ttrue\ttrue\n\
+             1.0\twheel\ttool-1.0-py3-none-any.whl\thttp://127.0.0.1/files/\t12\t{0}\t\t!why\n\
+             1.1\tsource\ttool-1.1.tar.gz\thttp://127.0.0.1/files/\t12\t{0}\t\t\n1.2\tsources\twhy\nend\n",
             digest.hex()
         );
         vec![text.into_bytes()]
     },
     mend: as_it_is,
     run: |bytes| outside::read_kept_page(bytes).to_string(),
+};
+
+/// A source distribution: its metadata, and what building it asks for.
+pub(super) const SOURCE: Target = Target {
+    name: "python-source",
+    examples: || {
+        let asks = "[build-system]\nrequires = ['setuptools>=1', 'x; python_version > \"3\"']\n";
+        vec![
+            Sdist::new("tool", "1.0").requires("a").build(),
+            Sdist::new("tool", "1.0")
+                .file("pyproject.toml", asks)
+                .file("fast.c", "")
+                .build(),
+        ]
+    },
+    mend: as_it_is,
+    run: |bytes| match outside::read_source(bytes, "tool-1.0.tar.gz") {
+        Ok(requires) => format!("good {}", counted(requires)),
+        Err(error) => error,
+    },
 };
 
 /// METADATA of a wheel.

@@ -63,6 +63,7 @@ targets! {
     python_page_json "python-page-json",
     python_page_html "python-page-html",
     python_kept_page "python-kept-page",
+    python_source "python-source",
     python_metadata "python-metadata",
     python_wheel_tail "python-wheel-tail",
     python_wheel_name "python-wheel-name",
