@@ -34,7 +34,7 @@ const PANDAS: Asked<'_> = Asked {
 const DOCKERFILE: &str = "\
 FROM bench-base
 COPY requirements.txt /requirements.txt
-RUN --mount=type=cache,target=/root/.cache/pip pip install -r /requirements.txt
+RUN --mount=type=cache,target=/root/.cache/pip pip install --ignore-installed -r /requirements.txt
 ";
 /// What of a store's cache only says what indexes and sources say: kept where layers are to be made anew.
 const INDEXES: &[&str] = &["debian", "python"];
