@@ -88,7 +88,7 @@ impl Bench<'_> {
         let contenders = std::iter::once(ours).chain(peers).collect();
         let series = play(contenders, 1, self.turns(5));
         CaseResult::new(
-            "create from 81 pinned wheels, artefacts cached",
+            "create from the pinned wheels of eight sets, artefacts cached",
             series,
             &[Goal::of(2.0, 0.8), Goal::default()],
         )

@@ -9,7 +9,7 @@ use cooper_core::{
 };
 use cooper_gate::{Cleared, Evidence, Refusal};
 use cooper_image::{AssembleError, Image, Inventory, InventoryBelow};
-use cooper_resolve::{ResolveError, debian};
+use cooper_resolve::ResolveError;
 use cooper_store::{
     FetchBlob, FetchError, LockError, ReadBlobError, RefError, RefRecord, Store, WriteBlobError,
 };
@@ -236,16 +236,8 @@ impl Workshop {
                 known,
             });
         }
-        let mut plan = lock.to_plan(cooper_resolve::python::wheel_fits)?;
+        let (mut plan, evidence) = self.reloaded(lock)?;
         plan.request = plan.request.renamed(name.clone());
-        let (sources, resolved_at) = (&self.config.sources, plan.resolved_at);
-        let checked_at = resolved_at.min(self.clock.now());
-        let rechecked = debian::recheck(&self.store, sources, &plan.snapshots, checked_at);
-        plan.snapshots = rechecked.snapshots;
-        let evidence = Evidence {
-            judged_at: resolved_at,
-            unchecked: rechecked.unchecked,
-        };
         self.build(&plan, &evidence, Source::Lock, progress)
     }
 

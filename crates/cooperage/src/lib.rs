@@ -17,6 +17,7 @@ mod metadata;
 mod package_query;
 mod packages;
 pub mod record;
+mod reload;
 pub mod remove;
 pub mod requirements_file;
 pub mod run;

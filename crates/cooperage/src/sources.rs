@@ -18,8 +18,8 @@ use cooper_core::{
 };
 use cooper_gate::{Cleared, ClearedSource, Evidence};
 use cooper_image::{BuildOutcome, Installed, SourceBuildError, build_source, wheel};
+use cooper_resolve::Resolution;
 use cooper_resolve::python::{BuildTarget, BuiltWheel, UnbuiltSource, metadata_digest, wheel_fits, wheel_is};
-use cooper_resolve::{Resolution, debian};
 use cooper_store::{FetchBlob, ReadBlobError};
 
 use crate::create::CreateError;
@@ -421,14 +421,7 @@ impl Workshop {
             exactly_pinned: planned.exactly_pinned,
         })?;
         self.fetch_source(&source)?;
-        let mut plan = built.environment.to_plan(wheel_fits)?;
-        let checked_at = plan.resolved_at.min(self.clock.now());
-        let rechecked = debian::recheck(&self.store, &self.config.sources, &plan.snapshots, checked_at);
-        plan.snapshots = rechecked.snapshots;
-        let evidence = Evidence {
-            judged_at: plan.resolved_at,
-            unchecked: rechecked.unchecked,
-        };
+        let (plan, evidence) = self.reloaded(&built.environment)?;
         let cleared = cooper_gate::evaluate(&plan, &evidence, &self.config.program)?;
         let task = Task {
             source: &source,

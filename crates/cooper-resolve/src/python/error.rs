@@ -349,13 +349,14 @@ impl PythonError {
             }
             Self::UnknownExtra { known, .. } => Some(format!("it has {}", quoted(known, ", "))),
             Self::Fetch { source, .. } | Self::Metadata { source, .. } if source.is_denied() => source.hint(),
-            Self::Fetch { .. } | Self::Metadata { .. } | Self::StoredSource { .. } => Some(
+            Self::Fetch { .. } | Self::Metadata { .. } => Some(
                 "see `cooper config` for the Python index in use; --offline uses what is stored".to_owned(),
             ),
             Self::Offline { .. } => Some("run once without --offline".to_owned()),
             Self::Page { .. } | Self::IndexUrl { .. } => {
                 Some("set COOPER_PYTHON_INDEX to the root of a simple index".to_owned())
             }
+            Self::StoredSource { .. } => Some("run `cooper fsck --repair`, then create again".to_owned()),
             Self::NoIndex => Some("set `python.index` in cooper.toml to the root of a simple index".to_owned()),
             Self::Unbuilt { .. } | Self::Inconsistent { .. } => None,
         }
