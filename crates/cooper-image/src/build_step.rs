@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cooper_sandbox::{
-    End, Enforcement, InjectedFile, Limits, Network, Profile, Root, Spec, Stdin, Stdio, User,
+    End, Enforcement, Grants, InjectedFile, Limits, Network, Profile, Root, Spec, Stdin, Stdio, User,
 };
 
 use crate::bytecode;
@@ -89,6 +89,7 @@ pub(crate) fn run_build_step(
             stderr_max: OUTPUT_BYTES_MAX,
         },
         files: &files,
+        grants: Grants::default(),
         hostname: "cooper-build",
     };
     let outcome = cooper_sandbox::run(&spec).map_err(AssembleError::Sandbox)?;

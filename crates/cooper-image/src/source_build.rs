@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use cooper_gate::ClearedSource;
 use cooper_sandbox::{
-    End, Enforcement, InjectedFile, Limits, Network, Outcome, Profile, Root, SandboxError, Spec, Stdin,
-    Stdio, User,
+    End, Enforcement, Grants, InjectedFile, Limits, Network, Outcome, Profile, Root, SandboxError, Spec,
+    Stdin, Stdio, User,
 };
 use cooper_store::{ReadBlobError, Store};
 use serde::Deserialize;
@@ -187,6 +187,7 @@ pub fn build_source(
             injected(Path::new(BUILDER_PATH), BUILDER.as_bytes().to_vec()),
             injected(&archive, source_bytes(source, store)?),
         ],
+        grants: Grants::default(),
         hostname: "cooper-build",
     })?;
     read_outcome(filename(), source_limits, outcome)

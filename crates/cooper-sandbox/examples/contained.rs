@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use cooper_sandbox::{End, Enforcement, Limits, Network, Profile, Root, Spec, Stdin, Stdio, User};
+use cooper_sandbox::{End, Enforcement, Grants, Limits, Network, Profile, Root, Spec, Stdin, Stdio, User};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1).peekable();
@@ -36,6 +36,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         stdin: Stdin::Inherit,
         stdio: Stdio::Inherit,
         files: &[],
+        grants: Grants::default(),
         hostname: "contained",
     })?;
     Ok(match outcome.end {

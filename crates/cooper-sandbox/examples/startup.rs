@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cooper_sandbox::{Enforcement, Limits, Network, Profile, Root, Spec, Stdin, Stdio, User};
+use cooper_sandbox::{Enforcement, Grants, Limits, Network, Profile, Root, Spec, Stdin, Stdio, User};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -64,6 +64,7 @@ fn run_contained(root: &Path) -> Result<(), Box<dyn Error>> {
             stderr_max: 0,
         },
         files: &[],
+        grants: Grants::default(),
         hostname: "startup",
     };
     cooper_sandbox::run(&spec)?;

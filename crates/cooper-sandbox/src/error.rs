@@ -85,6 +85,12 @@ pub enum SandboxError {
         /// Why.
         source: io::Error,
     },
+    /// The caller's terminal could not be put behind a pipe.
+    #[error("cannot keep the terminal away from the program")]
+    Terminal {
+        /// Why.
+        source: io::Error,
+    },
     /// The container's first process was killed from outside.
     #[error("the sandbox was killed from outside before its program ended")]
     KilledFromOutside,
@@ -95,6 +101,9 @@ impl SandboxError {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::NotRoot => "run it as root, for example with sudo",
+            Self::Root { operation, .. } if *operation == crate::memory::SHOW_OWNERS => {
+                "the file system there cannot show other owners (ext4, xfs, btrfs and tmpfs can); run without `--writable`"
+            }
             Self::Root { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "`cooper fsck` says whether the store is whole"
             }
@@ -113,6 +122,9 @@ impl SandboxError {
                 source,
             } if is_permission(source) || source.raw_os_error() == Some(libc::ENOSPC) => {
                 "allow user namespaces: `sysctl -w user.max_user_namespaces=10000`"
+            }
+            Self::Terminal { .. } => {
+                "redirect standard input (`< /dev/null`), or give the program the terminal itself with `--raw`"
             }
             Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "the image has no such program; an image gets programs with `packages=`"
@@ -162,6 +174,7 @@ steps! {
     MountRun => "mount /run",
     MountScratch => "mount the scratch directory",
     InjectFile => "put a file into the container",
+    AttachMount => "attach a mount to the container",
     Loopback => "bring up the loopback interface",
     Hostname => "set the host name",
     SetRlimits => "set resource limits",

@@ -30,6 +30,8 @@ pub(crate) struct Job<'a> {
     pub(crate) streams: &'a [Stream; 3],
     /// The write end of the status pipe.
     pub(crate) status: &'a OwnedFd,
+    /// The numbers of all descriptors that the container's processes need, ascending.
+    pub(crate) kept: &'a [RawFd],
 }
 
 /// The step that failed, and the kernel's reason.
@@ -92,12 +94,8 @@ fn set_up(job: &Job<'_>) -> Result<(), Failure> {
 
 /// Close every descriptor but the standard streams and those of the job.
 fn close_others(job: &Job<'_>) -> Result<(), Errno> {
-    let [stdin, stdout, stderr] = job.streams.each_ref().map(Stream::number);
-    let status = job.status.as_raw_fd();
-    let mut kept = [stdin, stdout, stderr, status, job.prepared.root_number()];
-    kept.sort_unstable();
     let mut next = 3;
-    for fd in kept {
+    for fd in job.kept.iter().copied() {
         if fd > next {
             syscall::close_range(next, fd - 1, false)?;
         }

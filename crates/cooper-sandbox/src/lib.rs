@@ -27,10 +27,13 @@
 //! `nosuid`, an empty bounding set); a system-call list ([`Profile`]) that denies what is not on it; cgroup limits
 //! on memory, processes and CPU; sizes for every place in memory that can be written.
 //!
+//! What a run gets beside ([`Grants`]) comes as detached mounts, attached in its own mount namespace; what it leaves is
+//! read from such a mount by descriptor ([`collect`]) when everything in it has ended, and nothing of it is believed.
+//!
 //! # What they do not hold
 //!
 //! The disk below a writable root: a build step may fill it. The caller's streams, where they are inherited: a program
-//! may set modes of a terminal, and in a [`Profile::Build`] it owns a stream's file as root does. The kernel itself:
+//! may set modes of a terminal and write to it what it likes (not with [`Stdio::Cleaned`]), and in a [`Profile::Build`] it owns a stream's file as root does. The kernel itself:
 //! who runs programs of mutually hostile owners wants a kernel of its own for each, such as gVisor's.
 //!
 //! This crate knows nothing of images, packages or stores: it gets directories. It does not run as an ordinary user
@@ -41,15 +44,21 @@ compile_error!("cooper-sandbox runs on Linux on amd64 only");
 
 mod bpf;
 mod cgroup;
+mod clean;
+mod collect;
 mod error;
+mod grants;
 mod init;
 mod interrupt;
+mod memory;
 mod mounts;
 mod outcome;
+mod owners;
 mod policy;
 mod prepare;
 mod program;
 mod root;
+mod show;
 mod signals;
 mod spec;
 mod status;
@@ -57,8 +66,14 @@ mod streams;
 mod supervise;
 mod syscall;
 
+pub use collect::{
+    CollectError, CollectLimits, Collected, CollectedFile, FileFound, REFUSED_MAX, Refusal, Refused, collect,
+    read_file,
+};
 pub use error::{SandboxError, Step};
+pub use grants::{Attached, Grants, Owner, Secret};
 pub use interrupt::before_interrupt;
+pub use memory::{input_fd, points_fd, tmpfs_fd};
 pub use outcome::{End, Enforced, Enforcer, Limit, Outcome};
 pub use root::{overlay_fd, stack_fd};
 pub use spec::{Enforcement, InjectedFile, Limits, Network, Profile, Root, Spec, Stdin, Stdio, User};

@@ -1,15 +1,15 @@
 //! The container's file systems, made by init in its own mount namespace.
 
 use std::ffi::CStr;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags};
 
 use crate::error::Step;
 use crate::init::{During as _, Failure};
-use crate::prepare::{MountOptions, Prepared, PreparedFile};
+use crate::prepare::{MountOptions, Prepared, PreparedFile, PreparedMount};
 use crate::spec::Profile;
 use crate::syscall::{self, MountFlags as Attributes};
 
@@ -72,17 +72,30 @@ pub(crate) fn make(prepared: &Prepared<'_>) -> Result<(), Failure> {
     mask_proc().during(Step::MaskProc)?;
     tmpfs(c"/tmp", private, &prepared.mounts.tmp).during(Step::MountTmp)?;
     tmpfs(c"/run", private, &prepared.mounts.run).during(Step::MountRun)?;
-    inject(&prepared.files).during(Step::InjectFile)?;
+    inject(&prepared.files, prepared.ids.host).during(Step::InjectFile)?;
+    for attached in prepared.attached.iter().filter(|attached| attached.make) {
+        make_directory(&attached.target, 0o755).during(Step::AttachMount)?;
+    }
     if build {
         seal_injected().during(Step::InjectFile)?;
         make_directory(c"/run/lock", 0o1777).during(Step::MountRun)?;
     } else {
         seal(c"/run").during(Step::MountRun)?;
     }
-    match &prepared.mounts.scratch {
-        Some(options) => tmpfs(c"/work", private, options).during(Step::MountScratch),
-        None => Ok(()),
+    if let Some(options) = &prepared.mounts.scratch {
+        tmpfs(c"/work", private, options).during(Step::MountScratch)?;
     }
+    attach(&prepared.attached).during(Step::AttachMount)
+}
+
+/// Each descriptor is closed at once: the program's limit of open files may be lower than their number.
+fn attach(mounts: &[PreparedMount<'_>]) -> Result<(), Errno> {
+    for PreparedMount { mount, target, .. } in mounts {
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        rustix::mount::move_mount(mount, c"", CWD, target.as_c_str(), flags)?;
+        syscall::close_range(mount.as_raw_fd(), mount.as_raw_fd(), false)?;
+    }
+    Ok(())
 }
 
 /// Attach the prepared root over the host's, make it this namespace's root, and let go of the host's.
@@ -148,7 +161,7 @@ fn make_directory(path: &CStr, mode: u32) -> Result<(), Errno> {
 }
 
 /// Written by root into a file system that was just made: nothing can be in the way.
-fn inject(files: &[PreparedFile<'_>]) -> Result<(), Errno> {
+fn inject(files: &[PreparedFile<'_>], user: u32) -> Result<(), Errno> {
     make_directory(c"/run/cooper", 0o755)?;
     for file in files {
         for directory in &file.directories {
@@ -160,6 +173,9 @@ fn inject(files: &[PreparedFile<'_>]) -> Result<(), Errno> {
         while !rest.is_empty() {
             let written = rustix::io::write(&opened, rest)?;
             rest = rest.get(written..).unwrap_or_default();
+        }
+        if file.of_user {
+            rustix::fs::fchown(&opened, Some(Uid::from_raw(user)), Some(Gid::from_raw(user)))?;
         }
         if let Some(over) = &file.over {
             match rustix::mount::mount_bind(file.path.as_c_str(), over.as_c_str()) {

@@ -1,20 +1,25 @@
 //! Everything that needs memory, done before the fork: afterwards nothing is allocated.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::bpf::Instruction;
 use crate::error::SandboxError;
+use crate::grants::Secret;
 use crate::policy;
 use crate::root;
 use crate::spec::{InjectedFile, Limits, Network, Profile, Spec};
 use crate::syscall::CStringArray;
 
+mod attached;
+
 /// Where injected files appear.
 pub(crate) const INJECTED_DIR: &str = "/run/cooper";
+/// Where secrets appear.
+pub(crate) const SECRETS_DIR: &str = "/run/secrets";
 const HOSTNAME_BYTES_MAX: usize = 64;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// As many as the container's processes hold while they make it.
@@ -32,6 +37,7 @@ pub(crate) struct Prepared<'a> {
     pub(crate) root: OwnedFd,
     pub(crate) hostname: &'a [u8],
     pub(crate) files: Vec<PreparedFile<'a>>,
+    pub(crate) attached: Vec<PreparedMount<'a>>,
     pub(crate) mounts: MountOptions,
     pub(crate) ids: Ids,
     pub(crate) program: Program,
@@ -52,6 +58,16 @@ pub(crate) struct PreparedFile<'a> {
     pub(crate) over: Option<CString>,
     pub(crate) bytes: &'a [u8],
     pub(crate) mode: u32,
+    /// It belongs to the program's user, and to root otherwise.
+    pub(crate) of_user: bool,
+}
+
+/// A detached mount that is attached in the container.
+pub(crate) struct PreparedMount<'a> {
+    pub(crate) mount: BorrowedFd<'a>,
+    pub(crate) target: CString,
+    /// The mount point is made, below `/run`.
+    pub(crate) make: bool,
 }
 
 /// The options of the file systems in memory.
@@ -94,16 +110,20 @@ impl Prepared<'_> {
             Profile::Run => owner,
             Profile::Build => spec.user.uid,
         };
-        let files: Vec<PreparedFile<'_>> = spec
-            .files
-            .iter()
-            .enumerate()
-            .map(prepared_file)
-            .collect::<Result<_, _>>()?;
+        let injected = spec.files.iter().enumerate().map(prepared_file);
+        let secrets = spec.grants.secrets.iter().map(prepared_secret);
+        let files: Vec<PreparedFile<'_>> = injected.chain(secrets).collect::<Result<_, _>>()?;
+        let attached = attached::prepare(spec.grants.mounts, host)?;
         Ok(Prepared {
             profile: spec.profile,
             network: spec.network,
-            root: root::detached(spec.root, spec.profile)?,
+            root: root::detached(
+                spec.root,
+                spec.profile,
+                &attached::points(spec.grants.mounts),
+                host,
+            )?,
+            attached,
             hostname: spec.hostname.as_bytes(),
             mounts: mount_options(spec, &files, host)?,
             files,
@@ -247,6 +267,7 @@ fn prepared_file((index, file): (usize, &InjectedFile)) -> Result<PreparedFile<'
             over: Some(c_string("a path", file.path.as_os_str())?),
             bytes: &file.bytes,
             mode: file.mode & 0o777,
+            of_user: false,
         });
     }
     let mut directories: Vec<&Path> = below
@@ -262,6 +283,23 @@ fn prepared_file((index, file): (usize, &InjectedFile)) -> Result<PreparedFile<'
         over: None,
         bytes: &file.bytes,
         mode: file.mode & 0o777,
+        of_user: false,
+    })
+}
+
+fn prepared_secret(secret: &Secret) -> Result<PreparedFile<'_>, SandboxError> {
+    let name = Path::new(secret.name());
+    let plain = name.file_name() == Some(secret.name()) && !secret.name().is_empty();
+    if !plain {
+        return Err(fault("the name of a secret is not the name of a file"));
+    }
+    Ok(PreparedFile {
+        directories: vec![c_string("a path", OsStr::new(SECRETS_DIR))?],
+        path: c_string("a path", Path::new(SECRETS_DIR).join(name).as_os_str())?,
+        over: None,
+        bytes: secret.bytes(),
+        mode: 0o400,
+        of_user: true,
     })
 }
 

@@ -1,6 +1,6 @@
 //! The root file system as a detached mount: made by the supervisor, attached inside the container.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 
 use crate::error::SandboxError;
+use crate::memory;
 use crate::spec::{Profile, Root};
 use crate::syscall::{self, MountFlags};
 
@@ -47,8 +48,14 @@ pub fn stack_fd(layers: &[PathBuf]) -> Result<OwnedFd, SandboxError> {
     }
 }
 
-/// The root as a detached mount, its mount points made or found.
-pub(crate) fn detached(root: Root<'_>, profile: Profile) -> Result<OwnedFd, SandboxError> {
+/// The root as a detached mount, its mount points made or found; `points` are names of mount points beside the usual
+/// ones, and `owner` is the run's user on the host.
+pub(crate) fn detached(
+    root: Root<'_>,
+    profile: Profile,
+    points: &[&OsStr],
+    owner: u32,
+) -> Result<OwnedFd, SandboxError> {
     let private = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let sealed = private | MountAttrFlags::MOUNT_ATTR_RDONLY;
     let mount = match root {
@@ -57,24 +64,27 @@ pub(crate) fn detached(root: Root<'_>, profile: Profile) -> Result<OwnedFd, Sand
                 reason: "the root has no directory".to_owned(),
             });
         }
+        Root::ReadOnly { layers } if !points.is_empty() => memory::stack_with_points(layers, points, sealed)?,
         Root::ReadOnly { layers: [only] } => bind(
             only,
             MountFlags::NO_SUID | MountFlags::NO_DEV | MountFlags::READ_ONLY,
         )?,
         Root::ReadOnly { layers } => overlay(layers, None, sealed)?,
         Root::Writable { layers, upper, work } => overlay(layers, Some((upper, work)), private)?,
+        Root::WritableInMemory { layers, bytes } => memory::writable_stack(layers, bytes, owner, private)?,
         Root::WritableDir(directory) => bind(directory, MountFlags::NO_SUID | MountFlags::NO_DEV)?,
     };
     let make = !matches!(root, Root::ReadOnly { .. });
     let scratch = (profile == Profile::Run).then_some("work");
-    for name in ["proc", "dev", "run", "tmp"].into_iter().chain(scratch) {
+    let usual = ["proc", "dev", "run", "tmp"].into_iter().chain(scratch);
+    for name in usual.map(OsStr::new).chain(points.iter().copied()) {
         mount_point(mount.as_fd(), name, make)?;
     }
     Ok(mount)
 }
 
 /// A mount point is a directory and no link: a link could lead a mount elsewhere.
-fn mount_point(root: BorrowedFd<'_>, name: &'static str, make: bool) -> Result<(), SandboxError> {
+fn mount_point(root: BorrowedFd<'_>, name: &OsStr, make: bool) -> Result<(), SandboxError> {
     let failed = |operation| {
         move |errno: Errno| SandboxError::Root {
             operation,
@@ -118,11 +128,20 @@ fn overlay(
         Some((upper, work)) => Some((open_directory(upper)?, open_directory(work)?)),
         None => None,
     };
+    stack(&opened, writes.as_ref().map(|(upper, work)| (upper, work)), flags)
+}
+
+/// Stack opened directories, the top one first.
+pub(crate) fn stack(
+    layers: &[OwnedFd],
+    writes: Option<(&OwnedFd, &OwnedFd)>,
+    flags: MountAttrFlags,
+) -> Result<OwnedFd, SandboxError> {
     let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC);
     let fs = fs.map_err(|errno| overlay_error(layers, None, errno))?;
     let build = || -> Result<OwnedFd, Errno> {
-        set_layers(fs.as_fd(), &opened)?;
-        if let Some((upper, work)) = &writes {
+        set_layers(fs.as_fd(), layers)?;
+        if let Some((upper, work)) = writes {
             set(fs.as_fd(), "upperdir", &by_descriptor(upper))?;
             set(fs.as_fd(), "workdir", &by_descriptor(work))?;
             leave_syncing_to_the_caller(fs.as_fd(), work)?;
@@ -188,7 +207,7 @@ fn set(fs: BorrowedFd<'_>, key: &str, value: &str) -> Result<(), Errno> {
     rustix::mount::fsconfig_set_string(fs, key, value.as_c_str())
 }
 
-fn open_directory(path: &Path) -> Result<OwnedFd, SandboxError> {
+pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, SandboxError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| SandboxError::Root {
         operation: "open the directory",
@@ -197,7 +216,7 @@ fn open_directory(path: &Path) -> Result<OwnedFd, SandboxError> {
     })
 }
 
-fn overlay_error(layers: &[PathBuf], detail: Option<String>, errno: Errno) -> SandboxError {
+fn overlay_error(layers: &[OwnedFd], detail: Option<String>, errno: Errno) -> SandboxError {
     SandboxError::Overlay {
         layers: layers.len(),
         detail,

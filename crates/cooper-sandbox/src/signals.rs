@@ -30,7 +30,7 @@ pub(crate) const RECORD_BYTES: usize = 128;
 impl Forwarding {
     /// For a run that uses the caller's streams. Signals that the caller ignores are not passed on either.
     pub(crate) fn start(stdio: &Stdio) -> Result<Option<Self>, Errno> {
-        if !matches!(stdio, Stdio::Inherit) {
+        if matches!(stdio, Stdio::Capture { .. }) {
             return Ok(None);
         }
         let watched = FORWARDED

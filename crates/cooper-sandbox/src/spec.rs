@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::grants::Grants;
+
 /// One run: the whole of what the program gets. Nothing is taken from the caller's environment.
 #[derive(Debug, Clone)]
 pub struct Spec<'a> {
@@ -31,6 +33,8 @@ pub struct Spec<'a> {
     pub stdio: Stdio,
     /// Files put below `/run/cooper` or in place of the root's, owned by root.
     pub files: &'a [InjectedFile],
+    /// What it gets beside.
+    pub grants: Grants<'a>,
     /// The host name that it sees, 1 to 64 bytes.
     pub hostname: &'a str,
 }
@@ -52,6 +56,14 @@ pub enum Root<'a> {
         upper: &'a Path,
         /// An empty directory on the same file system as `upper`, for overlayfs itself.
         work: &'a Path,
+    },
+    /// Directories stacked, with what is written above them in memory, gone with the run. What belongs to root in them
+    /// is shown as the run's user's, who may then change it.
+    WritableInMemory {
+        /// The top one first.
+        layers: &'a [PathBuf],
+        /// Bound on what is written.
+        bytes: u64,
     },
     /// One directory, written in place.
     WritableDir(&'a Path),
@@ -137,6 +149,10 @@ pub enum Stdio {
     /// The caller's. A pipe becomes the property of the run's user, so that it can open `/dev/stdout`. The run then stands in for the caller's process: SIGINT, SIGTERM, SIGHUP, SIGQUIT,
     /// SIGUSR1, SIGUSR2 and SIGWINCH that reach the calling thread are passed on to the program.
     Inherit,
+    /// As [`Self::Inherit`] where they are no terminals. Of a terminal the program gets text alone through a pipe: every
+    /// control character but line ends and tabs, and every escape sequence, is taken out of its output. A terminal as
+    /// standard input it can read and not write; its modes are set back at the end.
+    Cleaned,
     /// Collected; what goes beyond the bounds is read and dropped: of standard output the end, of standard error the
     /// middle.
     Capture {

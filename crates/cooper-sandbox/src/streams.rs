@@ -5,11 +5,14 @@ use std::fs::File;
 use std::io::{Seek as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
+use rustix::event::PollFlags;
 use rustix::fs::{Gid, MemfdFlags, Uid};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
+use rustix::termios::isatty;
 
 use crate::error::SandboxError;
+use crate::show::{self, Keyboard, Shown};
 use crate::spec::{Profile, Spec, Stdin, Stdio};
 
 /// One standard stream of the program.
@@ -39,6 +42,9 @@ pub(crate) struct Streams {
     pub(crate) inside: [Stream; 3],
     stdout: Capture,
     stderr: Capture,
+    shown: Vec<Shown>,
+    /// Dropped at the end, which sets the terminal's modes back.
+    keyboard: Option<Keyboard>,
 }
 
 /// Four times what a pipe of the usual size holds.
@@ -97,11 +103,52 @@ impl Streams {
             (stdout, inside[1]) = Capture::open(stdout_max, Keeps::First, host_id)?;
             (stderr, inside[2]) = Capture::open(stderr_max, Keeps::FirstAndLast, host_id)?;
         }
-        Ok(Self {
+        let mut streams = Self {
             inside,
             stdout,
             stderr,
-        })
+            shown: Vec::new(),
+            keyboard: None,
+        };
+        if matches!(spec.stdio, Stdio::Cleaned) {
+            streams.show(&spec.stdin, host_id)?;
+        }
+        Ok(streams)
+    }
+
+    /// Put pipes between the program and terminals.
+    fn show(&mut self, stdin: &Stdin, host_id: u32) -> Result<(), SandboxError> {
+        let terminal = |errno: Errno| SandboxError::Terminal { source: errno.into() };
+        if matches!(stdin, Stdin::Inherit) && isatty(rustix::stdio::stdin()) {
+            let (keyboard, readable) = Keyboard::open(rustix::stdio::stdin()).map_err(terminal)?;
+            self.inside[0] = Stream::Own(readable);
+            self.keyboard = Some(keyboard);
+        }
+        let outputs = [rustix::stdio::stdout(), rustix::stdio::stderr()];
+        let [stdout, stderr] = outputs.map(isatty);
+        let mut open = |stream| -> Result<OwnedFd, SandboxError> {
+            let (shown, writer) = Shown::open(stream).map_err(terminal)?;
+            own(writer.as_fd(), host_id).map_err(failed("make a pipe"))?;
+            self.shown.push(shown);
+            Ok(writer)
+        };
+        // Through one pipe what goes to one terminal keeps its order.
+        if stdout && stderr && show::same(outputs[0], outputs[1]) {
+            let writer = open(outputs[0])?;
+            self.inside[2] = Stream::Own(writer.try_clone().map_err(|source| SandboxError::Supervise {
+                operation: "make a pipe",
+                source,
+            })?);
+            self.inside[1] = Stream::Own(writer);
+            return Ok(());
+        }
+        if stdout {
+            self.inside[1] = Stream::Own(open(outputs[0])?);
+        }
+        if stderr {
+            self.inside[2] = Stream::Own(open(outputs[1])?);
+        }
+        Ok(())
     }
 
     /// The program has its own copies.
@@ -109,23 +156,29 @@ impl Streams {
         self.inside = [Stream::Callers, Stream::Callers, Stream::Callers];
     }
 
-    /// The pipes that may still bring something.
-    pub(crate) fn open_pipes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        [&self.stdout, &self.stderr]
+    /// What to wait for: pipes that may still bring something, terminals that may take more.
+    pub(crate) fn interests(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        let pipes = [&self.stdout, &self.stderr]
             .into_iter()
-            .filter_map(|capture| capture.pipe.as_ref().map(OwnedFd::as_fd))
+            .filter_map(|capture| capture.pipe.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::IN)));
+        pipes.chain(self.shown.iter().filter_map(Shown::interest))
     }
 
     /// Read what is there, or a part of it: a program may write faster than this reads.
     pub(crate) fn drain(&mut self) {
         self.stdout.drain(READS_AT_ONCE_MAX);
         self.stderr.drain(READS_AT_ONCE_MAX);
+        for shown in &mut self.shown {
+            shown.pump(READS_AT_ONCE_MAX);
+        }
     }
 
     /// Read the rest, after the last writer has ended.
     pub(crate) fn finish(mut self) -> (Captured, Captured) {
         self.stdout.drain(u32::MAX);
         self.stderr.drain(u32::MAX);
+        self.shown.into_iter().for_each(Shown::finish);
+        drop(self.keyboard);
         (self.stdout.finish(), self.stderr.finish())
     }
 }
@@ -137,8 +190,8 @@ fn give_pipes(spec: &Spec<'_>, host_id: u32) -> Result<(), SandboxError> {
         return Ok(());
     }
     let input = matches!(spec.stdin, Stdin::Inherit).then(rustix::stdio::stdin);
-    let outputs =
-        matches!(spec.stdio, Stdio::Inherit).then(|| [rustix::stdio::stdout(), rustix::stdio::stderr()]);
+    let outputs = (!matches!(spec.stdio, Stdio::Capture { .. }))
+        .then(|| [rustix::stdio::stdout(), rustix::stdio::stderr()]);
     for stream in input.into_iter().chain(outputs.into_iter().flatten()) {
         if is_pipe(stream) {
             own(stream, host_id).map_err(failed("give a pipe to the program's user"))?;

@@ -1,7 +1,7 @@
 //! The caller's side of a run: start the container, pass signals on, keep time, collect output, judge the end.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -17,7 +17,7 @@ use crate::prepare::Prepared;
 use crate::signals::Forwarding;
 use crate::spec::{Network, Profile, Spec};
 use crate::status::Word;
-use crate::streams::{Captured, Streams};
+use crate::streams::{Captured, Stream, Streams};
 use crate::syscall::{self, Child, CloneRequest, Ended};
 
 /// Whether a sandbox can be made by this process at all.
@@ -161,11 +161,13 @@ fn contain(
     let mut streams = Streams::open(spec, prepared.ids.host)?;
     let forwarding = Forwarding::start(&spec.stdio).map_err(failed("watch signals"))?;
     let task_files = cgroup.task_files();
+    let kept = kept_numbers(&prepared, &streams, &status);
     let job = Job {
         prepared: &prepared,
         task_files: &task_files,
         streams: &streams.inside,
         status: &status,
+        kept: &kept,
     };
     let request = CloneRequest {
         flags: namespaces(spec.network),
@@ -191,6 +193,20 @@ fn contain(
         stdout,
         stderr,
     })
+}
+
+/// The descriptors that pass into the container, by number, ascending.
+fn kept_numbers(prepared: &Prepared<'_>, streams: &Streams, status: &OwnedFd) -> Vec<RawFd> {
+    let mut kept: Vec<RawFd> = streams.inside.each_ref().map(Stream::number).to_vec();
+    kept.extend([status.as_raw_fd(), prepared.root_number()]);
+    kept.extend(
+        prepared
+            .attached
+            .iter()
+            .map(|attached| attached.mount.as_raw_fd()),
+    );
+    kept.sort_unstable();
+    kept
 }
 
 fn namespaces(network: Network) -> u64 {
@@ -231,8 +247,8 @@ fn watch(
         );
         polled.extend(
             streams
-                .open_pipes()
-                .map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)),
+                .interests()
+                .map(|(descriptor, flags)| PollFd::from_borrowed_fd(descriptor, flags)),
         );
         match rustix::event::poll(&mut polled, left.map(timespec).as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}

@@ -408,6 +408,7 @@ impl MountFlags {
     pub(crate) const READ_ONLY: u64 = 1;
     pub(crate) const NO_SUID: u64 = 2;
     pub(crate) const NO_DEV: u64 = 4;
+    pub(crate) const NO_EXEC: u64 = 8;
 }
 
 /// Set attributes of the mount that `path` below `directory` is the root of, and make it private: what is mounted on
@@ -419,10 +420,26 @@ pub(crate) fn set_mount_flags(directory: BorrowedFd<'_>, path: &CStr, flags: Mou
         propagation: libc::MS_PRIVATE,
         user_namespace: 0,
     };
+    set_mount_attributes(directory, path, &attributes)
+}
+
+/// Let this detached mount show owners by the map of ids of this user namespace.
+pub(crate) fn set_mount_owners(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Result<()> {
+    const MAP_IDS: u64 = 0x10_0000;
+    let attributes = MountAttributes {
+        set: MAP_IDS,
+        clear: 0,
+        propagation: 0,
+        user_namespace: u64::try_from(user_namespace.as_raw_fd()).map_err(|_| Errno::BADF)?,
+    };
+    set_mount_attributes(mount, c"", &attributes)
+}
+
+fn set_mount_attributes(directory: BorrowedFd<'_>, path: &CStr, attributes: &MountAttributes) -> Result<()> {
     let size = size_of::<MountAttributes>();
     // SAFETY: the path is null-terminated; the attributes are a valid `struct mount_attr` that outlives the call.
     check(unsafe {
-        let attributes = ptr::from_ref(&attributes);
+        let attributes = ptr::from_ref(attributes);
         libc::syscall(
             libc::SYS_mount_setattr,
             directory.as_raw_fd(),

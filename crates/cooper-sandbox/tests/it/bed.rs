@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use cooper_sandbox::{
-    Enforcement, InjectedFile, Limits, Network, Outcome, Profile, Root, SandboxError, Spec, Stdin, Stdio,
-    User,
+    Attached, Enforcement, Grants, InjectedFile, Limits, Network, Outcome, Profile, Root, SandboxError,
+    Secret, Spec, Stdin, Stdio, User,
 };
 use tempfile::TempDir;
 
@@ -102,6 +102,7 @@ impl Bed {
                 stderr_max: 32 * MIB,
             },
             files: Vec::new(),
+            secrets: Vec::new(),
             hostname: "box".to_owned(),
         }
     }
@@ -207,6 +208,7 @@ pub(crate) struct Run {
     pub(crate) stdin: Stdin,
     pub(crate) stdio: Stdio,
     pub(crate) files: Vec<InjectedFile>,
+    pub(crate) secrets: Vec<Secret>,
     pub(crate) hostname: String,
 }
 
@@ -231,6 +233,22 @@ impl Run {
 
     /// Run it in this root.
     pub(crate) fn attempt_in(&self, root: Root<'_>) -> Result<Outcome, SandboxError> {
+        self.attempt_with(root, &[])
+    }
+
+    /// Run it in the test bed's tree, read-only, with these mounts.
+    pub(crate) fn outcome_with(&self, mounts: &[Attached<'_>]) -> Outcome {
+        let root = Root::ReadOnly { layers: &self.layers };
+        let outcome = self.attempt_with(root, mounts);
+        outcome.unwrap_or_else(|error| panic!("{}", chain(&error)))
+    }
+
+    /// Run it in this root with these mounts.
+    pub(crate) fn attempt_with(
+        &self,
+        root: Root<'_>,
+        mounts: &[Attached<'_>],
+    ) -> Result<Outcome, SandboxError> {
         cooper_sandbox::run(&Spec {
             root,
             argv: &self.argv,
@@ -244,6 +262,10 @@ impl Run {
             stdin: self.stdin.clone(),
             stdio: self.stdio.clone(),
             files: &self.files,
+            grants: Grants {
+                mounts,
+                secrets: &self.secrets,
+            },
             hostname: &self.hostname,
         })
     }

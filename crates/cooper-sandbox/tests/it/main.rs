@@ -13,6 +13,8 @@ mod bed;
 mod calls;
 mod concurrent;
 mod ends;
+mod grants;
+mod leavings;
 mod limits;
 mod lives;
 mod network;
