@@ -102,7 +102,7 @@ pub(crate) enum Command {
     Create(CreateArgs),
     Update(UpdateArgs),
     Images(ImagesArgs),
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     Inspect(InspectArgs),
     Diff(DiffArgs),
     Save(SaveArgs),

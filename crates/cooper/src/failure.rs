@@ -6,8 +6,8 @@ use std::error::Error;
 use cooper_core::Finding;
 use cooperage::chat::ChatError;
 use cooperage::{
-    CreateError, InspectError, LoadError, LookupError, OpenError, RemoveError, RequirementsFileError,
-    RunError, SaveError,
+    CreateError, GrantError, InspectError, LoadError, LookupError, OpenError, RemoveError,
+    RequirementsFileError, RunError, SaveError,
 };
 use serde_json::{Value, json};
 
@@ -263,6 +263,12 @@ impl From<SaveError> for Failure {
 
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
+        Self::of(Code::Of(error.code()), &error).hint(error.hint())
+    }
+}
+
+impl From<GrantError> for Failure {
+    fn from(error: GrantError) -> Self {
         Self::of(Code::Of(error.code()), &error).hint(error.hint())
     }
 }

@@ -9,6 +9,7 @@ use cooper_image::{AssembleError, SourceBuildError};
 use cooper_resolve::ResolveError;
 use cooper_resolve::debian::DebianError;
 use cooper_resolve::python::{PythonError, Withdrawn};
+use cooper_sandbox::CollectError;
 use cooper_store::{FetchError, MarkError, StageError, WriteBlobError};
 
 use crate::base_image::BaseImageError;
@@ -17,7 +18,7 @@ use crate::create::CreateError;
 use crate::inspect::InspectError;
 use crate::load::LoadError;
 use crate::requirements_file::RequirementsFileError;
-use crate::run::RunError;
+use crate::run::{GrantError, RunError};
 use crate::save::SaveError;
 use crate::sources::SourceError;
 use crate::standing::RemoveError;
@@ -144,7 +145,20 @@ impl RunError {
         match self {
             Self::Lookup(error) => error.code(),
             Self::MissingLayer { .. } => STORE,
-            Self::Sandbox { .. } => SANDBOX,
+            Self::Outputs {
+                source: CollectError::Keep { source, .. },
+            } => output_code(source),
+            Self::Sandbox { .. } | Self::Outputs { .. } => SANDBOX,
+        }
+    }
+}
+
+impl GrantError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Output { source, .. } => output_code(source),
+            _ => "grant",
         }
     }
 }

@@ -34,7 +34,9 @@ pub use cooper_image::{Inventory, InventoryBelow, InventoryPackage, Scripts, Sou
 pub use cooper_resolve::address::public as public_address;
 pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{DebianSource, Freshness, Sources};
-pub use cooper_sandbox::{End, Limits, Network, Outcome, before_interrupt};
+pub use cooper_sandbox::{
+    Collected, End, Enforced, Enforcer, Limits, Network, Outcome, Refused, before_interrupt,
+};
 pub use cooper_store::{
     CredentialHelper, Credentials, DiskUse, Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig,
     Note, Place, Proxies,
@@ -50,7 +52,9 @@ pub use package_query::PackageQuery;
 pub use record::{FullReference, ImageRecord};
 pub use remove::Retention;
 pub use requirements_file::RequirementsFileError;
-pub use run::{Program, RunError, RunOrder};
+pub use run::{
+    GrantError, OutputFolder, Program, Ran, ResultError, RunError, RunGrants, RunOrder, RunReport, limit_flag,
+};
 pub use save::{SaveError, Saved, SavedVersion};
 pub use sources::SourceError;
 pub use standing::{RemoveError, Standing};

@@ -1,20 +1,32 @@
 //! Running something in an image: a fresh container for each run.
 
+mod grants;
+mod outputs;
+mod report;
+mod result;
+
 use std::ffi::OsString;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use cooper_core::{DiffId, ImageReference};
 use cooper_sandbox::{
-    Enforcement, InjectedFile, Limits, Network, Outcome, Profile, Root, SandboxError, Spec, Stdin, Stdio,
-    User,
+    CollectError, Collected, Enforcement, Grants, InjectedFile, Limits, Network, Outcome, Profile, Root,
+    SandboxError, Spec, Stdin, Stdio, User,
 };
 use cooper_store::Holds;
+use serde_json::value::RawValue;
 
 use crate::record::FullReference;
 use crate::workshop::{LookupError, Workshop};
 
+pub use grants::{GrantError, RunGrants};
+pub use outputs::OutputFolder;
+pub use report::{RunReport, flag as limit_flag};
+pub use result::ResultError;
+
 /// What to run, and under which limits.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct RunOrder {
     /// In which image.
     pub image: ImageReference,
@@ -28,6 +40,23 @@ pub struct RunOrder {
     pub limits: Limits,
     /// Variables beside the image's own.
     pub env: Vec<(OsString, OsString)>,
+    /// What it gets beside.
+    pub grants: RunGrants,
+    /// A terminal gets what it writes as it is, and it gets the terminal itself.
+    pub raw_terminal: bool,
+}
+
+/// A run that took place.
+#[derive(Debug)]
+pub struct Ran {
+    /// In which image.
+    pub image: FullReference,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What it has left in `/output`, where it had one; it is in the folder.
+    pub outputs: Option<Collected>,
+    /// The value that it has left, where it was asked for one.
+    pub result: Option<Result<Box<RawValue>, ResultError>>,
 }
 
 /// What to run.
@@ -71,6 +100,13 @@ pub enum RunError {
         #[source]
         source: Box<SandboxError>,
     },
+    /// It ran, and what it has left cannot be brought to the host.
+    #[error("the script has ended, but what it has left cannot be kept")]
+    Outputs {
+        /// Why.
+        #[source]
+        source: CollectError,
+    },
 }
 
 impl RunError {
@@ -83,6 +119,7 @@ impl RunError {
                 image.name
             )),
             Self::Sandbox { source, .. } => source.hint(),
+            Self::Outputs { .. } => None,
         }
     }
 }
@@ -109,23 +146,29 @@ fn of_host(path: &str) -> Option<InjectedFile> {
 }
 
 impl Workshop {
-    /// Run to the end, standard streams passed through.
+    /// Run to the end, standard streams passed through, and bring what it has left to the host.
     ///
     /// # Errors
-    /// When the image is not there or the sandbox cannot be made; what the program itself does is in the outcome.
-    pub fn run(&self, order: &RunOrder) -> Result<Outcome, RunError> {
+    /// When the image is not there, the sandbox cannot be made, or what is left cannot be kept; what the program itself
+    /// does is in the outcome.
+    pub fn run(&self, order: &RunOrder) -> Result<Ran, RunError> {
         let kept = self.lookup(&order.image)?;
         let image = kept.reference;
         // Until the run has ended, no garbage collection takes a layer away.
         let mut holds = Holds::default();
         let layers = self.layer_paths(&image, &kept.record.layers, &mut holds)?;
+        let sandbox = |source| RunError::Sandbox {
+            image: image.clone(),
+            source: Box::new(source),
+        };
+        let mounts = order.grants.mounts(order.limits.memory_bytes).map_err(sandbox)?;
         let (argv, mut files) = command_line(order);
         if order.network == Network::Host {
             files.extend(HOST_NAMES.into_iter().filter_map(of_host));
         }
-        let env = environment(&order.env);
+        let env = environment(order);
         let spec = Spec {
-            root: Root::ReadOnly { layers: &layers },
+            root: root(order, &layers),
             argv: &argv,
             env: &env,
             cwd: Path::new(WORK_DIR),
@@ -135,13 +178,33 @@ impl Workshop {
             limits: order.limits.clone(),
             enforcement: Enforcement::Required,
             stdin: Stdin::Inherit,
-            stdio: Stdio::Inherit,
+            stdio: if order.raw_terminal {
+                Stdio::Inherit
+            } else {
+                Stdio::Cleaned
+            },
             files: &files,
+            grants: Grants {
+                mounts: &mounts.attached(),
+                secrets: order.grants.secrets(),
+            },
             hostname: image.name.as_str(),
         };
-        cooper_sandbox::run(&spec).map_err(|source| RunError::Sandbox {
+        let outcome = cooper_sandbox::run(&spec).map_err(sandbox)?;
+        let result = mounts.result().map(|mount| result::read(mount.as_fd()));
+        let outputs = match (&order.grants.output, mounts.output()) {
+            (Some(folder), Some(mount)) => Some(
+                folder
+                    .take(mount.as_fd(), order.grants.output_bytes)
+                    .map_err(|source| RunError::Outputs { source })?,
+            ),
+            _ => None,
+        };
+        Ok(Ran {
             image,
-            source: Box::new(source),
+            outcome,
+            outputs,
+            result,
         })
     }
 
@@ -183,15 +246,61 @@ fn command_line(order: &RunOrder) -> (Vec<OsString>, Vec<InjectedFile>) {
     (argv, files)
 }
 
-fn environment(extra: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+fn root<'a>(order: &RunOrder, layers: &'a [PathBuf]) -> Root<'a> {
+    if order.grants.writable {
+        Root::WritableInMemory {
+            layers,
+            bytes: grants::bounded(order.limits.scratch_bytes, order.limits.memory_bytes),
+        }
+    } else {
+        Root::ReadOnly { layers }
+    }
+}
+
+/// As JSON, the arguments have at most this many bytes: half of what the kernel lets one variable have.
+const ARGUMENTS_JSON_BYTES_MAX: usize = 64 << 10;
+
+/// The arguments as a JSON array, where they are text and fit.
+fn arguments_json(args: &[OsString]) -> Option<String> {
+    let texts: Option<Vec<&str>> = args.iter().map(|argument| argument.to_str()).collect();
+    let json = serde_json::to_string(&texts?).ok()?;
+    (json.len() <= ARGUMENTS_JSON_BYTES_MAX).then_some(json)
+}
+
+/// The image's own, ours, and what the caller sets, of which the last stands.
+fn environment(order: &RunOrder) -> Vec<(OsString, OsString)> {
     let mut env: Vec<(OsString, OsString)> = cooper_image::ENVIRONMENT
         .iter()
         .map(|(name, value)| ((*name).into(), (*value).into()))
         .collect();
     env.push(("HOME".into(), WORK_DIR.into()));
-    for (name, value) in extra {
+    let arguments = arguments_json(&order.args).map(|json| ("COOPER_ARGS".into(), json.into()));
+    env.extend(arguments);
+    if order.grants.result {
+        env.push(("COOPER_RESULT".into(), result::RESULT_PATH.into()));
+    }
+    for (name, value) in &order.env {
         env.retain(|(known, _)| known != name);
         env.push((name.clone(), value.clone()));
     }
     env
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_told_as_json_where_they_are_text_and_fit() {
+        let json = |args: &[&str]| arguments_json(&args.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(json(&[]).as_deref(), Some("[]"));
+        assert_eq!(
+            json(&["a b", "\"\n", "é"]).as_deref(),
+            Some("[\"a b\",\"\\\"\\n\",\"é\"]")
+        );
+        assert_eq!(json(&[&"x".repeat(70_000)]), None);
+        assert_eq!(arguments_json(&[OsString::from_vec(vec![0xff])]), None);
+    }
 }

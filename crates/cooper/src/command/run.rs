@@ -1,5 +1,7 @@
 //! `cooper run`: a script, code or a command in a fresh container.
 
+mod grants;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use cooperage::{End, Limits, Network, Program, RunOrder};
 
+use self::grants::{GrantArgs, warn_of_unenforced};
 use crate::args::after_escape;
 use crate::command::inspect::parse_reference;
 use crate::failure::{Code, Exit, Failure};
@@ -23,11 +26,24 @@ Examples:
   cooper run example_name -c 'import mechanize; print(mechanize.__version__)'
   cooper run example_name -- wget --version
   cooper run --timeout 30s --memory 256MiB --env MODE=test example_name script.py
+  cooper run --input data.csv --output results example_name script.py   # /input/data.csv, /output
+  cooper run --secret TOKEN=token.txt example_name script.py            # /run/secrets/TOKEN
+  cooper run --result sum.json --report run.json example_name script.py 1 2
 
-Everything after the script belongs to it; flags of `cooper run` stand before it. Standard input,
-output and error pass through; when output is a terminal, so does TERM. The exit status is the
-script's; 124 after the time limit, 137 after the memory limit, 125 when nothing could be run. With
---json only this last is a document on standard output, which otherwise belongs to the script.";
+Everything after the script belongs to it; flags of `cooper run` stand before it. The script has its
+arguments as a JSON array in $COOPER_ARGS too, where they are text and not more than 64 KiB.
+
+Standard input, output and error pass through, byte for byte where they are files or pipes. A
+terminal gets only text: control characters and escape sequences are taken out, for which the script
+writes to a pipe (its isatty() is false) and can read from the terminal but not write to it. With
+--raw it has the terminal itself, and TERM.
+
+Of /output come regular files with one name, at most 10,000 in 32 folders; the rest is told.
+A result is one JSON value of at most 1 MiB that the script writes to the file $COOPER_RESULT.
+
+The exit status is the script's; 124 after the time limit, 137 after the memory limit, 125 when
+nothing could be run, or what was left could not be kept. With --json only this last is a document
+on standard output, which otherwise belongs to the script.";
 
 /// Run a script, code or a command in an image, isolated
 ///
@@ -73,12 +89,18 @@ pub(crate) struct RunArgs {
     /// Set an environment variable for it
     #[arg(long, short, value_name = "NAME=VALUE")]
     env: Vec<OsString>,
+    #[command(flatten)]
+    grants: GrantArgs,
 }
 
 /// Execute `cooper run`.
 pub(crate) fn run(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<Exit, Failure> {
     // Nothing of ours may look like a status of the script.
-    execute(args, command_line, shell).map_err(|failure| failure.exit(Exit::RUN_FAILED))
+    execute(args, command_line, shell).map_err(|failure| {
+        let failure = failure.exit(Exit::RUN_FAILED);
+        args.grants.report_failure(&failure);
+        failure
+    })
 }
 
 fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<Exit, Failure> {
@@ -90,13 +112,15 @@ fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<E
         .map(|pair| variable(pair))
         .collect::<Result<Vec<_>, _>>()?;
     // The first of them gives way to the last.
-    let terminal = shell.terminal().map(|name| ("TERM".into(), name.to_owned()));
+    let terminal = shell.terminal().filter(|_| args.grants.raw());
+    let terminal = terminal.map(|name| ("TERM".into(), name.to_owned()));
     let env = terminal.into_iter().chain(env).collect();
     let mut settings = shell.settings()?;
     set_flags(&mut settings, args)?;
     let limits = limits(&settings)?;
     check_host("running in an image")?;
     let workshop = open_workshop(&settings, Need::Store)?;
+    let grants = args.grants.grants(&settings)?;
     let order = RunOrder {
         image,
         program,
@@ -104,9 +128,14 @@ fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<E
         network: settings.value::<Network>(&key::RUN_NETWORK)?,
         limits,
         env,
+        grants,
+        raw_terminal: args.grants.raw(),
     };
-    let outcome = workshop.run(&order)?;
-    Ok(exit_of(outcome.end, &order.limits, shell))
+    let ran = workshop.run(&order)?;
+    let exit = exit_of(ran.outcome.end, &order.limits, shell);
+    warn_of_unenforced(&ran, shell);
+    args.grants.tell(&order, &ran, shell)?;
+    Ok(exit)
 }
 
 /// What to run, and what of the words are its arguments.
@@ -202,7 +231,7 @@ fn set_flags(settings: &mut Settings, args: &RunArgs) -> Result<(), Failure> {
             settings.flag(key, flag, text.clone())?;
         }
     }
-    Ok(())
+    args.grants.set(settings)
 }
 
 fn limits(settings: &Settings) -> Result<Limits, Failure> {

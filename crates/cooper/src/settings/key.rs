@@ -164,6 +164,9 @@ pub(crate) static RUN_CPUS: Key = bound::<MilliCpus>("run.cpus", &["COOPER_RUN_C
 pub(crate) static RUN_NETWORK: Key = bound::<Network>("run.network", &["COOPER_RUN_NETWORK"], "none");
 pub(crate) static RUN_TMP: Key = bound::<ByteCount>("run.tmp", &["COOPER_RUN_TMP"], "64MiB");
 pub(crate) static RUN_SCRATCH: Key = bound::<ByteCount>("run.scratch", &["COOPER_RUN_SCRATCH"], "64MiB");
+pub(crate) static RUN_OUTPUT_SIZE: Key =
+    bound::<ByteCount>("run.output_size", &["COOPER_RUN_OUTPUT_SIZE"], "64MiB");
+pub(crate) static RUN_WRITABLE: Key = bound::<bool>("run.writable", &["COOPER_RUN_WRITABLE"], "false");
 pub(crate) static SCRIPTS_AS_SHIPPED: Key = key::<bool>(
     "build.scripts_as_shipped",
     &["COOPER_BUILD_SCRIPTS_AS_SHIPPED"],
@@ -178,7 +181,7 @@ pub(crate) static ALLOW_PROJECT_SOURCES: Key =
     key::<bool>("trust.allow_project_sources", &[], ProjectRule::Never).or("false");
 
 /// Every setting, in the order in which they are shown.
-pub(crate) static KEYS: [&Key; 32] = [
+pub(crate) static KEYS: [&Key; 34] = [
     &STORE,
     &ORGANISATION,
     &BASE,
@@ -206,6 +209,8 @@ pub(crate) static KEYS: [&Key; 32] = [
     &RUN_NETWORK,
     &RUN_TMP,
     &RUN_SCRATCH,
+    &RUN_OUTPUT_SIZE,
+    &RUN_WRITABLE,
     &SCRIPTS_AS_SHIPPED,
     &BUILD_TIMEOUT,
     &BUILD_MEMORY,

@@ -110,6 +110,8 @@ mod tests {
             "run.cpus = 2",
             "run.tmp = \"1GiB\"",
             "run.scratch = \"1GiB\"",
+            "run.output_size = \"1GiB\"",
+            "run.writable = true",
         ] {
             let refused = verdict(wide, "").unwrap_err();
             assert!(refused.contains("/project/cooper.toml:1"), "{refused}");

@@ -25,9 +25,13 @@ fn programs_at_a_terminal_know_which_it_is() {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     };
     let print = ["example_name", "--", "sh", "-c", "echo term=$TERM"];
-    assert_eq!(shown(&[&["run"], &print[..]].concat()), "term=xterm-256color");
     assert_eq!(
-        shown(&[&["run", "--env", "TERM=dumb"], &print[..]].concat()),
+        shown(&[&["run", "--raw"], &print[..]].concat()),
+        "term=xterm-256color"
+    );
+    assert_eq!(shown(&[&["run"], &print[..]].concat()), "term=");
+    assert_eq!(
+        shown(&[&["run", "--raw", "--env", "TERM=dumb"], &print[..]].concat()),
         "term=dumb"
     );
     let mut host = world.another_host();
@@ -127,7 +131,7 @@ fn a_run_is_contained() {
         .good();
     assert!(env.stdout.contains("COLOUR=dark red\n"), "{env}");
     assert!(
-        !env.stdout.contains("COOPER_"),
+        !env.stdout.contains("COOPER_STORE"),
         "the host's environment stays outside: {env}"
     );
 }

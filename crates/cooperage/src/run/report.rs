@@ -1,0 +1,195 @@
+//! What is told of a run to programs: one JSON document of a fixed form.
+
+use std::collections::BTreeMap;
+
+use cooper_sandbox::{Collected, End, Enforcer, Limit, Outcome};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::result::ResultError;
+use super::{Ran, RunOrder};
+
+/// How a run went. Members are only ever added.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// `ORGANISATION/NAME:VERSION.N`
+    pub image: String,
+    /// `exited`, `killed` (by a signal) or `limit`.
+    pub status: &'static str,
+    /// What the script exited with, where it did.
+    pub exit_code: Option<u8>,
+    /// The number of the signal that killed it.
+    pub signal: Option<i32>,
+    /// The limit that ended it: `timeout` or `memory`.
+    pub limit: Option<&'static str>,
+    /// From start to end.
+    pub duration_ms: u64,
+    /// What it used.
+    pub usage: UsageReport,
+    /// Every limit by the name of its flag, and what held it.
+    pub enforced: Vec<EnforcedReport>,
+    /// The files that it left in `/output`; null where there was none.
+    pub outputs: Option<Vec<OutputReport>>,
+    /// What was not taken of it, the first hundred.
+    pub outputs_refused: Vec<RefusedReport>,
+    /// How many were refused beside those.
+    pub outputs_refused_beside: u64,
+    /// The value that it left; null where it was not asked for one or left none.
+    pub result: Option<Box<RawValue>>,
+    /// Why there is no result although it was asked for one.
+    pub result_error: Option<ResultFault>,
+}
+
+/// What a run used.
+#[derive(Debug, Clone, Serialize)]
+pub struct UsageReport {
+    /// Processor time of all its processes.
+    pub cpu_ms: u64,
+    /// The most memory at any time, where a cgroup counted it.
+    pub memory_peak_bytes: Option<u64>,
+}
+
+/// A limit and what held it.
+#[derive(Debug, Clone, Serialize)]
+pub struct EnforcedReport {
+    /// The name of its flag, without the dashes.
+    pub limit: &'static str,
+    /// `cgroup-v1`, `cgroup-v2`, `rlimit`, `tmpfs`, `timer` or `nothing`.
+    pub by: &'static str,
+}
+
+/// A file that was left.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutputReport {
+    /// Below the folder.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Something that was left and not taken.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefusedReport {
+    /// Below `/output`; what is no printable text is escaped.
+    pub path: String,
+    /// `symbolic-link`, `hard-link`, `device`, `fifo`, `socket`, `name`, `mount`, `too-deep`, `too-large`, `too-many` or
+    /// `changed`.
+    pub reason: &'static str,
+}
+
+/// Why there is no result.
+#[derive(Debug, Clone, Serialize)]
+pub struct ResultFault {
+    /// `missing`, `not-json`, or a reason as of a refused output.
+    pub code: &'static str,
+    /// The same for people.
+    pub message: String,
+}
+
+impl RunReport {
+    /// Of a run that has ended.
+    pub fn new(order: &RunOrder, ran: &Ran) -> Self {
+        let Outcome {
+            end,
+            wall,
+            cpu,
+            memory_peak_bytes,
+            ..
+        } = &ran.outcome;
+        let milliseconds = |time: &std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (status, exit_code, signal, limit) = match *end {
+            End::Exited(status) => ("exited", Some(status), None, None),
+            End::Signaled(signal) => ("killed", None, Some(signal), None),
+            End::TimeLimit => ("limit", None, None, Some(flag(Limit::Wall))),
+            End::MemoryLimit => ("limit", None, None, Some(flag(Limit::Memory))),
+        };
+        let (result, result_error) = match &ran.result {
+            None => (None, None),
+            Some(Ok(value)) => (Some(value.clone()), None),
+            Some(Err(error)) => (None, Some(fault(error))),
+        };
+        let collected = ran.outputs.as_ref();
+        Self {
+            image: ran.image.to_string(),
+            status,
+            exit_code,
+            signal,
+            limit,
+            duration_ms: milliseconds(wall),
+            usage: UsageReport {
+                cpu_ms: milliseconds(cpu),
+                memory_peak_bytes: *memory_peak_bytes,
+            },
+            enforced: enforced(order, &ran.outcome),
+            outputs: collected.map(outputs),
+            outputs_refused: collected.map(refused).unwrap_or_default(),
+            outputs_refused_beside: collected.map_or(0, |collected| collected.refused_beside),
+            result,
+            result_error,
+        }
+    }
+}
+
+fn fault(error: &ResultError) -> ResultFault {
+    ResultFault {
+        code: error.code(),
+        message: error.to_string(),
+    }
+}
+
+fn outputs(collected: &Collected) -> Vec<OutputReport> {
+    let files = collected.files.iter();
+    files
+        .map(|file| OutputReport {
+            path: file.path.to_string_lossy().into_owned(),
+            bytes: file.bytes,
+        })
+        .collect()
+}
+
+fn refused(collected: &Collected) -> Vec<RefusedReport> {
+    let refused = collected.refused.iter();
+    refused
+        .map(|refused| RefusedReport {
+            path: refused.shown_path.clone(),
+            reason: refused.reason.as_str(),
+        })
+        .collect()
+}
+
+fn enforced(order: &RunOrder, outcome: &Outcome) -> Vec<EnforcedReport> {
+    let known = outcome.enforced.iter();
+    let mut all: BTreeMap<&'static str, &'static str> = known
+        .map(|enforced| (flag(enforced.limit), by(enforced.by)))
+        .collect();
+    if order.grants.output.is_some() {
+        all.insert("output-size", by(Enforcer::Tmpfs));
+    }
+    all.into_iter()
+        .map(|(limit, by)| EnforcedReport { limit, by })
+        .collect()
+}
+
+/// The flag of `cooper run` that sets it.
+pub const fn flag(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Memory => "memory",
+        Limit::Pids => "pids",
+        Limit::Cpu => "cpus",
+        Limit::OpenFiles => "files",
+        Limit::Wall => "timeout",
+        Limit::Tmp => "tmp",
+        Limit::Scratch => "scratch",
+    }
+}
+
+const fn by(enforcer: Enforcer) -> &'static str {
+    match enforcer {
+        Enforcer::CgroupV1 => "cgroup-v1",
+        Enforcer::CgroupV2 => "cgroup-v2",
+        Enforcer::Rlimit => "rlimit",
+        Enforcer::Tmpfs => "tmpfs",
+        Enforcer::Timer => "timer",
+        Enforcer::Nothing => "nothing",
+    }
+}
