@@ -5,6 +5,7 @@ mod debian;
 mod python;
 mod request;
 mod requirements;
+mod terminal;
 mod wheel;
 
 use crate::driver::Target;
@@ -43,6 +44,7 @@ pub const TARGETS: &[&Target] = &[
     &request::LOCK,
     &request::NAMES,
     &requirements::REQUIREMENTS,
+    &terminal::TERMINAL,
 ];
 
 /// How a result ended.

@@ -32,9 +32,9 @@ const ESCAPE: u8 = 0x1b;
 const BELL: u8 = 0x07;
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
-/// Cleans one stream.
+/// Cleans one stream of what drives a terminal: what is left is text in UTF-8 with `\n`, `\t` and `\r`.
 #[derive(Debug, Default)]
-pub(crate) struct Cleaner {
+pub struct Cleaner {
     state: State,
     /// The beginning of a character of several bytes.
     partial: [u8; 4],
@@ -43,14 +43,14 @@ pub(crate) struct Cleaner {
 
 impl Cleaner {
     /// What is left of these bytes, appended to `clean`.
-    pub(crate) fn clean(&mut self, bytes: &[u8], clean: &mut Vec<u8>) {
+    pub fn clean(&mut self, bytes: &[u8], clean: &mut Vec<u8>) {
         for byte in bytes {
             self.byte(*byte, clean);
         }
     }
 
-    /// The stream has ended.
-    pub(crate) fn end(&mut self, clean: &mut Vec<u8>) {
+    /// The stream has ended: what was begun and not finished is dropped.
+    pub fn end(&mut self, clean: &mut Vec<u8>) {
         if self.partial_length > 0 {
             clean.extend_from_slice(REPLACEMENT);
         }

@@ -101,8 +101,11 @@ impl SandboxError {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::NotRoot => "run it as root, for example with sudo",
-            Self::Root { operation, .. } if *operation == crate::memory::SHOW_OWNERS => {
-                "the file system there cannot show other owners (ext4, xfs, btrfs and tmpfs can); run without `--writable`"
+            Self::Root { operation, .. } if *operation == crate::memory::SHOW_LAYER => {
+                "that takes root and a file system that can show other owners (ext4, xfs, btrfs, tmpfs); run without `--writable`"
+            }
+            Self::Root { operation, .. } if *operation == crate::memory::SHOW_FILE => {
+                "let others read the file: `chmod o+r FILE`"
             }
             Self::Root { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "`cooper fsck` says whether the store is whole"
@@ -124,7 +127,7 @@ impl SandboxError {
                 "allow user namespaces: `sysctl -w user.max_user_namespaces=10000`"
             }
             Self::Terminal { .. } => {
-                "redirect standard input (`< /dev/null`), or give the program the terminal itself with `--raw`"
+                "redirect the streams to files, or give the program the terminal itself with `--raw`"
             }
             Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "the image has no such program; an image gets programs with `packages=`"

@@ -33,8 +33,10 @@
 //! # What they do not hold
 //!
 //! The disk below a writable root: a build step may fill it. The caller's streams, where they are inherited: a program
-//! may set modes of a terminal and write to it what it likes (not with [`Stdio::Cleaned`]), and in a [`Profile::Build`] it owns a stream's file as root does. The kernel itself:
-//! who runs programs of mutually hostile owners wants a kernel of its own for each, such as gVisor's.
+//! may set modes of a terminal and write to it what it likes (not with [`Stdio::Cleaned`]), and in a
+//! [`Profile::Build`] it owns a stream's file as root does. Locks on an input: a program may hold `flock` on what it can
+//! read. The kernel itself: who runs programs of mutually hostile owners wants a kernel of its own for each, such as
+//! gVisor's.
 //!
 //! This crate knows nothing of images, packages or stores: it gets directories. It does not run as an ordinary user
 //! yet. All of its `unsafe` is in one file of system calls.
@@ -66,6 +68,7 @@ mod streams;
 mod supervise;
 mod syscall;
 
+pub use clean::Cleaner;
 pub use collect::{
     CollectError, CollectLimits, Collected, CollectedFile, FileFound, REFUSED_MAX, Refusal, Refused, collect,
     read_file,

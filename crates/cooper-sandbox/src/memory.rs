@@ -27,7 +27,8 @@ const POINTS_BYTES: u64 = 64 << 10;
 const FILES_BESIDE: u64 = 64;
 const FILES_MAX: u64 = 1 << 20;
 /// What fails where a file system has no mounts with a map of ids.
-pub(crate) const SHOW_OWNERS: &str = "show the run's user as the owner of the files of";
+pub(crate) const SHOW_LAYER: &str = "show the run's user as the owner of the files of";
+pub(crate) const SHOW_FILE: &str = "show the run's user as the owner of";
 
 /// A file system in memory that is mounted nowhere: at most so many bytes, in whole pages, and so many files with
 /// their directories and links; `owner` is the user and group of its root, in the host's numbers. Reach it by opening
@@ -195,7 +196,7 @@ fn shown_as(directory: &Path, shift: BorrowedFd<'_>) -> Result<OwnedFd, SandboxE
         attach(tree.as_fd())?;
         Ok(tree)
     };
-    make().map_err(failed(SHOW_OWNERS, directory))
+    make().map_err(failed(SHOW_LAYER, directory))
 }
 
 fn make_directory(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), SandboxError> {

@@ -119,7 +119,7 @@ pub(crate) struct Keyboard {
 }
 
 impl Keyboard {
-    /// Of a terminal that is this session's: of any other, a program could make its own and then write to it.
+    /// Of a terminal that is this session's: any other a program might make its own, and then write to it.
     pub(crate) fn open(terminal: BorrowedFd<'_>) -> Result<(Self, OwnedFd), Errno> {
         rustix::termios::tcgetsid(terminal)?;
         let for_program = reopen(terminal, OFlags::RDONLY)?;
@@ -141,6 +141,72 @@ impl Drop for Keyboard {
             let _ = rustix::termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.modes);
             let _ = before.map(syscall::set_blocked);
         }
+    }
+}
+
+/// What is typed on its way to a program that cannot have the terminal, not even to read.
+pub(crate) struct Typed {
+    terminal: OwnedFd,
+    /// Until the end of the input, or of those who read it.
+    pipe: Option<OwnedFd>,
+    pending: Vec<u8>,
+}
+
+impl Typed {
+    /// The way from this terminal, and the end of its pipe for the program.
+    pub(crate) fn open(terminal: BorrowedFd<'_>) -> Result<(Self, OwnedFd), Errno> {
+        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&writer, true)?;
+        let typed = Self {
+            terminal: rustix::io::fcntl_dupfd_cloexec(terminal, 3)?,
+            pipe: Some(writer),
+            pending: Vec::new(),
+        };
+        Ok((typed, reader))
+    }
+
+    /// What to wait for.
+    pub(crate) fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        let pipe = self.pipe.as_ref()?;
+        Some(if self.pending.is_empty() {
+            (self.terminal.as_fd(), PollFlags::IN)
+        } else {
+            (pipe.as_fd(), PollFlags::OUT)
+        })
+    }
+
+    /// Move on what can be moved without waiting.
+    pub(crate) fn pump(&mut self) {
+        if self.pending.is_empty() && self.pipe.is_some() && self.something_typed() {
+            let mut buffer = [0; 4096];
+            match rustix::io::read(&self.terminal, &mut buffer) {
+                Ok(length) if length > 0 => {
+                    self.pending
+                        .extend_from_slice(buffer.get(..length).unwrap_or_default());
+                }
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                // The end of the input, or of the terminal.
+                _ => self.pipe = None,
+            }
+        }
+        let Some(pipe) = self.pipe.as_ref().filter(|_| !self.pending.is_empty()) else {
+            return;
+        };
+        match rustix::io::write(pipe, &self.pending) {
+            Ok(length) => drop(self.pending.drain(..length)),
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => self.pipe = None,
+        }
+    }
+
+    /// The terminal is one that others read too: it must not be read before there is something.
+    fn something_typed(&self) -> bool {
+        let mut polled = [PollFd::new(&self.terminal, PollFlags::IN)];
+        let now = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        matches!(rustix::event::poll(&mut polled, Some(&now)), Ok(1..))
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::pipe::PipeFlags;
 use rustix::termios::isatty;
 
 use crate::error::SandboxError;
-use crate::show::{self, Keyboard, Shown};
+use crate::show::{self, Keyboard, Shown, Typed};
 use crate::spec::{Profile, Spec, Stdin, Stdio};
 
 /// One standard stream of the program.
@@ -45,6 +45,7 @@ pub(crate) struct Streams {
     shown: Vec<Shown>,
     /// Dropped at the end, which sets the terminal's modes back.
     keyboard: Option<Keyboard>,
+    typed: Option<Typed>,
 }
 
 /// Four times what a pipe of the usual size holds.
@@ -109,6 +110,7 @@ impl Streams {
             stderr,
             shown: Vec::new(),
             keyboard: None,
+            typed: None,
         };
         if matches!(spec.stdio, Stdio::Cleaned) {
             streams.show(&spec.stdin, host_id)?;
@@ -120,9 +122,7 @@ impl Streams {
     fn show(&mut self, stdin: &Stdin, host_id: u32) -> Result<(), SandboxError> {
         let terminal = |errno: Errno| SandboxError::Terminal { source: errno.into() };
         if matches!(stdin, Stdin::Inherit) && isatty(rustix::stdio::stdin()) {
-            let (keyboard, readable) = Keyboard::open(rustix::stdio::stdin()).map_err(terminal)?;
-            self.inside[0] = Stream::Own(readable);
-            self.keyboard = Some(keyboard);
+            self.inside[0] = Stream::Own(self.keyboard(host_id).map_err(terminal)?);
         }
         let outputs = [rustix::stdio::stdout(), rustix::stdio::stderr()];
         let [stdout, stderr] = outputs.map(isatty);
@@ -151,6 +151,19 @@ impl Streams {
         Ok(())
     }
 
+    /// The terminal to read from, or a pipe where that cannot be had: it is another session's, or another user's.
+    fn keyboard(&mut self, host_id: u32) -> Result<OwnedFd, Errno> {
+        let stdin = rustix::stdio::stdin();
+        if let Ok((keyboard, readable)) = Keyboard::open(stdin) {
+            self.keyboard = Some(keyboard);
+            return Ok(readable);
+        }
+        let (typed, readable) = Typed::open(stdin)?;
+        own(readable.as_fd(), host_id)?;
+        self.typed = Some(typed);
+        Ok(readable)
+    }
+
     /// The program has its own copies.
     pub(crate) fn close_inside(&mut self) {
         self.inside = [Stream::Callers, Stream::Callers, Stream::Callers];
@@ -161,7 +174,10 @@ impl Streams {
         let pipes = [&self.stdout, &self.stderr]
             .into_iter()
             .filter_map(|capture| capture.pipe.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::IN)));
-        pipes.chain(self.shown.iter().filter_map(Shown::interest))
+        let typed = self.typed.iter().filter_map(Typed::interest);
+        pipes
+            .chain(self.shown.iter().filter_map(Shown::interest))
+            .chain(typed)
     }
 
     /// Read what is there, or a part of it: a program may write faster than this reads.
@@ -170,6 +186,9 @@ impl Streams {
         self.stderr.drain(READS_AT_ONCE_MAX);
         for shown in &mut self.shown {
             shown.pump(READS_AT_ONCE_MAX);
+        }
+        if let Some(typed) = &mut self.typed {
+            typed.pump();
         }
     }
 

@@ -35,7 +35,7 @@ pub use cooper_resolve::address::public as public_address;
 pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{DebianSource, Freshness, Sources};
 pub use cooper_sandbox::{
-    Collected, End, Enforced, Enforcer, Limits, Network, Outcome, Refused, before_interrupt,
+    Collected, End, Enforced, Enforcer, Limit, Limits, Network, Outcome, Refused, before_interrupt,
 };
 pub use cooper_store::{
     CredentialHelper, Credentials, DiskUse, Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig,

@@ -77,4 +77,5 @@ targets! {
     lock "lock",
     names "names",
     requirements "requirements",
+    terminal "terminal",
 }

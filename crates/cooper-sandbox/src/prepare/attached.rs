@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::{INJECTED_DIR, PreparedMount, SECRETS_DIR, c_string, fault};
 use crate::error::SandboxError;
 use crate::grants::{Attached, Owner};
-use crate::memory::SHOW_OWNERS;
+use crate::memory::SHOW_FILE;
 use crate::owners;
 use crate::syscall::{self, MountFlags};
 
@@ -41,7 +41,7 @@ pub(super) fn prepare<'a>(
             ))
         })?;
         set_owner(attached, user).map_err(|errno| SandboxError::Root {
-            operation: SHOW_OWNERS,
+            operation: SHOW_FILE,
             path: attached.target.to_owned(),
             source: errno.into(),
         })?;

@@ -356,6 +356,41 @@ fn a_terminal_gets_text_and_a_pipe_gets_bytes() {
     assert!(piped.stdout.starts_with("\u{1b}[31m\u{7}"), "{piped}");
 }
 
+/// As `su -c` and `setsid` leave it: a program could make such a terminal its own, and write to it.
+#[test]
+fn a_terminal_of_another_session_is_read_through_a_pipe() {
+    let world = world();
+    let script =
+        "read line; echo \"got $line\"; [ -t 0 ] || echo no keyboard; printf '\\033[31m' >&0; cat; echo end";
+    world.host.write("project/s.py", script);
+    let cooper = env!("CARGO_BIN_EXE_cooper");
+    world.host.write(
+        "project/start",
+        &format!("setsid -w {cooper} run example_name s.py\n"),
+    );
+    let mut terminal = world.host.at_terminal(&["version"]);
+    let mut shown = String::new();
+    let mut command = std::process::Command::new("script");
+    command.args(["-qfec", "sh start", "/dev/null"]).env_clear();
+    for (name, value) in terminal.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    terminal.env_clear();
+    command.current_dir(world.host.path("project"));
+    command
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut keyboard = child.stdin.take().unwrap();
+    keyboard.write_all(b"one\ntwo\n\x04").unwrap();
+    child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+    drop(keyboard);
+    assert!(child.wait().unwrap().success(), "{shown:?}");
+    assert!(shown.contains("got one\r\nno keyboard\r\n"), "{shown:?}");
+    assert!(shown.ends_with("two\r\nend\r\n"), "{shown:?}");
+    assert!(!shown.contains('\u{1b}'), "{shown:?}");
+}
+
 #[test]
 fn order_and_length_of_what_is_shown_are_kept() {
     let world = world();

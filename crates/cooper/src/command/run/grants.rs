@@ -6,7 +6,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use cooperage::{Collected, Enforcer, OutputFolder, Ran, RunGrants, RunOrder, RunReport, limit_flag};
+use cooperage::{
+    Collected, Enforced, Enforcer, OutputFolder, Ran, RunGrants, RunOrder, RunReport, limit_flag,
+};
 use serde_json::json;
 
 use super::usage;
@@ -131,20 +133,21 @@ impl GrantArgs {
     }
 }
 
-/// A limit that was asked for or is the default, and that nothing on this host holds.
+/// Tell the limits that are set and that nothing on this host holds.
 pub(super) fn warn_of_unenforced(ran: &Ran, shell: &Shell) {
-    let unheld = |enforced: &&cooperage::Enforced| enforced.by == Enforcer::Nothing;
-    let flags: Vec<String> = ran
-        .outcome
-        .enforced
-        .iter()
-        .filter(unheld)
-        .map(|enforced| format!("`--{}`", limit_flag(enforced.limit)))
-        .collect();
-    if !flags.is_empty() {
-        let text = format!("nothing on this host holds the limits of {}", flags.join(", "));
+    if let Some(text) = unenforced(&ran.outcome.enforced) {
         shell.note("warning", &text);
     }
+}
+
+fn unenforced(enforced: &[Enforced]) -> Option<String> {
+    let unheld = enforced
+        .iter()
+        .filter(|enforced| enforced.by == Enforcer::Nothing);
+    let flags: Vec<String> = unheld
+        .map(|enforced| format!("`--{}`", limit_flag(enforced.limit)))
+        .collect();
+    (!flags.is_empty()).then(|| format!("nothing on this host holds {}", flags.join(", ")))
 }
 
 /// As many are told on standard error; the report has more.
@@ -186,8 +189,13 @@ fn input(text: &OsStr) -> (&Path, Option<&OsStr>) {
     }
 }
 
-/// A file of an earlier run must not be taken for this one's.
+/// A file of an earlier run must not be taken for this one's; where none can be made, that is told before the run.
 fn forget(file: &Path) -> Result<(), Failure> {
+    use rustix::fs::{Access, AtFlags, CWD};
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    rustix::fs::accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+        .map_err(|errno| not_written(file, &errno.into()))?;
     if !std::fs::metadata(file).is_ok_and(|found| found.is_file()) {
         return Ok(());
     }
@@ -241,6 +249,26 @@ mod tests {
         );
         let wrong = secret(OsStr::new("hunter2")).unwrap_err();
         assert!(!format!("{wrong:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn limits_that_nothing_holds_are_told_by_their_flags() {
+        use cooperage::Limit;
+        let by = |limit, by| Enforced { limit, by };
+        let held = [
+            by(Limit::Memory, Enforcer::CgroupV2),
+            by(Limit::Wall, Enforcer::Timer),
+        ];
+        assert_eq!(unenforced(&held), None);
+        let some = [
+            by(Limit::Cpu, Enforcer::Nothing),
+            held[0],
+            by(Limit::Pids, Enforcer::Nothing),
+        ];
+        assert_eq!(
+            unenforced(&some).as_deref(),
+            Some("nothing on this host holds `--cpus`, `--pids`")
+        );
     }
 
     #[test]
