@@ -14,7 +14,7 @@ mod place;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -166,6 +166,32 @@ impl Cgroup {
             .collect()
     }
 
+    /// The files by which a process with one thread joins, writing `0`, opened by someone who may.
+    pub(crate) fn join_files(&self) -> Result<Vec<OwnedFd>, SandboxError> {
+        let open = |directory: &Directory| {
+            let name = match directory.version {
+                Version::One => "tasks",
+                Version::Two => "cgroup.procs",
+            };
+            let path = directory.path.join(name);
+            let file = File::options().write(true).open(&path);
+            file.map(OwnedFd::from).map_err(|source| SandboxError::Cgroup {
+                operation: "open",
+                path,
+                source,
+            })
+        };
+        self.directories.iter().map(open).collect()
+    }
+
+    /// Whether at least so many processes are in each directory of the group.
+    pub(crate) fn holds_processes(&self, count: usize) -> bool {
+        self.directories.iter().all(|directory| {
+            let list = fs::read_to_string(directory.path.join("cgroup.procs"));
+            list.is_ok_and(|list| list.lines().count() >= count)
+        })
+    }
+
     /// What was used so far.
     pub(crate) fn usage(&self) -> Usage {
         let Some(directory) = self.memory.and_then(|index| self.directories.get(index)) else {
@@ -195,6 +221,18 @@ impl Cgroup {
             }
         }
     }
+}
+
+/// Remove what ended callers left.
+pub(crate) fn sweep(hierarchies: &Hierarchies) {
+    let places = [&hierarchies.memory, &hierarchies.pids, &hierarchies.cpu];
+    let mut parents: Vec<PathBuf> = Vec::new();
+    for place in places.into_iter().flatten() {
+        if !parents.contains(&place.directory) {
+            parents.push(place.directory.clone());
+        }
+    }
+    directories::sweep_below(&parents);
 }
 
 impl Version {

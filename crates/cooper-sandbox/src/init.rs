@@ -93,7 +93,7 @@ fn set_up(job: &Job<'_>) -> Result<(), Failure> {
 }
 
 /// Close every descriptor but the standard streams and those of the job.
-fn close_others(job: &Job<'_>) -> Result<(), Errno> {
+pub(crate) fn close_others(job: &Job<'_>) -> Result<(), Errno> {
     let mut next = 3;
     for fd in job.kept.iter().copied() {
         if fd > next {
@@ -105,7 +105,7 @@ fn close_others(job: &Job<'_>) -> Result<(), Errno> {
 }
 
 /// Die with the caller's thread; if it has died already, nobody reads the status pipe.
-fn tie_to_parent(status: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(crate) fn tie_to_parent(status: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut polled = [PollFd::new(&status, PollFlags::empty())];
     let now = rustix::event::Timespec {
@@ -119,7 +119,7 @@ fn tie_to_parent(status: BorrowedFd<'_>) -> Result<(), Errno> {
     if orphaned { Err(Errno::PIPE) } else { Ok(()) }
 }
 
-fn write_file(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+pub(crate) fn write_file(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
     let file = rustix::fs::openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     let written = rustix::io::write(&file, bytes)?;
     if written == bytes.len() {
@@ -129,7 +129,7 @@ fn write_file(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
     }
 }
 
-fn loopback_up() -> Result<(), Errno> {
+pub(crate) fn loopback_up() -> Result<(), Errno> {
     let flags = SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
     syscall::loopback_up(socket.as_fd())
@@ -154,7 +154,7 @@ const RLIMITS: [(Resource, Option<u64>, Option<u64>); 14] = [
     (Resource::Stack, Some(8 << 20), None),
 ];
 
-fn set_rlimits(prepared: &Prepared<'_>) -> Result<(), Errno> {
+pub(crate) fn set_rlimits(prepared: &Prepared<'_>) -> Result<(), Errno> {
     let files = Some(prepared.open_files);
     for (resource, current, maximum) in RLIMITS.into_iter().chain([(Resource::Nofile, files, files)]) {
         match rustix::process::setrlimit(resource, Rlimit { current, maximum }) {
@@ -215,12 +215,12 @@ fn clone_program(job: &Job<'_>, wait: BorrowedFd<'_>) -> Result<Child, Errno> {
     child
 }
 
-fn set_effective_user(id: u32) -> Result<(), Errno> {
+pub(crate) fn set_effective_user(id: u32) -> Result<(), Errno> {
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::from_raw(id), Uid::ROOT)
 }
 
 /// What is left is the right to send signals to the program.
-fn give_up_privileges() -> Result<(), Errno> {
+pub(crate) fn give_up_privileges() -> Result<(), Errno> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::thread::set_no_new_privs(true)?;
     let kill = CapabilitySet::KILL;

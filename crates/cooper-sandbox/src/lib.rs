@@ -67,6 +67,7 @@ mod status;
 mod streams;
 mod supervise;
 mod syscall;
+pub mod warm;
 
 pub use clean::Cleaner;
 pub use collect::{

@@ -15,7 +15,7 @@ use crate::syscall::{self, MountFlags as Attributes};
 
 /// Other processes are there only for those who may trace them: init is not, nor anything that the program may not
 /// touch. (No process has the group that would be exempt.)
-const PROC_OPTIONS: &CStr = c"hidepid=2,gid=4294967294";
+pub(crate) const PROC_OPTIONS: &CStr = c"hidepid=2,gid=4294967294";
 const DEV_OPTIONS: &CStr = c"mode=0755,size=65536,nr_inodes=32";
 /// Group 5 is `tty`.
 const PTS_OPTIONS: &CStr = c"newinstance,ptmxmode=0666,mode=0620,gid=5,max=64";
@@ -64,12 +64,22 @@ const DEVICE_LINKS: &[(&CStr, &CStr)] = &[
 /// Leave the host's file systems and make the container's.
 pub(crate) fn make(prepared: &Prepared<'_>) -> Result<(), Failure> {
     enter_root(prepared)?;
+    mount_proc(PROC_OPTIONS)?;
+    make_places(prepared)?;
+    mask_proc().during(Step::MaskProc)
+}
+
+/// The `/proc` of the caller's pid namespace.
+pub(crate) fn mount_proc(options: &CStr) -> Result<(), Failure> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount(c"proc", c"/proc", c"proc", flags, options).during(Step::MountProc)
+}
+
+/// All but the root and `/proc`.
+pub(crate) fn make_places(prepared: &Prepared<'_>) -> Result<(), Failure> {
     let build = prepared.profile == Profile::Build;
     let private = MountFlags::NOSUID | MountFlags::NODEV;
-    let proc_flags = private | MountFlags::NOEXEC;
-    rustix::mount::mount(c"proc", c"/proc", c"proc", proc_flags, PROC_OPTIONS).during(Step::MountProc)?;
     make_dev(&prepared.mounts)?;
-    mask_proc().during(Step::MaskProc)?;
     tmpfs(c"/tmp", private, &prepared.mounts.tmp).during(Step::MountTmp)?;
     tmpfs(c"/run", private, &prepared.mounts.run).during(Step::MountRun)?;
     inject(&prepared.files, prepared.ids.host).during(Step::InjectFile)?;
@@ -99,7 +109,7 @@ fn attach(mounts: &[PreparedMount<'_>]) -> Result<(), Errno> {
 }
 
 /// Attach the prepared root over the host's, make it this namespace's root, and let go of the host's.
-fn enter_root(prepared: &Prepared<'_>) -> Result<(), Failure> {
+pub(crate) fn enter_root(prepared: &Prepared<'_>) -> Result<(), Failure> {
     let recursive = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change(c"/", recursive).during(Step::PrivateMounts)?;
     let root = prepared.root.as_fd();
@@ -134,7 +144,7 @@ fn make_dev(mounts: &MountOptions) -> Result<(), Failure> {
 }
 
 /// What this kernel does not have needs no mask.
-fn mask_proc() -> Result<(), Errno> {
+pub(crate) fn mask_proc() -> Result<(), Errno> {
     for path in MASKED_FILES {
         unless_missing(rustix::mount::mount_bind(c"/dev/null", *path))?;
     }

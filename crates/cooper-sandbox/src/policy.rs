@@ -125,6 +125,12 @@ const BUILD_RULES: &[Rule] = &[
     (libc::SYS_chroot, libc::SYS_chroot, ALLOW),
 ];
 
+/// What a template of warm runs may beside: its children enter the namespaces that are made for them.
+const TEMPLATE_RULES: &[Rule] = &[
+    (libc::SYS_fsync, libc::SYS_fdatasync, ALLOW),
+    (libc::SYS_setns, libc::SYS_setns, ALLOW),
+];
+
 const fn rules_of(profile: Profile) -> &'static [Rule] {
     match profile {
         Profile::Run => RUN_RULES,
@@ -242,11 +248,30 @@ const CHECKS: &[&[Test]] = &[
 
 /// The filter of a profile.
 pub(crate) fn filter(profile: Profile) -> Option<Vec<Instruction>> {
-    assemble(&segments(profile), CHECKS)
+    assemble(&segments(rules_of(profile)), CHECKS)
 }
 
-fn segments(profile: Profile) -> Vec<Segment> {
-    let mut rules: Vec<&Rule> = RULES.iter().chain(rules_of(profile)).collect();
+/// The filter of a template of warm runs: that of a run, and `setns`.
+pub(crate) fn template_filter() -> Option<Vec<Instruction>> {
+    assemble(&segments(TEMPLATE_RULES), CHECKS)
+}
+
+/// What a template's child adds to the filter that it inherits, so that both together are the filter of a run.
+pub(crate) fn child_filter() -> Option<Vec<Instruction>> {
+    let segment = |first: c_long, verdict| Segment {
+        first: u32::try_from(first).unwrap_or(u32::MAX),
+        verdict,
+    };
+    let segments = [
+        segment(0, ALLOW),
+        segment(libc::SYS_setns, DENY),
+        segment(libc::SYS_setns + 1, ALLOW),
+    ];
+    assemble(&segments, &[])
+}
+
+fn segments(beside: &'static [Rule]) -> Vec<Segment> {
+    let mut rules: Vec<&Rule> = RULES.iter().chain(beside).collect();
     rules.sort_by_key(|(first, ..)| *first);
     let mut segments: Vec<Segment> = Vec::with_capacity(rules.len() * 2);
     let mut next = 0;
@@ -312,6 +337,21 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_template_and_its_child_together_have_the_filter_of_a_run() {
+        let (template, child) = (template_filter().unwrap(), child_filter().unwrap());
+        for number in 0..1024_u32 {
+            let verdicts = [&template, &child].map(|program| decide(program, NATIVE, number, &[0; 6]));
+            let stricter = verdicts
+                .into_iter()
+                .find(|verdict| *verdict != ALLOWED)
+                .unwrap_or(ALLOWED);
+            assert_eq!(stricter, run(number.into(), &[0; 6]), "{number}");
+        }
+        let setns = u32::try_from(libc::SYS_setns).unwrap();
+        assert_eq!(decide(&template, NATIVE, setns, &[0; 6]), ALLOWED);
     }
 
     #[test]

@@ -106,23 +106,27 @@ impl Prepared<'_> {
     pub(crate) fn new<'a>(spec: &Spec<'a>) -> Result<Prepared<'a>, SandboxError> {
         check(spec)?;
         let owner = host_id();
-        let host = match spec.profile {
-            Profile::Run => owner,
-            Profile::Build => spec.user.uid,
-        };
+        let points = attached::points(spec.grants.mounts);
+        let root = root::detached(spec.root, spec.profile, &points, user_on_host(spec, owner))?;
+        Self::on_root(spec, root, owner)
+    }
+
+    /// The same on a root that was made, for a run whose user is `owner` on the host.
+    pub(crate) fn on_root<'a>(
+        spec: &Spec<'a>,
+        root: OwnedFd,
+        owner: u32,
+    ) -> Result<Prepared<'a>, SandboxError> {
+        check(spec)?;
+        let host = user_on_host(spec, owner);
         let injected = spec.files.iter().enumerate().map(prepared_file);
         let secrets = spec.grants.secrets.iter().map(prepared_secret);
         let files: Vec<PreparedFile<'_>> = injected.chain(secrets).collect::<Result<_, _>>()?;
-        let attached = attached::prepare(spec.grants.mounts, host)?;
+        let attached = attached::prepare(spec.grants.mounts, !files.is_empty(), host)?;
         Ok(Prepared {
             profile: spec.profile,
             network: spec.network,
-            root: root::detached(
-                spec.root,
-                spec.profile,
-                &attached::points(spec.grants.mounts),
-                host,
-            )?,
+            root,
             attached,
             hostname: spec.hostname.as_bytes(),
             mounts: mount_options(spec, &files, host)?,
@@ -147,6 +151,14 @@ impl Prepared<'_> {
     /// The number of the root's descriptor.
     pub(crate) fn root_number(&self) -> RawFd {
         self.root.as_raw_fd()
+    }
+}
+
+/// What the program's user is on the host, where the user namespace belongs to `owner`.
+fn user_on_host(spec: &Spec<'_>, owner: u32) -> u32 {
+    match spec.profile {
+        Profile::Run => owner,
+        Profile::Build => spec.user.uid,
     }
 }
 
@@ -348,11 +360,48 @@ fn size(bytes: u64) -> String {
 const HOST_ID_FIRST: u32 = 0x7000_0000;
 const HOST_IDS_PER_PROCESS: u32 = 32;
 
+/// Host ids that belong to one process alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+}
+
+impl Range {
+    /// Those of the calling process.
+    pub(crate) fn own() -> Self {
+        Self {
+            first: HOST_ID_FIRST + (std::process::id() & 0x3f_ffff) * HOST_IDS_PER_PROCESS,
+            count: HOST_IDS_PER_PROCESS,
+        }
+    }
+
+    /// All but the first.
+    pub(crate) fn rest(self) -> Self {
+        Self {
+            first: self.first + 1,
+            count: self.count - 1,
+        }
+    }
+}
+
+impl Ids {
+    /// Map these too, to the same numbers.
+    pub(crate) fn add_mapped(&mut self, range: Range) -> Result<(), SandboxError> {
+        let Range { first, count } = range;
+        for map in [&mut self.uid_map, &mut self.gid_map] {
+            let text = format!("{}{first} {first} {count}\n", map.to_string_lossy());
+            *map = c_string("a map", OsStr::new(&text))?;
+        }
+        Ok(())
+    }
+}
+
 /// A host id that no other live run has: by the caller's pid (22 bits) and a count.
 fn host_id() -> u32 {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed) % HOST_IDS_PER_PROCESS;
-    HOST_ID_FIRST + (std::process::id() & 0x3f_ffff) * HOST_IDS_PER_PROCESS + count
+    Range::own().first + count
 }
 
 /// The lines of `/proc/PID/uid_map`: inside, outside, length.

@@ -18,11 +18,20 @@ pub(crate) enum Word {
         /// `si_status`
         status: i32,
     },
+    /// A process was started that stays: its pid, as the sender sees it.
+    Started {
+        /// In the sender's pid namespace.
+        pid: i32,
+    },
+    /// What the sender makes is made.
+    Ready,
 }
 
 const LENGTH: usize = 12;
 const FAILED: i32 = 1;
 const ENDED: i32 = 2;
+const STARTED: i32 = 3;
+const READY: i32 = 4;
 
 impl Word {
     /// Send it; when nobody listens any more there is nobody to tell. Safe after fork.
@@ -30,6 +39,8 @@ impl Word {
         let (tag, first, second) = match self {
             Self::Failed(step, errno) => (FAILED, step as i32, errno.raw_os_error()),
             Self::Ended { code, status } => (ENDED, code, status),
+            Self::Started { pid } => (STARTED, pid, 0),
+            Self::Ready => (READY, 0, 0),
         };
         let mut bytes = [0_u8; LENGTH];
         bytes[..4].copy_from_slice(&tag.to_ne_bytes());
@@ -54,6 +65,8 @@ impl Word {
                 code: number(4)?,
                 status: number(8)?,
             }),
+            STARTED => Some(Self::Started { pid: number(4)? }),
+            READY => Some(Self::Ready),
             _ => None,
         }
     }
@@ -70,6 +83,8 @@ mod tests {
         let words = [
             Word::Failed(Step::MountTmp, Errno::NOMEM),
             Word::Ended { code: 1, status: 42 },
+            Word::Started { pid: 7 },
+            Word::Ready,
         ];
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         for word in words {

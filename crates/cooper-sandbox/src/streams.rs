@@ -49,7 +49,7 @@ pub(crate) struct Streams {
 }
 
 /// Four times what a pipe of the usual size holds.
-const READS_AT_ONCE_MAX: u32 = 16;
+pub(crate) const READS_AT_ONCE_MAX: u32 = 16;
 
 /// What was collected.
 #[derive(Debug, Default)]
@@ -58,8 +58,9 @@ pub(crate) struct Captured {
     pub(crate) truncated: bool,
 }
 
+/// One output of the program, collected within bounds.
 #[derive(Default)]
-struct Capture {
+pub(crate) struct Capture {
     pipe: Option<OwnedFd>,
     bytes_max: usize,
     keeps: Keeps,
@@ -70,7 +71,7 @@ struct Capture {
 
 /// What of an output that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Keeps {
+pub(crate) enum Keeps {
     /// Its beginning.
     #[default]
     First,
@@ -173,7 +174,7 @@ impl Streams {
     pub(crate) fn interests(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let pipes = [&self.stdout, &self.stderr]
             .into_iter()
-            .filter_map(|capture| capture.pipe.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::IN)));
+            .filter_map(|capture| capture.pipe().map(|pipe| (pipe, PollFlags::IN)));
         let typed = self.typed.iter().filter_map(Typed::interest);
         pipes
             .chain(self.shown.iter().filter_map(Shown::interest))
@@ -225,7 +226,7 @@ fn is_pipe(stream: BorrowedFd<'_>) -> bool {
     rustix::fs::fstatfs(stream).is_ok_and(|system| u64::try_from(system.f_type) == Ok(PIPE_FILE_SYSTEM))
 }
 
-fn own(stream: BorrowedFd<'_>, host_id: u32) -> Result<(), Errno> {
+pub(crate) fn own(stream: BorrowedFd<'_>, host_id: u32) -> Result<(), Errno> {
     rustix::fs::fchown(stream, Some(Uid::from_raw(host_id)), Some(Gid::from_raw(host_id)))
 }
 
@@ -244,7 +245,7 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, SandboxError> {
 
 impl Capture {
     /// A capture and the end of its pipe for the program, whom it belongs to so that `/dev/stdout` can be opened.
-    fn open(bytes_max: u64, keeps: Keeps, host_id: u32) -> Result<(Self, Stream), SandboxError> {
+    pub(crate) fn open(bytes_max: u64, keeps: Keeps, host_id: u32) -> Result<(Self, Stream), SandboxError> {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
         rustix::io::ioctl_fionbio(&reader, true).map_err(failed("make a pipe"))?;
         own(writer.as_fd(), host_id).map_err(failed("make a pipe"))?;
@@ -260,7 +261,8 @@ impl Capture {
         ))
     }
 
-    fn drain(&mut self, reads_max: u32) {
+    /// Read what is there, at most so many times.
+    pub(crate) fn drain(&mut self, reads_max: u32) {
         let mut buffer = [0_u8; 16 << 10];
         for _ in 0..reads_max {
             let Some(pipe) = &self.pipe else { return };
@@ -272,6 +274,11 @@ impl Capture {
                 Err(_) => return,
             }
         }
+    }
+
+    /// The pipe, while it may bring more.
+    pub(crate) fn pipe(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(OwnedFd::as_fd)
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -289,7 +296,8 @@ impl Capture {
         self.last.drain(..surplus);
     }
 
-    fn finish(mut self) -> Captured {
+    /// What was collected.
+    pub(crate) fn finish(mut self) -> Captured {
         self.captured.bytes.extend(self.last);
         self.captured
     }

@@ -292,7 +292,7 @@ fn judge(spec: &Spec<'_>, ran: &Ran, usage: Usage) -> Result<End, SandboxError> 
     let out_of_memory = usage.oom_kills > 0;
     let ended = ran.words.iter().find_map(|word| match word {
         Word::Ended { code, status } => Some((*code, *status)),
-        Word::Failed(..) => None,
+        Word::Failed(..) | Word::Started { .. } | Word::Ready => None,
     });
     match ended {
         Some((libc::CLD_EXITED, status)) => Ok(End::Exited(u8::try_from(status & 0xff).unwrap_or(u8::MAX))),

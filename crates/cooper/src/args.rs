@@ -15,6 +15,7 @@ use crate::command::inspect::InspectArgs;
 use crate::command::load::LoadArgs;
 use crate::command::remove::{GcArgs, RemoveArgs};
 use crate::command::run::RunArgs;
+use crate::command::runner::RunnerArgs;
 use crate::command::save::SaveArgs;
 use crate::command::update::UpdateArgs;
 use crate::command::version::VersionArgs;
@@ -103,6 +104,10 @@ pub(crate) enum Command {
     Update(UpdateArgs),
     Images(ImagesArgs),
     Run(Box<RunArgs>),
+    Runner(RunnerArgs),
+    /// Keep a template of warm runs: started by `cooper runner`, with a socket as standard input
+    #[command(hide = true)]
+    Keeper,
     Inspect(InspectArgs),
     Diff(DiffArgs),
     Save(SaveArgs),

@@ -8,9 +8,11 @@ mod dry_run;
 pub(crate) mod fsck;
 pub(crate) mod images;
 pub(crate) mod inspect;
+mod limits;
 pub(crate) mod load;
 pub(crate) mod remove;
 pub(crate) mod run;
+pub(crate) mod runner;
 pub(crate) mod save;
 pub(crate) mod update;
 pub(crate) mod usage;
@@ -64,6 +66,8 @@ fn dispatch(command: Command, command_line: &[OsString], shell: &Shell) -> Resul
         Command::Update(args) => update::update(&args, shell),
         Command::Images(args) => images::images(&args, shell),
         Command::Run(args) => run::run(&args, command_line, shell),
+        Command::Runner(args) => runner::runner(&args, shell),
+        Command::Keeper => runner::keep(),
         Command::Inspect(args) => inspect::inspect(&args, shell),
         Command::Diff(args) => diff::diff(&args, shell),
         Command::Save(args) => save::save(&args, shell),

@@ -21,6 +21,7 @@ mod reload;
 pub mod remove;
 pub mod requirements_file;
 pub mod run;
+pub mod runner;
 pub mod save;
 mod sources;
 pub mod standing;
@@ -34,6 +35,7 @@ pub use cooper_image::{Inventory, InventoryBelow, InventoryPackage, Scripts, Sou
 pub use cooper_resolve::address::public as public_address;
 pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{DebianSource, Freshness, Sources};
+pub use cooper_sandbox::warm::keep;
 pub use cooper_sandbox::{
     Collected, End, Enforced, Enforcer, Limit, Limits, Network, Outcome, Refused, before_interrupt,
 };
@@ -55,6 +57,7 @@ pub use requirements_file::RequirementsFileError;
 pub use run::{
     GrantError, OutputFolder, Program, Ran, ResultError, RunError, RunGrants, RunOrder, RunReport, limit_flag,
 };
+pub use runner::{Peer, ReplyLimits, Runner, TemplatePolicy};
 pub use save::{SaveError, Saved, SavedVersion};
 pub use sources::SourceError;
 pub use standing::{RemoveError, Standing};

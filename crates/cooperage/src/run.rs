@@ -125,13 +125,13 @@ impl RunError {
 }
 
 /// The interpreter of every image.
-const PYTHON: &str = "/usr/bin/python3";
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 /// Where a script from the host appears.
 const SCRIPT_DIR: &str = "/run/cooper";
 /// The working directory and home of a run.
-const WORK_DIR: &str = "/work";
+pub(crate) const WORK_DIR: &str = "/work";
 /// The user of a run: `cooper` in the image's passwd.
-const RUN_USER: User = User { uid: 1000, gid: 1000 };
+pub(crate) const RUN_USER: User = User { uid: 1000, gid: 1000 };
 
 /// What names mean on the host, for a run in its network.
 const HOST_NAMES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
@@ -209,7 +209,7 @@ impl Workshop {
     }
 
     /// The layers' trees, the top one first, as the sandbox wants them.
-    fn layer_paths(
+    pub(crate) fn layer_paths(
         &self,
         image: &FullReference,
         layers: &[DiffId],
@@ -267,13 +267,16 @@ fn arguments_json(args: &[OsString]) -> Option<String> {
     (json.len() <= ARGUMENTS_JSON_BYTES_MAX).then_some(json)
 }
 
-/// The image's own, ours, and what the caller sets, of which the last stands.
+/// The image's own variables, and those that every run has.
+pub(crate) fn usual_environment() -> Vec<(&'static str, &'static str)> {
+    let own = cooper_image::ENVIRONMENT.iter().copied();
+    own.chain([("HOME", WORK_DIR)]).collect()
+}
+
+/// The usual, ours, and what the caller sets, of which the last stands.
 fn environment(order: &RunOrder) -> Vec<(OsString, OsString)> {
-    let mut env: Vec<(OsString, OsString)> = cooper_image::ENVIRONMENT
-        .iter()
-        .map(|(name, value)| ((*name).into(), (*value).into()))
-        .collect();
-    env.push(("HOME".into(), WORK_DIR.into()));
+    let usual = usual_environment().into_iter();
+    let mut env: Vec<(OsString, OsString)> = usual.map(|(name, value)| (name.into(), value.into())).collect();
     let arguments = arguments_json(&order.args).map(|json| ("COOPER_ARGS".into(), json.into()));
     env.extend(arguments);
     if order.grants.result {

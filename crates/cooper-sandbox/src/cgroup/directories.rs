@@ -26,7 +26,7 @@ pub(super) fn make(parents: &[(PathBuf, Version)]) -> Result<(Vec<Directory>, Op
     };
     sweep(first, &parents);
     for _ in 0..NAMES_TRIED_MAX {
-        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{}-{}", own_number(), COUNT.fetch_add(1, Ordering::Relaxed));
         let Some(lock) = claim(&first.join(&name))? else {
             continue;
         };
@@ -55,6 +55,24 @@ pub(super) fn make(parents: &[(PathBuf, Version)]) -> Result<(Vec<Directory>, Op
         path: first.clone(),
         source,
     })
+}
+
+/// Remove the directories that nobody locks below these.
+pub(super) fn sweep_below(parents: &[PathBuf]) {
+    let parents: Vec<(PathBuf, Version)> = parents
+        .iter()
+        .map(|parent| (parent.join(PARENT), Version::One))
+        .collect();
+    if let Some((first, _)) = parents.first() {
+        sweep(first, &parents);
+    }
+}
+
+/// This process as the host counts it: a keeper of warm runs is 1 in its own pid namespace.
+fn own_number() -> String {
+    let link = fs::read_link("/proc/self").ok();
+    let number = link.and_then(|path| path.to_str().map(ToOwned::to_owned));
+    number.unwrap_or_else(|| std::process::id().to_string())
 }
 
 /// `cooper` below a hierarchy's directory; in version 2 with the controllers given on to its children.

@@ -27,14 +27,16 @@ pub(super) fn points<'a>(mounts: &[Attached<'a>]) -> Vec<&'a OsStr> {
     mounts.iter().filter_map(below_root).collect()
 }
 
-/// Check each target, and give each mount the owner that it shall have.
+/// Check each target, and give each mount the owner that it shall have. Nothing is mounted where injected files are.
 pub(super) fn prepare<'a>(
     mounts: &[Attached<'a>],
+    injects: bool,
     user: u32,
 ) -> Result<Vec<PreparedMount<'a>>, SandboxError> {
     let mut prepared = Vec::with_capacity(mounts.len());
     for (index, attached) in mounts.iter().enumerate() {
-        let make = placed(attached.target, mounts.get(..index).unwrap_or_default()).ok_or_else(|| {
+        let before = mounts.get(..index).unwrap_or_default();
+        let make = placed(attached.target, before, injects).ok_or_else(|| {
             fault(format!(
                 "nothing can be mounted at `{}`",
                 attached.target.display()
@@ -55,7 +57,8 @@ pub(super) fn prepare<'a>(
 }
 
 /// Whether the mount point has to be made by init; `None` where nothing may be mounted.
-fn placed(target: &Path, before: &[Attached<'_>]) -> Option<bool> {
+fn placed(target: &Path, before: &[Attached<'_>], injects: bool) -> Option<bool> {
+    let injected = injects && [INJECTED_DIR, SECRETS_DIR].map(Path::new).contains(&target);
     let taken = |name: &OsStr| TAKEN.iter().any(|taken| name == *taken);
     let in_earlier = before
         .iter()
@@ -63,9 +66,7 @@ fn placed(target: &Path, before: &[Attached<'_>]) -> Option<bool> {
     match *names(target)?.as_slice() {
         _ if in_earlier => Some(false),
         [name] if !taken(name) => Some(false),
-        [run, _] if run == "run" && ![INJECTED_DIR, SECRETS_DIR].map(Path::new).contains(&target) => {
-            Some(true)
-        }
+        [run, _] if run == "run" && !injected => Some(true),
         _ => None,
     }
 }
@@ -139,8 +140,9 @@ mod tests {
             ("input", &[], None),
             ("/usr/bin", &[], None),
         ] {
-            assert_eq!(placed(Path::new(target), before), expected, "{target}");
+            assert_eq!(placed(Path::new(target), before, true), expected, "{target}");
         }
+        assert_eq!(placed(Path::new("/run/cooper"), &[], false), Some(true));
         assert_eq!(points(&[at("/input"), at("/input/a"), at("/run/x")]), ["input"]);
     }
 }

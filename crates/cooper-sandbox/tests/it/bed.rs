@@ -28,19 +28,11 @@ pub(crate) struct Bed {
 impl Bed {
     /// A tree with busybox under all its names.
     pub(crate) fn new() -> Self {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "these tests make sandboxes: run them as root"
-        );
-        let bed = Self {
-            directory: Arc::new(tempfile::tempdir().unwrap()),
-        };
+        let bed = Self::of_directories(tempfile::tempdir().unwrap());
         let tree = bed.tree();
-        for name in ["bin", "dev", "etc", "proc", "run", "tmp", "work"] {
+        for name in ["bin", "etc"] {
             fs::create_dir_all(tree.join(name)).unwrap();
         }
-        // The root is what the program sees as `/`: a temporary directory's own mode would lock it out.
-        fs::set_permissions(&tree, fs::Permissions::from_mode(0o755)).unwrap();
         fs::copy(BUSYBOX, tree.join("bin/busybox")).unwrap_or_else(|_| panic!("install busybox-static"));
         let names = Command::new(BUSYBOX).arg("--list").output().unwrap();
         for name in String::from_utf8(names.stdout).unwrap().lines() {
@@ -48,6 +40,28 @@ impl Bed {
                 symlink("busybox", tree.join("bin").join(name)).unwrap();
             }
         }
+        bed
+    }
+
+    /// A tree with the directories that every root has, to be laid over the host's root: on another file system than that.
+    pub(crate) fn over_the_host() -> Self {
+        Self::of_directories(tempfile::tempdir_in("/dev/shm").unwrap())
+    }
+
+    fn of_directories(directory: TempDir) -> Self {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "these tests make sandboxes: run them as root"
+        );
+        let bed = Self {
+            directory: Arc::new(directory),
+        };
+        let tree = bed.tree();
+        for name in ["dev", "proc", "run", "tmp", "work"] {
+            fs::create_dir_all(tree.join(name)).unwrap();
+        }
+        // The root is what the program sees as `/`: a temporary directory's own mode would lock it out.
+        fs::set_permissions(&tree, fs::Permissions::from_mode(0o755)).unwrap();
         bed
     }
 
@@ -133,8 +147,13 @@ pub(crate) fn compile(source: &str, program: &Path) {
 
 /// The example that stands for a caller in a process of its own.
 pub(crate) fn contained() -> PathBuf {
+    example("contained")
+}
+
+/// A program of this crate's examples.
+pub(crate) fn example(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
-    let path = tests.ancestors().nth(2).unwrap().join("examples/contained");
+    let path = tests.ancestors().nth(2).unwrap().join("examples").join(name);
     assert!(
         path.exists(),
         "build the examples too: cargo test without --test does"

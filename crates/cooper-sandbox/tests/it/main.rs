@@ -5,6 +5,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "a test ends where something unexpected happens"
 )]
@@ -23,3 +24,4 @@ mod refusals;
 mod roots;
 mod streams;
 mod views;
+mod warm;

@@ -26,6 +26,7 @@ mod load_hostile;
 mod remove;
 mod requirements;
 mod run;
+mod runner;
 mod save;
 mod secrets;
 mod settings;

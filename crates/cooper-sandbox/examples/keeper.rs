@@ -1,0 +1,14 @@
+//! A keeper of warm runs: its socket is standard input.
+
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let socket = std::io::stdin().as_fd().try_clone_to_owned();
+    let kept = socket.map(|socket| cooper_sandbox::warm::keep(UnixStream::from(socket)));
+    match kept {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,500 @@
+//! One child: from the making of its place to what became of its run.
+
+use std::ffi::CString;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
+};
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use super::given::{Given, RESULT_PATH};
+use super::place::{self, HolderJob};
+use super::template::{Pattern, Template, failed, kept_numbers, read_words, status_pipe};
+use super::wire::{Frame, Report, WarmEnd, WarmJob, WarmReply};
+use crate::cgroup::Cgroup;
+use crate::error::SandboxError;
+use crate::init::Job;
+use crate::status::Word;
+use crate::streams::{Capture, Keeps, READS_AT_ONCE_MAX, Stream, own};
+use crate::syscall::{self, CloneRequest, Ended};
+
+/// The namespaces in the order in which a child enters them: the first gives it the right to the others.
+const NAMESPACES: [&str; 7] = ["user", "mnt", "net", "ipc", "uts", "cgroup", "pid_for_children"];
+const NAMESPACE_OF_PROCESSES: &str = "pid";
+/// A child that takes longer to become ready is given up.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+/// What a request's words may have together.
+const REQUEST_BYTES_MAX: usize = 4 << 20;
+const LAST_PID_MIN: u32 = 300;
+const LAST_PID_SPAN: u32 = 30_000;
+
+/// Where a child is on its way.
+enum State {
+    /// Its place is made, or it is entering it.
+    Making,
+    /// It waits for its request.
+    Idle,
+    /// It runs.
+    Running(Box<Running>),
+}
+
+struct Running {
+    job: WarmJob,
+    started: Instant,
+    deadline: Instant,
+    timed_out: bool,
+}
+
+/// A child with all that is its own.
+pub(super) struct Child {
+    /// Its user on the host.
+    pub(super) user: u32,
+    state: State,
+    made: Instant,
+    cgroup: Cgroup,
+    given: Given,
+    status: Option<OwnedFd>,
+    control: Option<OwnedFd>,
+    stdin: Option<(OwnedFd, Vec<u8>, usize)>,
+    stdout: Capture,
+    stderr: Capture,
+    /// The child's ends, until the template has them.
+    inside: Vec<OwnedFd>,
+    /// The fork that makes its place.
+    place: i32,
+    holder: Option<(i32, OwnedFd)>,
+    holder_ended: Option<Ended>,
+    program: Option<i32>,
+    program_ended: Option<Ended>,
+    failed: Option<String>,
+}
+
+impl Child {
+    /// Start to make one, for a user that nobody else on the host is now.
+    pub(super) fn make(pattern: &Pattern, template: &Template, user: u32) -> Result<Self, SandboxError> {
+        let settings = &pattern.settings;
+        let namespace = template.namespace.as_ref();
+        let namespace = namespace.ok_or_else(|| failed("make a child")(Errno::SRCH))?;
+        let (given, mounts) = Given::make(user, &settings.limits)?;
+        let attached = mounts.attached();
+        let prepared = pattern.prepared(&pattern.argv, &[], &[], &attached, user)?;
+        let limits = settings.limits.limits();
+        let cgroup = Cgroup::create(&pattern.hierarchies, &limits, pattern.enforcement())?;
+        let streams = Streams::open(settings.limits.stream_bytes_max, user)?;
+        let (status, writer) = status_pipe()?;
+        let task_files = cgroup.task_files();
+        let none = [Stream::Null, Stream::Null, Stream::Null];
+        let kept = kept_numbers(&prepared, &none, &writer, &[namespace.as_fd()]);
+        let holder = HolderJob {
+            job: Job {
+                prepared: &prepared,
+                task_files: &task_files,
+                streams: &none,
+                status: &writer,
+                kept: &kept,
+            },
+            template: namespace.as_fd(),
+            last_pid: &last_pid(),
+        };
+        let request = CloneRequest {
+            flags: place::holder_flags(),
+            exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
+            cgroup: cgroup.unified(),
+        };
+        let place = syscall::clone_process(request, || place::make_holder(&holder));
+        let place = place.map_err(|errno| SandboxError::Clone { source: errno.into() })?;
+        Ok(Self {
+            user,
+            state: State::Making,
+            made: Instant::now(),
+            cgroup,
+            given,
+            status: Some(status),
+            control: Some(streams.control),
+            stdin: Some((streams.stdin, Vec::new(), 0)),
+            stdout: streams.stdout,
+            stderr: streams.stderr,
+            inside: streams.inside,
+            place: place.pid,
+            holder: None,
+            holder_ended: None,
+            program: None,
+            program_ended: None,
+            failed: None,
+        })
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle) && self.failed.is_none() && self.program_ended.is_none()
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
+
+    /// The descriptors that may bring something.
+    pub(super) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let waits = matches!(self.state, State::Making)
+            .then_some(self.control.as_ref())
+            .flatten();
+        let own = [self.status.as_ref(), waits];
+        let outputs = [self.stdout.pipe(), self.stderr.pipe()];
+        own.into_iter()
+            .flatten()
+            .map(OwnedFd::as_fd)
+            .chain(outputs.into_iter().flatten())
+    }
+
+    /// The descriptor that can take something, while there is something to give.
+    pub(super) fn fed(&self) -> Option<BorrowedFd<'_>> {
+        let (pipe, bytes, at) = self.stdin.as_ref()?;
+        (self.is_running() && *at < bytes.len()).then_some(pipe.as_fd())
+    }
+
+    /// When something has to be done about it at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Making => self.made.checked_add(READY_WITHIN),
+            State::Idle => None,
+            State::Running(running) => (!running.timed_out).then_some(running.deadline),
+        }
+    }
+
+    /// Look at everything that it may have said or done.
+    pub(super) fn attend(&mut self, pattern: &Pattern, template: &Template) {
+        if let Err(error) = self.hear(pattern, template) {
+            self.fail(&error);
+        }
+        self.stdout.drain(READS_AT_ONCE_MAX);
+        self.stderr.drain(READS_AT_ONCE_MAX);
+        self.feed();
+        if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+            match &mut self.state {
+                State::Running(running) => running.timed_out = true,
+                _ => self.failed = Some("it did not become ready in time".to_owned()),
+            }
+            self.kill();
+        }
+    }
+
+    fn hear(&mut self, pattern: &Pattern, template: &Template) -> Result<(), SandboxError> {
+        let words = self.status.as_ref().map(read_words).unwrap_or_default();
+        for word in words {
+            match word {
+                Word::Failed(step, errno) => {
+                    let source = errno.into();
+                    return Err(SandboxError::Setup { step, source });
+                }
+                Word::Started { pid } => {
+                    let number = Pid::from_raw(pid).ok_or_else(|| failed("find the holder")(Errno::SRCH))?;
+                    let opened = rustix::process::pidfd_open(number, PidfdFlags::empty());
+                    self.holder = Some((pid, opened.map_err(failed("find the holder"))?));
+                }
+                Word::Ready => {
+                    self.status = None;
+                    self.ask(pattern, template)?;
+                }
+                Word::Ended { .. } => {}
+            }
+        }
+        if matches!(self.state, State::Making) && self.status.is_none() {
+            self.greet(template)?;
+        }
+        Ok(())
+    }
+
+    /// Have the template fork for this place.
+    fn ask(&mut self, pattern: &Pattern, template: &Template) -> Result<(), SandboxError> {
+        let holder = self.holder.as_ref().map_or(0, |(pid, _)| *pid);
+        let mut namespaces = Vec::with_capacity(NAMESPACES.len());
+        for name in NAMESPACES {
+            let name = if name == "pid_for_children" {
+                NAMESPACE_OF_PROCESSES
+            } else {
+                name
+            };
+            namespaces.push(pattern.namespace(holder, name)?);
+        }
+        let joined = self.cgroup.join_files()?;
+        let all = namespaces.iter().chain(&self.inside).chain(&joined);
+        let all: Vec<BorrowedFd<'_>> = all.map(OwnedFd::as_fd).collect();
+        template.ask(&all)?;
+        self.inside.clear();
+        Ok(())
+    }
+
+    /// Read the child's word that it is ready; the kernel says who it is.
+    fn greet(&mut self, template: &Template) -> Result<(), SandboxError> {
+        let Some(control) = &self.control else {
+            return Ok(());
+        };
+        let mut word = [0; 16];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut buffer = [IoSliceMut::new(&mut word)];
+        let received = rustix::net::recvmsg(control, &mut buffer, &mut ancillary, RecvFlags::DONTWAIT);
+        let length = match received {
+            Ok(received) => received.bytes,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+            Err(errno) => return Err(failed("hear from a child")(errno)),
+        };
+        let sender = ancillary.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmCredentials(credentials) => Some(credentials.pid.as_raw_nonzero().get()),
+            _ => None,
+        });
+        let known = |pid: i32| pid == template.pid || Some(pid) == self.holder.as_ref().map(|(pid, _)| *pid);
+        match sender.filter(|pid| !known(*pid)) {
+            Some(pid) if word.get(..length) == Some(b"ready") && self.cgroup.holds_processes(2) => {
+                self.program = Some(pid);
+                self.state = State::Idle;
+                Ok(())
+            }
+            _ => Err(failed("hear from a child")(Errno::PROTO)),
+        }
+    }
+
+    /// Give it its one request. `parts` are the script, standard input, then the files.
+    pub(super) fn begin(&mut self, pattern: &Pattern, job: WarmJob, parts: Vec<Vec<u8>>) {
+        let started = Instant::now();
+        let deadline = started.checked_add(job.wall);
+        let mut parts = parts.into_iter();
+        let (script, stdin) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        if let Err(error) = self.hand_over(pattern, &job, &script, parts) {
+            self.fail(&error);
+        }
+        if let Some((_, bytes, _)) = &mut self.stdin {
+            *bytes = stdin;
+        }
+        self.state = State::Running(Box::new(Running {
+            deadline: deadline.unwrap_or(started + Duration::from_secs(1 << 30)),
+            job,
+            started,
+            timed_out: false,
+        }));
+        self.feed();
+    }
+
+    fn hand_over(
+        &mut self,
+        pattern: &Pattern,
+        job: &WarmJob,
+        script: &[u8],
+        files: impl Iterator<Item = Vec<u8>>,
+    ) -> Result<(), SandboxError> {
+        self.given.put_script(&job.script_name, script)?;
+        for (file, bytes) in job.files.iter().zip(files) {
+            self.given.put_file(file, &bytes)?;
+        }
+        let mut env: serde_json::Map<String, serde_json::Value> = job
+            .env
+            .iter()
+            .map(|(name, value)| (name.clone(), value.as_str().into()))
+            .collect();
+        env.insert("COOPER_RESULT".to_owned(), RESULT_PATH.into());
+        let request = serde_json::json!({
+            "path": format!("/run/cooper/{}", job.script_name),
+            "args": job.args,
+            "env": env,
+            "cwd": pattern.settings.cwd,
+        });
+        let request = request.to_string();
+        if request.len() > REQUEST_BYTES_MAX {
+            return Err(failed("give a run its arguments")(Errno::TOOBIG));
+        }
+        let length = u32::try_from(request.len()).unwrap_or(u32::MAX).to_ne_bytes();
+        let control = self.control.take();
+        let control = control.ok_or_else(|| failed("give a run its request")(Errno::PIPE))?;
+        let bytes = [length.as_slice(), request.as_bytes()].concat();
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let sent = rustix::net::send(&control, rest, SendFlags::NOSIGNAL);
+            let sent = sent.map_err(failed("give a run its request"))?;
+            rest = rest.get(sent..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Write what fits into standard input; it ends after the last byte.
+    fn feed(&mut self) {
+        let is_running = self.is_running();
+        let Some((pipe, bytes, at)) = &mut self.stdin else {
+            return;
+        };
+        while let Some(rest) = bytes.get(*at..).filter(|rest| !rest.is_empty()) {
+            match rustix::io::write(&*pipe, rest) {
+                Ok(written) => *at += written,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(_) => *at = bytes.len(),
+            }
+        }
+        if is_running {
+            self.stdin = None;
+        }
+    }
+
+    fn fail(&mut self, error: &SandboxError) {
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+        self.failed = Some(format!("{error}{}", cause.unwrap_or_default()));
+        self.kill();
+    }
+
+    /// End everything in it.
+    pub(super) fn kill(&self) {
+        if let Some((_, descriptor)) = &self.holder {
+            // It may have ended already.
+            let _ = rustix::process::pidfd_send_signal(descriptor, Signal::KILL);
+        }
+    }
+
+    /// Whether this was a process of its own; notes its end.
+    pub(super) fn reaped(&mut self, ended: Ended) -> bool {
+        if ended.pid == self.place {
+            self.place = 0;
+            return true;
+        }
+        if self.holder.as_ref().is_some_and(|(pid, _)| *pid == ended.pid) && self.holder_ended.is_none() {
+            self.holder_ended = Some(ended);
+            return true;
+        }
+        if self.program == Some(ended.pid) && self.program_ended.is_none() {
+            self.program_ended = Some(ended);
+            self.kill();
+            return true;
+        }
+        false
+    }
+
+    /// Whether nothing of it is alive any more.
+    pub(super) fn is_over(&self) -> bool {
+        let holder_over = self.holder.is_none() || self.holder_ended.is_some();
+        let program_over = self.program.is_none() || self.program_ended.is_some();
+        let ends = self.failed.is_some() || self.holder_ended.is_some();
+        self.place == 0 && holder_over && program_over && ends
+    }
+
+    /// Why it cannot be used, where that is so.
+    pub(super) fn fault(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
+    /// What became of it, if it had a request; everything that was its own is gone afterwards.
+    pub(super) fn conclude(mut self, pattern: &Pattern) -> Option<Frame<Report>> {
+        self.stdout.drain(u32::MAX);
+        self.stderr.drain(u32::MAX);
+        let usage = self.cgroup.usage();
+        self.cgroup.remove();
+        let State::Running(running) = self.state else {
+            return None;
+        };
+        let Running {
+            job,
+            started,
+            timed_out,
+            ..
+        } = *running;
+        let wall = started.elapsed();
+        let limits = &pattern.settings.limits;
+        let result = self.given.result(limits.result_bytes_max);
+        let left = self.given.left(limits);
+        let out_of_memory = usage.oom_kills > 0;
+        let end = match (self.program_ended, self.failed.is_some()) {
+            _ if timed_out => WarmEnd::TimeLimit,
+            (_, true) | (None, _) => WarmEnd::Failed,
+            (Some(ended), _) => match (ended.code, ended.status) {
+                (libc::CLD_EXITED, status) => WarmEnd::Exited(u8::try_from(status & 0xff).unwrap_or(u8::MAX)),
+                (_, libc::SIGKILL) if out_of_memory => WarmEnd::MemoryLimit,
+                (_, signal) => WarmEnd::Signaled(signal),
+            },
+        };
+        let cpu = [self.program_ended, self.holder_ended]
+            .into_iter()
+            .flatten()
+            .map(|ended| ended.cpu);
+        let (stdout, stderr) = (self.stdout.finish(), self.stderr.finish());
+        let (result, result_fault) = match result {
+            Ok(result) => (result, None),
+            Err(refusal) => (None, Some(refusal.to_string())),
+        };
+        let (outputs, contents): (Vec<String>, Vec<Vec<u8>>) = left.files.into_iter().unzip();
+        let reply = WarmReply {
+            id: job.id,
+            end,
+            wall,
+            cpu: cpu.sum(),
+            memory_peak_bytes: usage.memory_peak_bytes,
+            stdout_truncated: stdout.truncated,
+            stderr_truncated: stderr.truncated,
+            has_result: result.is_some(),
+            result_fault,
+            outputs,
+            outputs_refused: left.refused,
+        };
+        let mut parts = vec![stdout.bytes, stderr.bytes, result.unwrap_or_default()];
+        parts.extend(contents);
+        Some(Frame {
+            header: Report::Done(Box::new(reply)),
+            parts,
+        })
+    }
+}
+
+/// Both ends of what a child talks through.
+struct Streams {
+    control: OwnedFd,
+    stdin: OwnedFd,
+    stdout: Capture,
+    stderr: Capture,
+    /// The child's: control, standard input, output, error.
+    inside: Vec<OwnedFd>,
+}
+
+impl Streams {
+    fn open(bytes_max: u64, user: u32) -> Result<Self, SandboxError> {
+        let make = failed("make a pipe");
+        let (control, child) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(&make)?;
+        rustix::net::sockopt::set_socket_passcred(&control, true).map_err(&make)?;
+        let patience = Some(Duration::from_secs(5));
+        rustix::net::sockopt::set_socket_timeout(&control, rustix::net::sockopt::Timeout::Send, patience)
+            .map_err(&make)?;
+        let (reader, stdin) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(&make)?;
+        rustix::io::ioctl_fionbio(&stdin, true).map_err(&make)?;
+        own(reader.as_fd(), user).map_err(&make)?;
+        let (stdout, output) = Capture::open(bytes_max, Keeps::First, user)?;
+        let (stderr, error) = Capture::open(bytes_max, Keeps::FirstAndLast, user)?;
+        let mut inside = vec![child, reader];
+        for stream in [output, error] {
+            if let Stream::Own(descriptor) = stream {
+                inside.push(descriptor);
+            }
+        }
+        Ok(Self {
+            control,
+            stdin,
+            stdout,
+            stderr,
+            inside,
+        })
+    }
+}
+
+/// Where the numbers of a child's processes begin.
+fn last_pid() -> CString {
+    let mut bytes = [0; 4];
+    // Without randomness all begin at the same number, and children reseed all the same.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
+    let number = LAST_PID_MIN + u32::from_ne_bytes(bytes) % LAST_PID_SPAN;
+    CString::new(number.to_string()).unwrap_or_default()
+}

@@ -1,0 +1,370 @@
+//! The keeper: one thread that waits for everything and does what is next.
+
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
+use super::child::Child;
+use super::template::{Pattern, Template, failed};
+use super::wire::{Frame, FrameError, Order, Report, TemplateSettings, WarmJob};
+use crate::cgroup::{self, Hierarchies};
+use crate::error::SandboxError;
+use crate::prepare::Range;
+use crate::streams::READS_AT_ONCE_MAX;
+use crate::syscall::{self, CloneRequest, Ended, SignalSet};
+
+/// So many children in a row may fail to become ready before the template is given up.
+const FAILURES_MAX: u32 = 5;
+/// Imports may take this long.
+const IMPORTS_WITHIN: Duration = Duration::from_mins(5);
+const READ_BYTES: usize = 64 << 10;
+
+/// Keep a template for the caller at the other end of this socket, until that closes it or tells to end. To be called in
+/// a process of its own that has one thread and does nothing else.
+///
+/// # Errors
+/// When the template cannot be started. The caller is told too.
+pub fn keep(mut socket: UnixStream) -> Result<(), SandboxError> {
+    crate::preflight()?;
+    let start = Frame::<Order>::receive(&mut socket);
+    let Ok(Some(Frame {
+        header: Order::Start(settings),
+        ..
+    })) = start
+    else {
+        return Err(SandboxError::Spec {
+            reason: "the keeper was not told what to keep".to_owned(),
+        });
+    };
+    // The numbers are the host's: in its own pid namespace, every keeper is 1.
+    let ids = Range::own();
+    let request = CloneRequest {
+        flags: u64::from(libc::CLONE_NEWPID.unsigned_abs()),
+        exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
+        cgroup: None,
+    };
+    let mut told = socket.try_clone().map_err(|source| SandboxError::Supervise {
+        operation: "share the caller's socket",
+        source,
+    })?;
+    let child = syscall::clone_process(request, move || {
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        let _ = rustix::thread::set_name(c"cooper-keeper");
+        let ended = Keeper::start(*settings, ids, socket).and_then(Keeper::serve);
+        if let Err(error) = ended {
+            tell_loss(&mut told, &error, String::new());
+        }
+        syscall::exit_now(0);
+    })
+    .map_err(|errno| SandboxError::Clone { source: errno.into() })?;
+    syscall::reap(child.pidfd.as_fd()).map_err(failed("wait for the keeper"))?;
+    // With it, everything in its pid namespace has ended.
+    cgroup::sweep(&Hierarchies::of_host());
+    Ok(())
+}
+
+fn tell_loss(to: &mut UnixStream, error: &SandboxError, log: String) {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    let report = Report::Lost {
+        reason: format!("{error}{}", cause.unwrap_or_default()),
+        log,
+    };
+    // Who is gone cannot be told.
+    let _ = frame(report).send(to);
+}
+
+fn frame(header: Report) -> Frame<Report> {
+    Frame {
+        header,
+        parts: Vec::new(),
+    }
+}
+
+struct Keeper {
+    pattern: Pattern,
+    template: Template,
+    template_ended: bool,
+    is_ready: bool,
+    started: Instant,
+    children: Vec<Child>,
+    free_users: Vec<u32>,
+    waiting: VecDeque<(WarmJob, Vec<Vec<u8>>)>,
+    caller: UnixStream,
+    received: Vec<u8>,
+    is_retiring: bool,
+    failures: u32,
+    signals: OwnedFd,
+}
+
+impl Keeper {
+    fn start(settings: TemplateSettings, ids: Range, caller: UnixStream) -> Result<Self, SandboxError> {
+        let blocked = SignalSet::EMPTY.with(libc::SIGCHLD).with(libc::SIGPIPE);
+        syscall::set_blocked(blocked).map_err(failed("block signals"))?;
+        let signals = syscall::signalfd(SignalSet::EMPTY.with(libc::SIGCHLD));
+        let signals = signals.map_err(failed("watch signals"))?;
+        let pattern = Pattern::new(settings, ids)?;
+        let template = Template::start(&pattern)?;
+        let rest = ids.rest();
+        Ok(Self {
+            pattern,
+            template,
+            template_ended: false,
+            is_ready: false,
+            started: Instant::now(),
+            children: Vec::new(),
+            free_users: (rest.first..rest.first + rest.count).collect(),
+            waiting: VecDeque::new(),
+            caller,
+            received: Vec::new(),
+            is_retiring: false,
+            failures: 0,
+            signals,
+        })
+    }
+
+    fn serve(mut self) -> Result<(), SandboxError> {
+        loop {
+            self.fill_pool();
+            self.hand_out();
+            if self.is_retiring && self.waiting.is_empty() && !self.children.iter().any(Child::is_running) {
+                return Ok(());
+            }
+            let hears_caller = self.wait()?;
+            if hears_caller && !self.hear_caller()? {
+                return Ok(());
+            }
+            self.hear_template()?;
+            for child in &mut self.children {
+                child.attend(&self.pattern, &self.template);
+            }
+            self.reap();
+            self.conclude()?;
+            self.judge_template()?;
+        }
+    }
+
+    /// As many children on their way or waiting as are wanted, and no more alive than there are users for.
+    fn fill_pool(&mut self) {
+        if !self.is_ready || self.template_ended || self.is_retiring && self.waiting.is_empty() {
+            return;
+        }
+        let running = self.children.iter().filter(|child| child.is_running()).count();
+        let mut ahead = self.children.len() - running;
+        while ahead < self.pattern.settings.pool.max(1) {
+            let Some(user) = self.free_users.pop() else { return };
+            match Child::make(&self.pattern, &self.template, user) {
+                Ok(child) => self.children.push(child),
+                Err(error) => {
+                    tracing::warn!(%error, "a child of the template cannot be made");
+                    self.failures += 1;
+                    self.free_users.push(user);
+                    return;
+                }
+            }
+            ahead += 1;
+        }
+    }
+
+    fn hand_out(&mut self) {
+        let mut running = self.children.iter().filter(|child| child.is_running()).count();
+        while running < self.pattern.settings.running_max.max(1) {
+            let Some(child) = self.children.iter_mut().find(|child| child.is_idle()) else {
+                return;
+            };
+            let Some((job, parts)) = self.waiting.pop_front() else {
+                return;
+            };
+            child.begin(&self.pattern, job, parts);
+            running += 1;
+        }
+    }
+
+    /// Until something happens; whether the caller said something.
+    fn wait(&self) -> Result<bool, SandboxError> {
+        let mut polled = vec![
+            PollFd::new(&self.caller, PollFlags::IN),
+            PollFd::new(&self.signals, PollFlags::IN),
+        ];
+        if !self.is_ready {
+            polled.push(PollFd::new(&self.template.socket, PollFlags::IN));
+            polled.push(PollFd::new(&self.template.status, PollFlags::IN));
+        }
+        let log = self.template.log.pipe();
+        polled.extend(log.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        for child in &self.children {
+            polled.extend(
+                child
+                    .watched()
+                    .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+            );
+            polled.extend(child.fed().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)));
+        }
+        let deadlines = self.children.iter().filter_map(Child::deadline);
+        let imports = (!self.is_ready).then(|| self.started + IMPORTS_WITHIN);
+        let left = deadlines
+            .chain(imports)
+            .min()
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match rustix::event::poll(&mut polled, left.map(timespec).as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(failed("wait for what happens")(errno)),
+        }
+        Ok(polled.first().is_some_and(|caller| !caller.revents().is_empty()))
+    }
+
+    /// Read what the caller sent; false when it is gone.
+    fn hear_caller(&mut self) -> Result<bool, SandboxError> {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            match rustix::net::recv(&self.caller, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
+                Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(false),
+                Ok((length, _)) => self.received.extend_from_slice(&buffer[..length]),
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(failed("hear the caller")(errno)),
+            }
+        }
+        loop {
+            let mut rest = self.received.as_slice();
+            match Frame::<Order>::receive(&mut rest) {
+                Ok(Some(frame)) => {
+                    let used = self.received.len() - rest.len();
+                    self.received.drain(..used);
+                    self.take(frame);
+                }
+                Ok(None) | Err(FrameError::Io(_) | FrameError::Malformed(super::wire::ENDS_EARLY)) => {
+                    return Ok(true);
+                }
+                Err(FrameError::Malformed(_)) => return Ok(false),
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Frame<Order>) {
+        match frame.header {
+            Order::Start(_) => {}
+            Order::Run(job) => self.waiting.push_back((job, frame.parts)),
+            Order::Retire => self.is_retiring = true,
+        }
+    }
+
+    fn hear_template(&mut self) -> Result<(), SandboxError> {
+        self.template.log.drain(READS_AT_ONCE_MAX);
+        if self.is_ready {
+            return Ok(());
+        }
+        self.template.hear(&self.pattern)?;
+        let mut word = [0; 4];
+        if rustix::net::recv(&self.template.socket, &mut word, RecvFlags::DONTWAIT) == Ok((1, 1)) {
+            self.is_ready = true;
+            let enforced = self.template.cgroup.enforced().iter();
+            let enforced = enforced.map(|enforced| {
+                (
+                    enforced.limit.as_str().to_owned(),
+                    enforced.by.as_str().to_owned(),
+                )
+            });
+            let report = Report::Ready {
+                enforced: enforced.collect(),
+            };
+            self.tell(&frame(report));
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, frame: &Frame<Report>) {
+        // When the caller is gone, the next wait says so.
+        let _ = frame.send(&mut self.caller);
+        let _ = self.caller.flush();
+    }
+
+    fn reap(&mut self) {
+        let mut drained = [0; 1024];
+        let _ = rustix::io::read(&self.signals, &mut drained);
+        while let Some(ended) = syscall::reap_any() {
+            self.note_end(ended);
+        }
+    }
+
+    fn note_end(&mut self, ended: Ended) {
+        if ended.pid == self.template.pid || ended.pid == self.template.place && self.template.pid == 0 {
+            self.template_ended = true;
+            return;
+        }
+        let _ = self.children.iter_mut().any(|child| child.reaped(ended));
+    }
+
+    /// Answer what is over, and let go of it.
+    fn conclude(&mut self) -> Result<(), SandboxError> {
+        let mut at = 0;
+        while let Some(child) = self.children.get(at) {
+            if !child.is_over() {
+                at += 1;
+                continue;
+            }
+            let child = self.children.swap_remove(at);
+            self.free_users.push(child.user);
+            match (child.is_running(), child.fault()) {
+                (false, fault) => {
+                    self.failures += 1;
+                    tracing::warn!(
+                        fault = fault.unwrap_or("it ended"),
+                        "a child did not become ready"
+                    );
+                }
+                (true, Some(fault)) => tracing::warn!(fault, "a run could not be begun"),
+                (true, None) => self.failures = 0,
+            }
+            if let Some(reply) = child.conclude(&self.pattern) {
+                self.tell(&reply);
+            }
+        }
+        if self.failures > FAILURES_MAX {
+            return Err(SandboxError::Supervise {
+                operation: "make children of the template",
+                source: std::io::Error::other("they end before they are ready"),
+            });
+        }
+        Ok(())
+    }
+
+    /// A template that has ended takes nothing with it that runs already.
+    fn judge_template(&mut self) -> Result<(), SandboxError> {
+        let too_late = !self.is_ready && self.started.elapsed() > IMPORTS_WITHIN;
+        let is_over = self.template_ended && !self.children.iter().any(Child::is_running);
+        if !is_over && !too_late {
+            return Ok(());
+        }
+        self.template.log.drain(u32::MAX);
+        let log = std::mem::take(&mut self.template.log).finish();
+        let error = SandboxError::Supervise {
+            operation: "keep the template",
+            source: std::io::Error::other(if too_late {
+                "its imports take too long"
+            } else if self.is_ready {
+                "it has ended"
+            } else {
+                "it ended during its imports"
+            }),
+        };
+        tell_loss(
+            &mut self.caller,
+            &error,
+            String::from_utf8_lossy(&log.bytes).into_owned(),
+        );
+        syscall::exit_now(0)
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
+}

@@ -1,0 +1,235 @@
+//! The places that a template and its children run in, made by short-lived forks of the keeper.
+//!
+//! The keeper is pid 1 of the template's pid namespace and has the host's root. A fork of it makes the mounts, then starts
+//! the process that stays: the template itself, or the *holder* of a child, pid 1 in namespaces that belong to a user
+//! namespace of that child's own. The owner of that namespace is the template's user: so a process of the template may enter
+//! it with nothing but `setns`, and what it can do there is what a user namespace's root can.
+//!
+//! Like all that runs between fork and exec, this allocates nothing.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
+
+use rustix::fs::{CWD, Mode};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::thread::{CapabilitiesSecureBits, Gid, Uid};
+
+use crate::error::Step;
+use crate::init::{self, During as _, Failure, Job};
+use crate::mounts;
+use crate::program;
+use crate::status::Word;
+use crate::syscall::{self, Child, CloneRequest, MountFlags, SignalSet};
+
+/// What a holder is made from.
+pub(super) struct HolderJob<'a> {
+    pub(super) job: Job<'a>,
+    /// The template's user namespace.
+    pub(super) template: BorrowedFd<'a>,
+    /// The first pid that the namespace gives: programs that tell a fork by its pid must see different ones.
+    pub(super) last_pid: &'a CStr,
+}
+
+/// The namespaces that a template's mounts and network are in.
+const TEMPLATE_NAMESPACES: i32 =
+    libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+/// Those of a child, all owned by its own user namespace.
+const CHILD_NAMESPACES: i32 =
+    TEMPLATE_NAMESPACES | libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWCGROUP;
+/// As the lower `/proc` of a holder: it is covered, and makes the kernel let the holder mount its own.
+const PLAIN: &CStr = c"";
+
+/// The flags that a template's place is cloned with.
+pub(super) fn template_flags() -> u64 {
+    u64::from(TEMPLATE_NAMESPACES.unsigned_abs())
+}
+
+/// The flags that a holder's place is cloned with.
+pub(super) fn holder_flags() -> u64 {
+    u64::from(libc::CLONE_NEWNS.unsigned_abs())
+}
+
+/// Make the template's place and start the template in it.
+pub(super) fn make_template(job: &Job<'_>) -> ! {
+    if let Err(Failure(step, errno)) = set_up_template(job) {
+        Word::Failed(step, errno).send(job.status.as_fd());
+    }
+    syscall::exit_now(0)
+}
+
+fn set_up_template(job: &Job<'_>) -> Result<(), Failure> {
+    begin(job)?;
+    mounts::enter_root(job.prepared)?;
+    mounts::mount_proc(mounts::PROC_OPTIONS)?;
+    mounts::make_places(job.prepared)?;
+    mounts::mask_proc().during(Step::MaskProc)?;
+    init::loopback_up().during(Step::Loopback)?;
+    rustix::system::sethostname(job.prepared.hostname).during(Step::Hostname)?;
+    init::set_rlimits(job.prepared).during(Step::SetRlimits)?;
+    let (wait, go) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(Step::CloneProgram)?;
+    rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)
+        .during(Step::CloneProgram)?;
+    init::set_effective_user(job.prepared.ids.owner).during(Step::CloneProgram)?;
+    let request = CloneRequest {
+        flags: u64::from(libc::CLONE_NEWUSER.unsigned_abs()),
+        exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
+        cgroup: None,
+    };
+    let child = syscall::clone_process(request, || program::run(job, wait.as_fd()));
+    init::set_effective_user(0).during(Step::CloneProgram)?;
+    let child = child.during(Step::CloneProgram)?;
+    map_ids(job, &child)?;
+    init::write_file(proc_path(child.pid, "oom_score_adj").as_c_str(), b"1000").during(Step::MapIds)?;
+    syscall::set_mount_flags(CWD, c"/proc", MountFlags(MountFlags::READ_ONLY)).during(Step::SealProc)?;
+    Word::Started { pid: child.pid }.send(job.status.as_fd());
+    rustix::io::write(&go, b"0").during(Step::CloneProgram)?;
+    std::mem::forget((wait, go, child));
+    Ok(())
+}
+
+/// Make a child's place and start its holder.
+pub(super) fn make_holder(holder: &HolderJob<'_>) -> ! {
+    if let Err(Failure(step, errno)) = set_up_holder(holder) {
+        Word::Failed(step, errno).send(holder.job.status.as_fd());
+    }
+    syscall::exit_now(0)
+}
+
+fn set_up_holder(holder: &HolderJob<'_>) -> Result<(), Failure> {
+    let job = &holder.job;
+    begin(job)?;
+    mounts::enter_root(job.prepared)?;
+    mounts::mount_proc(PLAIN)?;
+    mounts::make_places(job.prepared)?;
+    rustix::thread::move_into_link_name_space(holder.template, None).during(Step::CloneProgram)?;
+    rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)
+        .during(Step::CloneProgram)?;
+    let user = job.prepared.ids.uid;
+    init::set_effective_user(user).during(Step::CloneProgram)?;
+    let (wait, go) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(Step::CloneProgram)?;
+    let request = CloneRequest {
+        flags: u64::from(CHILD_NAMESPACES.unsigned_abs()),
+        exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
+        cgroup: None,
+    };
+    let child = syscall::clone_process(request, || hold(holder, wait.as_fd()));
+    let child = child.during(Step::CloneProgram)?;
+    map_ids(job, &child)?;
+    Word::Started { pid: child.pid }.send(job.status.as_fd());
+    rustix::io::write(&go, b"0").during(Step::CloneProgram)?;
+    std::mem::forget((wait, go, child));
+    Ok(())
+}
+
+/// What every fork of the keeper begins with.
+fn begin(job: &Job<'_>) -> Result<(), Failure> {
+    syscall::set_blocked(SignalSet::ALL).during(Step::TieToParent)?;
+    init::close_others(job).during(Step::TieToParent)?;
+    init::tie_to_parent(job.status.as_fd()).during(Step::TieToParent)?;
+    rustix::process::setsid().during(Step::TieToParent)?;
+    // A name for `ps`, and no access to the caller's keys: neither is a wall.
+    let _ = rustix::thread::set_name(c"cooper-place");
+    let _ = syscall::forget_keys();
+    rustix::process::umask(Mode::empty());
+    for file in job.task_files {
+        init::write_file(file, b"0").during(Step::JoinCgroup)?;
+    }
+    Ok(())
+}
+
+/// The maps of a new process's user namespace.
+fn map_ids(job: &Job<'_>, child: &Child) -> Result<(), Failure> {
+    let ids = &job.prepared.ids;
+    for (name, map) in [("uid_map", &ids.uid_map), ("gid_map", &ids.gid_map)] {
+        init::write_file(proc_path(child.pid, name).as_c_str(), map.as_bytes()).during(Step::MapIds)?;
+    }
+    Ok(())
+}
+
+/// Be pid 1 of a child's namespaces: finish them, then reap what is orphaned in them until the keeper ends it.
+fn hold(holder: &HolderJob<'_>, wait: BorrowedFd<'_>) -> ! {
+    let status = holder.job.status;
+    match finish(holder, wait) {
+        Ok(()) => Word::Ready.send(status.as_fd()),
+        Err(Failure(step, errno)) => {
+            Word::Failed(step, errno).send(status.as_fd());
+            syscall::exit_now(125);
+        }
+    }
+    let number = status.as_raw_fd();
+    let _ = syscall::close_range(0, number, false);
+    loop {
+        if syscall::wait_signal().is_ok_and(|received| received.signal == libc::SIGCHLD) {
+            while syscall::reap_any().is_some() {}
+        }
+    }
+}
+
+fn finish(holder: &HolderJob<'_>, wait: BorrowedFd<'_>) -> Result<(), Failure> {
+    let job = &holder.job;
+    let mut word = [0];
+    let length = rustix::io::read(wait, &mut word).during(Step::AwaitMap)?;
+    if length != 1 {
+        return Err(Failure(Step::AwaitMap, Errno::PIPE));
+    }
+    let number = job.status.as_raw_fd();
+    syscall::close_range(3, number - 1, false).during(Step::DropInitPrivileges)?;
+    syscall::close_range(number + 1, RawFd::MAX, false).during(Step::DropInitPrivileges)?;
+    rustix::process::setsid().during(Step::SetSession)?;
+    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).during(Step::SetIds)?;
+    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).during(Step::SetIds)?;
+    let _ = rustix::thread::set_name(c"cooper-holder");
+    mounts::mount_proc(mounts::PROC_OPTIONS)?;
+    mounts::mask_proc().during(Step::MaskProc)?;
+    init::loopback_up().during(Step::Loopback)?;
+    rustix::system::sethostname(job.prepared.hostname).during(Step::Hostname)?;
+    init::write_file(c"/proc/sys/kernel/ns_last_pid", holder.last_pid.to_bytes()).during(Step::SealProc)?;
+    syscall::set_mount_flags(CWD, c"/proc", MountFlags(MountFlags::READ_ONLY)).during(Step::SealProc)?;
+    init::give_up_privileges().during(Step::DropInitPrivileges)
+}
+
+/// `/proc/PID/NAME`, without allocating.
+struct ProcPath([u8; 64]);
+
+impl ProcPath {
+    fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    }
+}
+
+fn proc_path(pid: i32, name: &str) -> ProcPath {
+    let mut path = ProcPath([0; 64]);
+    let mut digits = [0_u8; 12];
+    let mut at = digits.len();
+    let mut left = pid.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789"[(left % 10) as usize];
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    let parts = [b"/proc/", &digits[at..], b"/", name.as_bytes()];
+    let mut end = 0;
+    for part in parts {
+        path.0[end..end + part.len()].copy_from_slice(part);
+        end += part.len();
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_made_of_a_pid_and_a_name() {
+        assert_eq!(
+            proc_path(4_194_303, "uid_map").as_c_str(),
+            c"/proc/4194303/uid_map"
+        );
+        assert_eq!(proc_path(0, "x").as_c_str(), c"/proc/0/x");
+    }
+}

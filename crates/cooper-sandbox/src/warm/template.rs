@@ -1,0 +1,320 @@
+//! The template: the process that has the imports, and the socket through which children are asked of it.
+
+use std::ffi::{OsStr, OsString};
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use rustix::pipe::PipeFlags;
+
+use super::given::{POINTS, clone_of};
+use super::place;
+use super::wire::TemplateSettings;
+use crate::cgroup::{Cgroup, Hierarchies};
+use crate::error::SandboxError;
+use crate::grants::{Attached, Grants};
+use crate::init::Job;
+use crate::policy;
+use crate::prepare::{Prepared, Range};
+use crate::root;
+use crate::spec::{Enforcement, InjectedFile, Network, Profile, Root, Spec, Stdin, Stdio, User};
+use crate::status::Word;
+use crate::streams::{Capture, Keeps, Stream};
+use crate::syscall::{self, CloneRequest};
+
+const PROGRAM: &str = include_str!("template.py");
+const PROGRAM_PATH: &str = "/run/cooper/template.py";
+const REHEARSAL_PATH: &str = "/run/cooper/rehearsal.py";
+/// What is kept of what the imports write.
+const LOG_BYTES_MAX: u64 = 64 << 10;
+/// As many as a message to the template may bring.
+const DESCRIPTORS_MAX: usize = 16;
+
+/// A started template.
+pub(super) struct Template {
+    /// In the keeper's pid namespace; 0 until it is known.
+    pub(super) pid: i32,
+    /// The process that makes its place.
+    pub(super) place: i32,
+    /// To and from it.
+    pub(super) socket: OwnedFd,
+    /// What its place says.
+    pub(super) status: OwnedFd,
+    /// What its imports write.
+    pub(super) log: Capture,
+    pub(super) cgroup: Cgroup,
+    /// Its user namespace, once it is there.
+    pub(super) namespace: Option<OwnedFd>,
+}
+
+/// What templates and children are made from.
+pub(super) struct Pattern {
+    pub(super) settings: TemplateSettings,
+    pub(super) hierarchies: Hierarchies,
+    /// The stacked layers, mounted nowhere.
+    pub(super) root: OwnedFd,
+    /// The processes of the keeper's pid namespace.
+    pub(super) processes: OwnedFd,
+    /// What a child's place is checked with; nothing is executed there.
+    pub(super) argv: Vec<OsString>,
+    /// The host's user ids: the first is the template's, the others are the children's.
+    pub(super) ids: Range,
+}
+
+impl Pattern {
+    /// Stack the layers.
+    pub(super) fn new(settings: TemplateSettings, ids: Range) -> Result<Self, SandboxError> {
+        let root = Root::ReadOnly {
+            layers: &settings.layers,
+        };
+        let root = root::detached(root, Profile::Run, &POINTS.map(OsStr::new), ids.first)?;
+        Ok(Self {
+            hierarchies: Hierarchies::of_host(),
+            root,
+            processes: own_processes().map_err(failed("mount /proc"))?,
+            argv: vec![settings.python.clone().into()],
+            ids,
+            settings,
+        })
+    }
+
+    pub(super) fn enforcement(&self) -> Enforcement {
+        if self.settings.required {
+            Enforcement::Required
+        } else {
+            Enforcement::BestEffort
+        }
+    }
+
+    /// A namespace of a process in the keeper's pid namespace.
+    pub(super) fn namespace(&self, pid: i32, name: &str) -> Result<OwnedFd, SandboxError> {
+        let path = format!("{pid}/ns/{name}");
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.processes, path, flags, Mode::empty()).map_err(failed("open a namespace"))
+    }
+
+    /// A container like that of a run. `files` are put into `/run/cooper`.
+    pub(super) fn prepared<'a>(
+        &'a self,
+        argv: &'a [OsString],
+        env: &'a [(OsString, OsString)],
+        files: &'a [InjectedFile],
+        mounts: &'a [Attached<'a>],
+        owner: u32,
+    ) -> Result<Prepared<'a>, SandboxError> {
+        let (uid, gid) = self.settings.user;
+        let spec = Spec {
+            root: Root::ReadOnly {
+                layers: &self.settings.layers,
+            },
+            argv,
+            env,
+            cwd: &self.settings.cwd,
+            user: User { uid, gid },
+            profile: Profile::Run,
+            network: Network::None,
+            limits: self.settings.limits.limits(),
+            enforcement: self.enforcement(),
+            stdin: Stdin::Null,
+            stdio: Stdio::Capture {
+                stdout_max: 0,
+                stderr_max: 0,
+            },
+            files,
+            grants: Grants { mounts, secrets: &[] },
+            hostname: &self.settings.hostname,
+        };
+        Prepared::on_root(&spec, clone_of(self.root.as_fd(), "")?, owner)
+    }
+}
+
+pub(super) fn failed(operation: &'static str) -> impl Fn(Errno) -> SandboxError {
+    move |errno| SandboxError::Supervise {
+        operation,
+        source: errno.into(),
+    }
+}
+
+/// `/proc` of this pid namespace, mounted nowhere.
+fn own_processes() -> Result<OwnedFd, Errno> {
+    let fs = rustix::mount::fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_create(&fs)?;
+    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    rustix::mount::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, flags)
+}
+
+impl Template {
+    /// Start one. It is not ready until it says so.
+    pub(super) fn start(pattern: &Pattern) -> Result<Self, SandboxError> {
+        let settings = &pattern.settings;
+        let (argv, files) = command_line(settings)?;
+        let env: Vec<(OsString, OsString)> = settings
+            .env
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        let mut prepared = pattern.prepared(&argv, &env, &files, &[], pattern.ids.first)?;
+        prepared.filter = policy::template_filter().ok_or_else(too_long)?;
+        prepared.ids.add_mapped(pattern.ids.rest())?;
+        let cgroup = Cgroup::create(
+            &pattern.hierarchies,
+            &settings.limits.limits(),
+            pattern.enforcement(),
+        )?;
+        let (socket, inside) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(failed("make a socket"))?;
+        let (log, stream) = Capture::open(LOG_BYTES_MAX, Keeps::FirstAndLast, pattern.ids.first)?;
+        let Stream::Own(output) = stream else {
+            return Err(failed("make a pipe")(Errno::BADF));
+        };
+        let error = output.try_clone().map_err(|source| SandboxError::Supervise {
+            operation: "make a pipe",
+            source,
+        })?;
+        let streams = [Stream::Own(inside), Stream::Own(output), Stream::Own(error)];
+        let (status, writer) = status_pipe()?;
+        let task_files = cgroup.task_files();
+        let kept = kept_numbers(&prepared, &streams, &writer, &[]);
+        let job = Job {
+            prepared: &prepared,
+            task_files: &task_files,
+            streams: &streams,
+            status: &writer,
+            kept: &kept,
+        };
+        let request = CloneRequest {
+            flags: place::template_flags(),
+            exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
+            cgroup: cgroup.unified(),
+        };
+        let place = syscall::clone_process(request, || place::make_template(&job));
+        let place = place.map_err(|errno| SandboxError::Clone { source: errno.into() })?;
+        drop(writer);
+        Ok(Self {
+            pid: 0,
+            place: place.pid,
+            socket,
+            status,
+            log,
+            cgroup,
+            namespace: None,
+        })
+    }
+
+    /// Read what its place says; an error when that failed.
+    pub(super) fn hear(&mut self, pattern: &Pattern) -> Result<(), SandboxError> {
+        for word in read_words(&self.status) {
+            match word {
+                Word::Failed(step, errno) => {
+                    return Err(SandboxError::Setup {
+                        step,
+                        source: errno.into(),
+                    });
+                }
+                Word::Started { pid } => {
+                    self.pid = pid;
+                    self.namespace = Some(pattern.namespace(pid, "user")?);
+                }
+                Word::Ended { .. } | Word::Ready => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Ask for a child: it gets these descriptors.
+    pub(super) fn ask(&self, descriptors: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(failed("ask for a child")(Errno::NOBUFS));
+        }
+        let message = [IoSlice::new(b"F")];
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        rustix::net::sendmsg(&self.socket, &message, &mut ancillary, flags)
+            .map(drop)
+            .map_err(failed("ask for a child"))
+    }
+}
+
+/// The numbers of the descriptors that a fork of the keeper needs, ascending.
+pub(super) fn kept_numbers(
+    prepared: &Prepared<'_>,
+    streams: &[Stream; 3],
+    status: &OwnedFd,
+    beside: &[BorrowedFd<'_>],
+) -> Vec<RawFd> {
+    let mut kept: Vec<RawFd> = streams.each_ref().map(Stream::number).to_vec();
+    kept.extend([status.as_raw_fd(), prepared.root_number()]);
+    kept.extend(
+        prepared
+            .attached
+            .iter()
+            .map(|attached| attached.mount.as_raw_fd()),
+    );
+    kept.extend(beside.iter().map(BorrowedFd::as_raw_fd));
+    kept.sort_unstable();
+    kept
+}
+
+/// The words that are there.
+pub(super) fn read_words(pipe: &OwnedFd) -> Vec<Word> {
+    let mut bytes = [0; 120];
+    let length = rustix::io::read(pipe, &mut bytes).unwrap_or(0);
+    Word::parse_all(bytes.get(..length).unwrap_or_default())
+}
+
+/// A pipe for words; the reader does not block.
+pub(super) fn status_pipe() -> Result<(OwnedFd, OwnedFd), SandboxError> {
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
+    rustix::io::ioctl_fionbio(&reader, true).map_err(failed("make a pipe"))?;
+    Ok((reader, writer))
+}
+
+fn too_long() -> SandboxError {
+    SandboxError::Spec {
+        reason: "the system-call filter is too long".to_owned(),
+    }
+}
+
+/// The template's command line and files.
+fn command_line(settings: &TemplateSettings) -> Result<(Vec<OsString>, Vec<InjectedFile>), SandboxError> {
+    let deny = policy::child_filter().ok_or_else(too_long)?;
+    let deny: Vec<_> = deny
+        .iter()
+        .map(|instruction| {
+            let (if_true, if_false) = (instruction.if_true, instruction.if_false);
+            (instruction.code, if_true, if_false, instruction.operand)
+        })
+        .collect();
+    let rehearsal = settings.rehearsal.as_ref().map(|_| REHEARSAL_PATH);
+    let (user, group) = settings.user;
+    let told = serde_json::json!({
+        "preload": settings.preload,
+        "rehearse": rehearsal,
+        "deny": deny,
+        "user": user,
+        "group": group,
+    });
+    let argv = [settings.python.clone(), PROGRAM_PATH.to_owned(), told.to_string()];
+    let file = |path: &str, text: &str| InjectedFile {
+        path: path.into(),
+        bytes: text.as_bytes().to_vec(),
+        mode: 0o444,
+    };
+    let mut files = vec![file(PROGRAM_PATH, PROGRAM)];
+    files.extend(settings.rehearsal.as_ref().map(|text| file(REHEARSAL_PATH, text)));
+    Ok((argv.map(OsString::from).to_vec(), files))
+}

@@ -1,0 +1,263 @@
+//! `cooper runner`: many scripts in one image, each in a child of a template that has its imports done.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, Read as _, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::Args;
+use cooperage::runner::protocol::RunnerReply;
+use cooperage::{Limits, Peer, ReplyLimits, Runner, TemplatePolicy};
+
+use crate::command::inspect::parse_reference;
+use crate::command::limits::{LimitArgs, limits};
+use crate::failure::{Code, Exit, Failure};
+use crate::settings::{ByteCount, SettingType as _, Settings};
+use crate::shell::{Need, Shell, check_host, open_workshop};
+
+/// The runner or one of its keepers cannot do its work.
+const CANNOT_SERVE: Code = Code::Of("runner");
+
+const EXAMPLES: &str = "\
+Examples:
+  echo '{\"id\": 1, \"script\": \"cooper_result(6 * 7)\"}' | cooper runner example_name
+  cooper runner example_name --preload pandas,requests --pool 4 < requests > replies
+  cooper runner example_name --listen /run/cooper.sock
+
+A request is a line of JSON:
+  id           comes back with the reply
+  script       the script's text; or script_path, a file that the runner reads
+  args         a list for sys.argv; as JSON in the variable COOPER_ARGS
+  env, stdin   variables; standard input
+  files        {\"NAME\": \"text\" or {\"base64\": \"…\"}}, in /input
+  secrets      the same in /run/secrets, readable by the script alone
+  timeout_ms   from its start to its end
+  limits       memory_bytes, pids, open_files, cpu_millis, tmp_bytes, scratch_bytes: less than the runner's
+  owner        whose run it is; owners share no template. By default the peer's user
+
+A reply is a line of JSON, when the run has ended: id, status (exited, killed, limit, error), exit_code, limit,
+stdout, stderr, truncated, result, outputs, duration_ms, usage, enforced, error. Bytes that are no UTF-8
+are {\"base64\": \"…\"}. A script sets its result with cooper_result(VALUE); what it leaves in /output comes back.";
+
+/// Run many scripts in one image, in milliseconds each
+///
+/// Reads one JSON request per line on standard input, or from clients of a Unix socket, and writes one JSON reply per
+/// line as the runs end. Each script runs in a process of its own that was forked ahead from a template: an interpreter
+/// with its imports done, for one owner alone.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct RunnerArgs {
+    #[arg(help = "[ORGANISATION/]NAME[:TAG]; without a tag its newest version")]
+    image: String,
+    /// Modules that are imported once, before any script comes
+    #[arg(long, value_name = "MODULE,…", value_delimiter = ',')]
+    preload: Vec<String>,
+    /// A script that each template executes once, so that what it uses is there already
+    #[arg(long, value_name = "FILE")]
+    rehearse: Option<PathBuf>,
+    /// How many children wait in each template
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=14))]
+    pool: u32,
+    /// How many scripts run at once in each template
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=16))]
+    parallel: u32,
+    /// How many templates there are at most: the one used least recently goes first
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    templates: u32,
+    /// Replace a template after so many runs
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    runs: u64,
+    /// Replace a template at this age, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    age: u64,
+    /// Take requests from the clients of this Unix socket, in place of standard input
+    #[arg(long, value_name = "PATH")]
+    listen: Option<PathBuf>,
+    /// Bytes kept of standard output, and again of standard error
+    #[arg(long, value_name = "SIZE", default_value = "1MiB")]
+    stream_limit: String,
+    /// Bytes that a result may have
+    #[arg(long, value_name = "SIZE", default_value = "1MiB")]
+    result_limit: String,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// Execute `cooper runner`.
+pub(crate) fn runner(args: &RunnerArgs, shell: &Shell) -> Result<Exit, Failure> {
+    let image = parse_reference(&args.image)?;
+    let mut settings = shell.settings()?;
+    args.limits.set(&mut settings)?;
+    let limits = limits(&settings)?;
+    check_host("running in an image")?;
+    let rehearsal = args.rehearse.as_deref().map(rehearsal).transpose()?;
+    let policy = TemplatePolicy {
+        keeper: keeper()?,
+        preload: args.preload.clone(),
+        rehearsal,
+        pool: args.pool as usize,
+        running_max: args.parallel as usize,
+        templates_max: args.templates as usize,
+        runs_max: args.runs,
+        age_max: Duration::from_secs(args.age),
+        required: true,
+    };
+    let replies = ReplyLimits {
+        stream_bytes_max: size("--stream-limit", &args.stream_limit)?,
+        result_bytes_max: size("--result-limit", &args.result_limit)?,
+        output_bytes_max: limits.scratch_bytes,
+        output_files_max: 1000,
+    };
+    let runner = open(&settings, &image, limits, replies, policy)?;
+    match &args.listen {
+        None => serve_streams(&runner),
+        Some(path) => serve_socket(runner, path),
+    }
+}
+
+fn open(
+    settings: &Settings,
+    image: &cooper_core::ImageReference,
+    limits: Limits,
+    replies: ReplyLimits,
+    policy: TemplatePolicy,
+) -> Result<Runner, Failure> {
+    let workshop = open_workshop(settings, Need::Store)?;
+    Ok(workshop.runner(image, limits, replies, policy)?)
+}
+
+/// This program, as a keeper of templates.
+fn keeper() -> Result<(PathBuf, Vec<OsString>), Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::new(CANNOT_SERVE, format!("cannot find this program: {error}")))?;
+    Ok((program, vec!["keeper".into()]))
+}
+
+fn size(flag: &str, text: &str) -> Result<u64, Failure> {
+    let parsed = ByteCount::parse(&[text.to_owned()]);
+    parsed
+        .map(|size| size.0)
+        .map_err(|error| Failure::new(Code::Usage, format!("`{flag} {text}`: {error}")))
+}
+
+const REHEARSAL_BYTES_MAX: u64 = 1 << 20;
+
+fn rehearsal(path: &Path) -> Result<String, Failure> {
+    let failed = |error: &io::Error| {
+        Failure::new(
+            Code::Script,
+            format!("cannot read the rehearsal {}: {error}", path.display()),
+        )
+    };
+    let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
+    let mut text = String::new();
+    let read = file.take(REHEARSAL_BYTES_MAX + 1).read_to_string(&mut text);
+    read.map_err(|error| failed(&error))?;
+    if text.len() as u64 > REHEARSAL_BYTES_MAX {
+        return Err(failed(&io::Error::other("it is larger than 1 MiB")));
+    }
+    Ok(text)
+}
+
+/// How long a request may be.
+const LINE_BYTES_MAX: u64 = 256 << 20;
+
+type Output = Arc<Mutex<Box<dyn Write + Send>>>;
+
+fn serve_streams(runner: &Runner) -> Result<Exit, Failure> {
+    let output: Output = Arc::new(Mutex::new(Box::new(io::stdout())));
+    let uid = rustix::process::geteuid().as_raw();
+    let peer = Peer {
+        uid,
+        is_trusted: true,
+    };
+    let mut input = BufReader::new(io::stdin().lock());
+    let read = serve_lines(runner, &mut input, &output, peer);
+    runner.drain();
+    read.map_err(|error| Failure::new(CANNOT_SERVE, format!("cannot read the requests: {error}")))?;
+    Ok(Exit::GOOD)
+}
+
+/// Take line after line until there is no more.
+fn serve_lines(runner: &Runner, input: &mut impl BufRead, output: &Output, peer: Peer) -> io::Result<()> {
+    loop {
+        let mut line = Vec::new();
+        if input
+            .by_ref()
+            .take(LINE_BYTES_MAX + 1)
+            .read_until(b'\n', &mut line)?
+            == 0
+        {
+            return Ok(());
+        }
+        if line.len() as u64 > LINE_BYTES_MAX {
+            return Err(io::Error::other("a request is longer than 256 MiB"));
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let output = Arc::clone(output);
+        runner.submit(&line, peer, move |reply| write_reply(&output, &reply));
+    }
+}
+
+/// Whoever does not listen any more is not told.
+fn write_reply(output: &Output, reply: &RunnerReply) {
+    let Ok(mut line) = serde_json::to_vec(reply) else {
+        return;
+    };
+    line.push(b'\n');
+    let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = output.write_all(&line).and_then(|()| output.flush());
+}
+
+fn serve_socket(runner: Runner, path: &Path) -> Result<Exit, Failure> {
+    let failed = |error: &io::Error| {
+        let failure = Failure::new(
+            CANNOT_SERVE,
+            format!("cannot listen on {}: {error}", path.display()),
+        );
+        failure.hint("name a path in a folder that exists, where no other runner listens".to_owned())
+    };
+    // A socket that nobody listens on any more is left from a runner that was killed.
+    if UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        let _ = std::fs::remove_file(path);
+    }
+    let listener = UnixListener::bind(path).map_err(|error| failed(&error))?;
+    let runner = Arc::new(runner);
+    for client in listener.incoming() {
+        let Ok(client) = client else { continue };
+        let runner = Arc::clone(&runner);
+        std::thread::spawn(move || {
+            if let Err(error) = serve_client(&runner, client) {
+                tracing::debug!(%error, "a client is gone");
+            }
+        });
+    }
+    Ok(Exit::GOOD)
+}
+
+fn serve_client(runner: &Runner, client: UnixStream) -> io::Result<()> {
+    let uid = rustix::net::sockopt::socket_peercred(&client)?.uid.as_raw();
+    let own = rustix::process::geteuid().as_raw();
+    let peer = Peer {
+        uid,
+        is_trusted: uid == own || uid == 0,
+    };
+    let output: Output = Arc::new(Mutex::new(Box::new(client.try_clone()?)));
+    serve_lines(runner, &mut BufReader::new(client), &output, peer)
+}
+
+/// Execute the hidden `cooper keeper`: a process that keeps a template, started by a runner.
+pub(crate) fn keep() -> Result<Exit, Failure> {
+    use std::os::fd::AsFd as _;
+    let socket = rustix::stdio::stdin().as_fd().try_clone_to_owned();
+    let socket = socket.map_err(|error| Failure::new(CANNOT_SERVE, format!("no socket: {error}")))?;
+    let null = std::fs::File::open("/dev/null").map_err(|error| Failure::output(&error))?;
+    rustix::stdio::dup2_stdin(&null).map_err(|errno| Failure::output(&errno.into()))?;
+    cooperage::keep(UnixStream::from(socket))
+        .map_err(|error| Failure::new(CANNOT_SERVE, error.to_string()))?;
+    Ok(Exit::GOOD)
+}

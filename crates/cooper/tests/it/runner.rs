@@ -1,0 +1,201 @@
+//! `cooper runner`: requests and replies, owners and clients, templates that come and go.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::context::Host;
+use crate::live::live_host;
+
+/// A host with an image that has numpy.
+fn host() -> Host {
+    let host = live_host();
+    host.cooper(&["create", "numbers", "--dependencies", "numpy"])
+        .good();
+    host
+}
+
+/// The replies to these requests, by id.
+fn replies(host: &Host, flags: &[&str], requests: &[Value]) -> Vec<Value> {
+    let lines: Vec<String> = requests.iter().map(Value::to_string).collect();
+    let lines = lines.join("\n");
+    let args: Vec<&str> = ["runner", "numbers"].iter().chain(flags).copied().collect();
+    let done = host.cooper_with_input(&args, &lines).good();
+    let mut replies: Vec<Value> = done
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    replies.sort_by_key(|reply| reply["id"].as_u64());
+    assert_eq!(replies.len(), requests.len(), "{done}");
+    replies
+}
+
+const RANDOM: &str = "
+import os, random, secrets, ssl, uuid
+import numpy
+cooper_result([random.random(), secrets.token_hex(8), str(uuid.uuid4()), ssl.RAND_bytes(8).hex(),
+               float(numpy.random.random()), float(numpy.random.default_rng().random()), os.urandom(8).hex()])
+";
+
+#[test]
+fn live_a_runner_answers_each_request_once_with_what_became_of_it() {
+    let host = host();
+    let requests = [
+        json!({"id": 1, "script": "print('hello'); cooper_result({'six': [6]})"}),
+        json!({"id": 2, "script": "import sys; print(sys.argv[1:]); sys.exit(3)", "args": ["a", 1]}),
+        json!({"id": 3, "script": "import sys; sys.stdout.buffer.write(b'\\xff\\x00')"}),
+        json!({"id": 4, "script": "while True: pass", "timeout_ms": 200}),
+        json!({"id": 5, "script": "x = bytearray(1 << 30)", "limits": {"memory_bytes": 100_000_000}}),
+        json!({"id": 6, "script": "", "limits": {"memory_bytes": 1_u64 << 40}}),
+        json!({"id": 7, "script": "", "timeout": 3}),
+        json!({"id": 8}),
+        json!({"id": 9, "script_path": "script of the host.py"}),
+        json!({"id": 10, "script": "import os, json; cooper_result(json.loads(os.environ['COOPER_ARGS']))",
+            "args": {"deep": [1, {"x": null}]}}),
+        json!({"id": 11, "script": "import os; open(os.environ['COOPER_RESULT'], 'w').write('{')"}),
+        json!({"id": 12, "script": "", "files": {"../x": ""}}),
+        json!({"id": 13, "script": "", "network": "host"}),
+        json!({"id": 14, "script": "print(open('/etc/shadow').read())"}),
+    ];
+    host.write("project/script of the host.py", "print(__file__)");
+    let replies = replies(&host, &["--preload", "numpy"], &requests);
+    let of = |id: usize| &replies[id - 1];
+    assert_eq!(of(1)["stdout"], "hello\n");
+    assert_eq!(of(1)["result"], json!({"six": [6]}));
+    assert!(of(1)["usage"]["memory_peak_bytes"].as_u64().unwrap() > 0);
+    assert!(of(1)["duration_ms"].as_f64().unwrap() > 0.0);
+    assert_eq!(
+        (&of(2)["exit_code"], &of(2)["stdout"]),
+        (&json!(3), &json!("['a', '1']\n"))
+    );
+    assert_eq!(of(3)["stdout"], json!({"base64": "/wA="}));
+    assert_eq!(
+        (&of(4)["status"], &of(4)["limit"]),
+        (&json!("limit"), &json!("time"))
+    );
+    assert_eq!(
+        (&of(5)["status"], &of(5)["limit"]),
+        (&json!("limit"), &json!("memory"))
+    );
+    for (id, error) in [
+        (6, "`limits.memory_bytes` is more than the runner allows"),
+        (7, "unknown field `timeout`"),
+        (8, "`script` or `script_path` is missing"),
+        (12, "is no name for a file"),
+        (13, "`none` is"),
+    ] {
+        assert_eq!(of(id)["status"], "error", "{}", of(id));
+        assert!(of(id)["error"].as_str().unwrap().contains(error), "{}", of(id));
+    }
+    assert_eq!(of(9)["stdout"], "/run/cooper/script of the host.py\n");
+    assert_eq!(of(10)["result"], json!({"deep": [1, {"x": null}]}));
+    assert!(
+        of(11)["result_error"]
+            .as_str()
+            .unwrap()
+            .starts_with("it is not JSON")
+    );
+    assert_eq!(of(14)["exit_code"], 1);
+}
+
+#[test]
+fn live_children_and_owners_share_no_randomness_and_no_template() {
+    let host = host();
+    let owners = ["a", "b"];
+    let requests: Vec<Value> = (0..12)
+        .map(|id| json!({"id": id, "owner": owners[id % 2], "script": RANDOM}))
+        .collect();
+    // Templates are replaced all the time, and there is room for one only.
+    for flags in [
+        &["--preload", "numpy,ssl"][..],
+        &[
+            "--preload",
+            "numpy,ssl",
+            "--runs",
+            "2",
+            "--templates",
+            "1",
+            "--pool",
+            "1",
+        ],
+    ] {
+        let mut seen = BTreeSet::new();
+        for reply in replies(&host, flags, &requests) {
+            assert_eq!(reply["status"], "exited", "{reply}");
+            for value in reply["result"].as_array().unwrap() {
+                assert!(seen.insert(value.to_string()), "{value} comes twice");
+            }
+        }
+    }
+    let broken = [json!({"id": 1, "script": ""})];
+    let reply = replies(&host, &["--preload", "nothing_of_this_name"], &broken).remove(0);
+    let error = reply["error"].as_str().unwrap();
+    assert!(
+        error.contains("No module named 'nothing_of_this_name'"),
+        "{error}"
+    );
+}
+
+#[test]
+fn live_clients_of_a_socket_speak_for_themselves() {
+    let host = host();
+    let path = host.path("runner.sock");
+    let args = ["runner", "numbers", "--listen", path.to_str().unwrap()];
+    let mut runner = host.start(&args);
+    let started = Instant::now();
+    while UnixStream::connect(&path).is_err() {
+        assert!(started.elapsed() < Duration::from_secs(30), "nobody listens");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let ask = |request: Value| -> Value {
+        let mut client = UnixStream::connect(&path).unwrap();
+        writeln!(client, "{request}").unwrap();
+        let mut line = String::new();
+        BufReader::new(client).read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    };
+    let reply = ask(json!({"id": "x", "script": "print(1)", "owner": "somebody"}));
+    assert_eq!(
+        (&reply["id"], &reply["stdout"]),
+        (&json!("x"), &json!("1\n")),
+        "{reply}"
+    );
+
+    // Another user may connect where the file lets him, and is nobody else.
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let folder = path.parent().unwrap();
+    std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let client = "import json, socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
+                  for owner in (None, 'uid:0', 'uid:4242'):\n    request = {'id': str(owner), 'script': 'print(2)'}\n    \
+                  if owner: request['owner'] = owner\n    s.sendall(json.dumps(request).encode() + b'\\n')\n\
+                  f = s.makefile()\nprint(''.join(sorted(f.readline() for _ in range(3))))\n";
+    let output = Command::new("/usr/bin/python3")
+        .args(["-c", client])
+        .arg(&path)
+        .uid(4242)
+        .gid(4242)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<Value> = text
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let status = |id: &str| {
+        let reply = lines.iter().find(|reply| reply["id"] == id);
+        reply.unwrap_or_else(|| panic!("{id}: {text}{}", String::from_utf8_lossy(&output.stderr)))["status"]
+            .clone()
+    };
+    assert_eq!(status("None"), "exited");
+    assert_eq!(status("uid:4242"), "exited");
+    assert_eq!(status("uid:0"), "error");
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+}

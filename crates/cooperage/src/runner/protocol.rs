@@ -1,0 +1,285 @@
+//! The lines of a runner: one JSON request in, one JSON reply out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+/// One request. Unknown fields are refused, so that a mistyped limit is never ignored.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunnerRequest {
+    /// Comes back with the reply: a string or a number.
+    pub id: Value,
+    /// Whose run this is. Runs of different owners share no template. By default the peer's user.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// The script's text.
+    #[serde(default)]
+    pub script: Option<String>,
+    /// In place of it, a file that the runner reads.
+    #[serde(default)]
+    pub script_path: Option<PathBuf>,
+    /// The script's arguments: of a list, each element is one of `sys.argv` (what is no string, as JSON). The whole value is
+    /// in the variable `COOPER_ARGS`.
+    #[serde(default)]
+    pub args: Value,
+    /// Environment variables beside the image's own.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Standard input.
+    #[serde(default)]
+    pub stdin: Content,
+    /// Files in `/input`, by name.
+    #[serde(default)]
+    pub files: BTreeMap<String, Content>,
+    /// Files in `/run/secrets` that only the script can read, by name.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, Content>,
+    /// From the start of the run to its end, in milliseconds.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// Bounds, where they are not the runner's own.
+    #[serde(default)]
+    pub limits: RequestLimits,
+    /// Whom it can reach: as the flag `--network`.
+    #[serde(default)]
+    pub network: Option<String>,
+}
+
+/// Bounds of one request.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestLimits {
+    /// Memory.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    #[serde(default)]
+    pub pids: Option<u32>,
+    /// Open files of one process.
+    #[serde(default)]
+    pub open_files: Option<u64>,
+    /// Processor time per second: 1000 is one processor.
+    #[serde(default)]
+    pub cpu_millis: Option<u32>,
+    /// `/tmp`
+    #[serde(default)]
+    pub tmp_bytes: Option<u64>,
+    /// `/work`
+    #[serde(default)]
+    pub scratch_bytes: Option<u64>,
+}
+
+/// Bytes in JSON: a string is its UTF-8, everything else is `{"base64": "…"}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Content(pub Vec<u8>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WrittenContent {
+    Text(String),
+    Encoded(EncodedContent),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EncodedContent {
+    base64: String,
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match WrittenContent::deserialize(deserializer)? {
+            WrittenContent::Text(text) => Ok(Self(text.into_bytes())),
+            WrittenContent::Encoded(EncodedContent { base64 }) => {
+                let decoded = BASE64.decode(base64);
+                decoded
+                    .map(Self)
+                    .map_err(|_| serde::de::Error::custom("not valid base64"))
+            }
+        }
+    }
+}
+
+impl Serialize for Content {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => EncodedContent {
+                base64: BASE64.encode(&self.0),
+            }
+            .serialize(serializer),
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunnerStatus {
+    /// By itself.
+    Exited,
+    /// By a signal.
+    Killed,
+    /// At a limit.
+    Limit,
+    /// It was not run, or not to its end; `error` says why.
+    Error,
+}
+
+/// One reply.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunnerReply {
+    /// The request's.
+    pub id: Value,
+    /// How the run ended.
+    pub status: RunnerStatus,
+    /// The script's status; 128 and the signal's number after a signal.
+    pub exit_code: Option<i32>,
+    /// Which limit ended it.
+    pub limit: Option<&'static str>,
+    /// Standard output.
+    pub stdout: Content,
+    /// Standard error.
+    pub stderr: Content,
+    /// Standard output or error was longer than the bound; what is here is a part.
+    pub truncated: bool,
+    /// What the script gave to `cooper_result`.
+    pub result: Option<Value>,
+    /// Why there is no result, though the script gave something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result_error: Option<String>,
+    /// What the script left in `/output`.
+    pub outputs: Vec<Output>,
+    /// What it left there that is not taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs_refused: Vec<OutputRefused>,
+    /// From the request to the end.
+    pub duration_ms: f64,
+    /// What it used.
+    pub usage: RunnerUsage,
+    /// What holds each limit.
+    pub enforced: Vec<HeldLimit>,
+    /// Why it was not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A file that a script left.
+#[derive(Debug, Clone, Serialize)]
+pub struct Output {
+    /// Below `/output`.
+    pub path: String,
+    /// Its bytes.
+    pub content: Content,
+}
+
+/// A file that is not taken.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutputRefused {
+    /// Below `/output`.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a run used.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct RunnerUsage {
+    /// Processor time.
+    pub cpu_ms: f64,
+    /// The most memory at any time, where it was counted.
+    pub memory_peak_bytes: Option<u64>,
+}
+
+/// A limit and what holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeldLimit {
+    /// Which.
+    pub limit: String,
+    /// `cgroup v1`, `cgroup v2`, `rlimit`, `tmpfs`, `timer` or `nothing`.
+    pub by: String,
+}
+
+impl RunnerReply {
+    /// A reply to what was not run.
+    pub(super) fn refused(id: Value, error: impl fmt::Display) -> Self {
+        Self {
+            id,
+            status: RunnerStatus::Error,
+            exit_code: None,
+            limit: None,
+            stdout: Content::default(),
+            stderr: Content::default(),
+            truncated: false,
+            result: None,
+            result_error: None,
+            outputs: Vec::new(),
+            outputs_refused: Vec::new(),
+            duration_ms: 0.0,
+            usage: RunnerUsage::default(),
+            enforced: Vec::new(),
+            error: Some(error.to_string()),
+        }
+    }
+}
+
+/// The arguments as `sys.argv` has them, and as `COOPER_ARGS` has them.
+pub(super) fn arguments(args: &Value) -> (Vec<String>, Option<String>) {
+    let word = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), ToOwned::to_owned)
+    };
+    match args {
+        Value::Null => (Vec::new(), None),
+        Value::Array(list) => (list.iter().map(word).collect(), Some(args.to_string())),
+        _ => (Vec::new(), Some(args.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_are_encoded() {
+        for bytes in [b"text\n\x1b[0m".as_slice(), b"\xff\x00", "ä".as_bytes()] {
+            let written = serde_json::to_string(&Content(bytes.to_vec())).unwrap();
+            assert_eq!(
+                serde_json::from_str::<Content>(&written).unwrap().0,
+                bytes,
+                "{written}"
+            );
+        }
+        assert!(serde_json::from_str::<Content>(r#"{"base64": "?"}"#).is_err());
+        assert!(serde_json::from_str::<Content>("1").is_err());
+    }
+
+    #[test]
+    fn arguments_are_words_and_json() {
+        let args = serde_json::json!(["a", 1, {"b": null}]);
+        let (words, json) = arguments(&args);
+        assert_eq!(words, ["a", "1", r#"{"b":null}"#]);
+        assert_eq!(json.as_deref(), Some(r#"["a",1,{"b":null}]"#));
+        assert_eq!(arguments(&Value::Null), (Vec::new(), None));
+    }
+
+    #[test]
+    fn a_mistyped_field_is_refused() {
+        let parsed = |text: &str| serde_json::from_str::<RunnerRequest>(text);
+        assert!(parsed(r#"{"id": 1, "script": ""}"#).is_ok());
+        for bad in [
+            r#"{"id": 1, "script": "", "timeout": 3}"#,
+            r#"{"id": 1, "script": "", "limits": {"memory": 3}}"#,
+            r#"{"script": ""}"#,
+        ] {
+            assert!(parsed(bad).is_err(), "{bad}");
+        }
+    }
+}
