@@ -82,7 +82,7 @@ pub(crate) fn run_build_step(
         profile: Profile::Build,
         network: Network::None,
         limits: limits(),
-        enforcement: Enforcement::Required,
+        enforcement: Enforcement::of_builds(),
         stdin: Stdin::Null,
         stdio: Stdio::Capture {
             stdout_max: OUTPUT_BYTES_MAX,

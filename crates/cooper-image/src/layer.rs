@@ -31,7 +31,8 @@ pub enum LayerKind {
     /// A whole tree.
     Tree,
     /// The upper directory of an overlay: a 0:0 character device deletes the name below it, and the
-    /// attribute `trusted.overlay.opaque` deletes what a directory had below it.
+    /// attribute `trusted.overlay.opaque` deletes what a directory had below it; `user.overlay.opaque` where root of a
+    /// user namespace mounts it.
     OverlayUpper,
 }
 

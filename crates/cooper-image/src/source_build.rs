@@ -177,7 +177,7 @@ pub fn build_source(
         profile: Profile::Run,
         network: Network::None,
         limits: limits(source_limits),
-        enforcement: Enforcement::Required,
+        enforcement: Enforcement::of_builds(),
         stdin: Stdin::Null,
         stdio: Stdio::Capture {
             stdout_max: WHEEL_BYTES_MAX,

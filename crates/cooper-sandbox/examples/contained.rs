@@ -32,7 +32,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             tmp_bytes: 16 << 20,
             scratch_bytes: 16 << 20,
         },
-        enforcement: best_effort.map_or(Enforcement::Required, |_| Enforcement::BestEffort),
+        enforcement: best_effort.map_or_else(Enforcement::of_builds, |_| Enforcement::BestEffort),
         stdin: Stdin::Inherit,
         stdio: Stdio::Inherit,
         files: &[],

@@ -85,10 +85,19 @@ impl Cgroup {
                 None if wanted => return Err(SandboxError::NoController { limit: *limit }),
                 None => {}
                 Some(place) if parents.iter().any(|(path, _)| *path == place.directory) => {}
+                // An ordinary user has been given none of it.
+                Some(place) if enforcement == Enforcement::BestEffort && !directories::may_make(place) => {}
                 Some(place) => parents.push((place.directory.clone(), place.version)),
             }
         }
-        let (directories, lock) = directories::make(&parents)?;
+        let (directories, lock) = match directories::make(&parents) {
+            Err(error) if enforcement == Enforcement::BestEffort => {
+                tracing::debug!(%error, "runs are in no cgroup");
+                parents.clear();
+                (Vec::new(), None)
+            }
+            made => made?,
+        };
         let mut group = Self {
             directories,
             memory: None,
@@ -123,7 +132,10 @@ impl Cgroup {
                 return Err(error);
             }
             (Some(Err(error)), _) => {
-                tracing::warn!(%error, limit = limit.as_str(), "a limit is not enforced");
+                // Whoever accepts that is told by the outcome.
+                if enforcement == Enforcement::Required {
+                    tracing::warn!(%error, limit = limit.as_str(), "a limit is not enforced");
+                }
                 Enforcer::Nothing
             }
             _ => Enforcer::Nothing,

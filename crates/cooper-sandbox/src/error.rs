@@ -11,8 +11,20 @@ use crate::outcome::Limit;
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The caller is an ordinary user.
-    #[error("making a sandbox needs root for now")]
+    #[error("making a sandbox needs root of the host or of a user namespace")]
     NotRoot,
+    /// The caller is root of a user namespace, and that is not enough.
+    #[error("{what} need root of the host, for now")]
+    NotHostRoot {
+        /// What does.
+        what: &'static str,
+    },
+    /// The caller is root of a namespace with too few ids.
+    #[error("a build step needs 65536 user and group ids, and this user namespace has {ids}")]
+    TooFewIds {
+        /// How many there are.
+        ids: u32,
+    },
     /// The specification cannot be carried out on any host.
     #[error("cannot run this: {reason}")]
     Spec {
@@ -100,12 +112,19 @@ impl SandboxError {
     /// What to do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::NotRoot => "run it as root, for example with sudo",
+            Self::NotRoot | Self::NotHostRoot { .. } => "run it as root, for example with sudo",
             Self::Root { operation, .. } if *operation == crate::memory::SHOW_LAYER => {
                 "that takes root and a file system that can show other owners (ext4, xfs, btrfs, tmpfs); run without `--writable`"
             }
             Self::Root { operation, .. } if *operation == crate::memory::SHOW_FILE => {
                 "let others read the file: `chmod o+r FILE`"
+            }
+            Self::TooFewIds { .. } => "give the user 65535 subordinate ids in /etc/subuid and /etc/subgid",
+            Self::Setup {
+                step: Step::MountProc,
+                source,
+            } if is_permission(source) => {
+                "the /proc of this host is covered in part, so that an ordinary user may mount none: run cooper as root, or, inside a container, start that one with `--security-opt unmask=ALL` or `systempaths=unconfined`"
             }
             Self::Root { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "`cooper fsck` says whether the store is whole"
@@ -167,6 +186,7 @@ steps! {
     AttachRoot => "attach the root file system",
     PivotRoot => "enter the root file system",
     DetachHost => "detach the host's file systems",
+    TakeDevices => "take the host's devices along",
     MountProc => "mount /proc",
     MaskProc => "mask parts of /proc",
     MountDev => "mount /dev",

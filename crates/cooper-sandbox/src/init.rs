@@ -208,6 +208,11 @@ fn clone_program(job: &Job<'_>, wait: BorrowedFd<'_>) -> Result<Child, Errno> {
     };
     rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)?;
     set_effective_user(job.prepared.ids.owner)?;
+    if job.prepared.caller.is_namespaced() {
+        // A change of user makes a process undumpable, and its files in /proc the property of the host's root, whom a
+        // namespace's root cannot write to. The copy has this from here, and nobody else is in the container yet.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+    }
     let child = syscall::clone_process(request, || program::run(job, wait));
     set_effective_user(0)?;
     // A change of user cuts the tie.

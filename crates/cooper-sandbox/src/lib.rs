@@ -38,22 +38,40 @@
 //! read. The kernel itself: who runs programs of mutually hostile owners wants a kernel of its own for each, such as
 //! gVisor's.
 //!
-//! This crate knows nothing of images, packages or stores: it gets directories. It does not run as an ordinary user
-//! yet. All of its `unsafe` is in one file of system calls.
+//! # Without the host's root
+//!
+//! An ordinary user's process calls [`become_root`] first and is root of a user namespace then ([`Caller`]); all of the
+//! above is the same, one level below. What differs:
+//!
+//! - The run's id is one of the user's subordinate ids, beyond those that images use. With one id alone it is the
+//!   caller's own: the pid, mount and user namespaces still keep it from the caller's processes.
+//! - `/dev` has the host's null, zero, full, random, urandom and tty, since no device nodes can be made, and `/proc` is
+//!   mounted while the host's is still in sight: the kernel wants to see that nothing of it is covered.
+//! - Overlays keep their marks in `user.overlay.*` attributes.
+//! - cgroups only where the user has been given some (version 2 delegates them, and the group's own files then say so).
+//!   Else resource limits stand in: of memory for each process, of processes for the whole, since those of a namespace
+//!   are counted there; nothing for processor time. [`Outcome::enforced`] says which.
+//! - Files of the host cannot be shown with another owner, so that a root cannot be made writable in memory.
+//!
+//! This crate knows nothing of images, packages or stores: it gets directories. All of its `unsafe` is in one file of
+//! system calls.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("cooper-sandbox runs on Linux on amd64 only");
 
 mod bpf;
+mod caller;
 mod cgroup;
 mod clean;
 mod collect;
 mod error;
 mod grants;
+mod ids;
 mod init;
 mod interrupt;
 mod memory;
 mod mounts;
+mod of_host;
 mod outcome;
 mod owners;
 mod policy;
@@ -67,8 +85,10 @@ mod status;
 mod streams;
 mod supervise;
 mod syscall;
+mod user_namespace;
 pub mod warm;
 
+pub use caller::{Caller, IMAGE_IDS};
 pub use clean::Cleaner;
 pub use collect::{
     CollectError, CollectLimits, Collected, CollectedFile, FileFound, REFUSED_MAX, Refusal, Refused, collect,
@@ -82,3 +102,6 @@ pub use outcome::{End, Enforced, Enforcer, Limit, Outcome};
 pub use root::{overlay_fd, stack_fd};
 pub use spec::{Enforcement, InjectedFile, Limits, Network, Profile, Root, Spec, Stdin, Stdio, User};
 pub use supervise::{preflight, run};
+pub use user_namespace::{
+    BecomeRootError, Forbidden, Lacking, become_root, forbidden_by, lacking_ids, remedy,
+};

@@ -123,8 +123,7 @@ pub(crate) fn writable_stack(
     flags: MountAttrFlags,
 ) -> Result<OwnedFd, SandboxError> {
     in_own_mounts(|| {
-        let shift = owners::shifted((0, 0), owner)
-            .map_err(failed("map the owners of the files of", first(layers)))?;
+        let shift = owners::shifted((0, 0), owner).map_err(failed(SHOW_LAYER, first(layers)))?;
         let lower: Vec<OwnedFd> = layers
             .iter()
             .map(|layer| shown_as(layer, shift.as_fd()))

@@ -7,9 +7,11 @@ use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags};
 
+use crate::caller::Caller;
 use crate::error::Step;
 use crate::init::{During as _, Failure};
-use crate::prepare::{MountOptions, Prepared, PreparedFile, PreparedMount};
+use crate::of_host::OfHost;
+use crate::prepare::{Prepared, PreparedFile, PreparedMount};
 use crate::spec::Profile;
 use crate::syscall::{self, MountFlags as Attributes};
 
@@ -19,6 +21,9 @@ pub(crate) const PROC_OPTIONS: &CStr = c"hidepid=2,gid=4294967294";
 const DEV_OPTIONS: &CStr = c"mode=0755,size=65536,nr_inodes=32";
 /// Group 5 is `tty`.
 const PTS_OPTIONS: &CStr = c"newinstance,ptmxmode=0666,mode=0620,gid=5,max=64";
+const TTY_GROUP: u32 = 5;
+/// Where there is no such group.
+const PTS_OPTIONS_WITHOUT_GROUP: &CStr = c"newinstance,ptmxmode=0666,mode=0620,max=64";
 /// An empty directory.
 const MASK_OPTIONS: &CStr = c"mode=0555,size=4096,nr_inodes=1";
 
@@ -44,7 +49,7 @@ const MASKED_FILES: &[&CStr] = &[
 const MASKED_DIRECTORIES: &[&CStr] = &[c"/proc/acpi", c"/proc/scsi", c"/proc/asound"];
 
 /// Name, major and minor number of the devices that need no hardware.
-const DEVICES: &[(&CStr, u32, u32)] = &[
+pub(crate) const DEVICES: [(&CStr, u32, u32); 6] = [
     (c"/dev/null", 1, 3),
     (c"/dev/zero", 1, 5),
     (c"/dev/full", 1, 7),
@@ -63,9 +68,17 @@ const DEVICE_LINKS: &[(&CStr, &CStr)] = &[
 
 /// Leave the host's file systems and make the container's.
 pub(crate) fn make(prepared: &Prepared<'_>) -> Result<(), Failure> {
+    let of_host = if prepared.caller.is_namespaced() {
+        Some(OfHost::take()?)
+    } else {
+        None
+    };
     enter_root(prepared)?;
-    mount_proc(PROC_OPTIONS)?;
-    make_places(prepared)?;
+    match &of_host {
+        Some(of_host) => of_host.attach_proc().during(Step::MountProc)?,
+        None => mount_proc(PROC_OPTIONS)?,
+    }
+    make_places(prepared, of_host.as_ref())?;
     mask_proc().during(Step::MaskProc)
 }
 
@@ -76,10 +89,10 @@ pub(crate) fn mount_proc(options: &CStr) -> Result<(), Failure> {
 }
 
 /// All but the root and `/proc`.
-pub(crate) fn make_places(prepared: &Prepared<'_>) -> Result<(), Failure> {
+pub(crate) fn make_places(prepared: &Prepared<'_>, of_host: Option<&OfHost>) -> Result<(), Failure> {
     let build = prepared.profile == Profile::Build;
     let private = MountFlags::NOSUID | MountFlags::NODEV;
-    make_dev(&prepared.mounts)?;
+    make_dev(prepared, of_host)?;
     tmpfs(c"/tmp", private, &prepared.mounts.tmp).during(Step::MountTmp)?;
     tmpfs(c"/run", private, &prepared.mounts.run).during(Step::MountRun)?;
     inject(&prepared.files, prepared.ids.host).during(Step::InjectFile)?;
@@ -126,21 +139,39 @@ fn tmpfs(target: &CStr, flags: MountFlags, options: &CStr) -> Result<(), Errno> 
     rustix::mount::mount(c"tmpfs", target, c"tmpfs", flags, options)
 }
 
-fn make_dev(mounts: &MountOptions) -> Result<(), Failure> {
+fn make_dev(prepared: &Prepared<'_>, of_host: Option<&OfHost>) -> Result<(), Failure> {
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
     tmpfs(c"/dev", flags, DEV_OPTIONS).during(Step::MountDev)?;
-    for (path, major, minor) in DEVICES {
-        let device = rustix::fs::makedev(*major, *minor);
-        let mode = Mode::from_raw_mode(0o666);
-        rustix::fs::mknodat(CWD, *path, FileType::CharacterDevice, mode, device).during(Step::MakeDevices)?;
+    match of_host {
+        Some(of_host) => of_host.attach_devices(),
+        None => make_devices(),
     }
+    .during(Step::MakeDevices)?;
     for (target, path) in DEVICE_LINKS {
         rustix::fs::symlinkat(*target, CWD, *path).during(Step::MakeDevices)?;
     }
     make_directory(c"/dev/pts", 0o755).during(Step::MountPts)?;
-    rustix::mount::mount(c"devpts", c"/dev/pts", c"devpts", flags, PTS_OPTIONS).during(Step::MountPts)?;
+    let options = match prepared.caller {
+        Caller::NamespaceRoot { ids } if ids <= TTY_GROUP => PTS_OPTIONS_WITHOUT_GROUP,
+        _ => PTS_OPTIONS,
+    };
+    rustix::mount::mount(c"devpts", c"/dev/pts", c"devpts", flags, options).during(Step::MountPts)?;
     make_directory(c"/dev/shm", 0o1777).during(Step::MountShm)?;
-    tmpfs(c"/dev/shm", flags | MountFlags::NODEV, &mounts.shm).during(Step::MountShm)
+    tmpfs(c"/dev/shm", flags | MountFlags::NODEV, &prepared.mounts.shm).during(Step::MountShm)?;
+    // With one id alone, what belongs to root belongs to the run.
+    if prepared.caller == (Caller::NamespaceRoot { ids: 1 }) {
+        seal(c"/dev").during(Step::MountDev)?;
+    }
+    Ok(())
+}
+
+fn make_devices() -> Result<(), Errno> {
+    for (path, major, minor) in DEVICES {
+        let device = rustix::fs::makedev(major, minor);
+        let mode = Mode::from_raw_mode(0o666);
+        rustix::fs::mknodat(CWD, path, FileType::CharacterDevice, mode, device)?;
+    }
+    Ok(())
 }
 
 /// What this kernel does not have needs no mask.

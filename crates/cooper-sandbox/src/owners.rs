@@ -11,10 +11,17 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::Signal;
 
+use crate::caller::Caller;
 use crate::syscall::{self, Child, CloneRequest};
 
 /// A user namespace in whose map this user and group are `to`, and all others below `to` are themselves.
+///
+/// The kernel lets nobody but root of the file system's own user namespace mount with such a map: for files on a disk
+/// that is the host's root.
 pub(crate) fn shifted(from: (u32, u32), to: u32) -> Result<OwnedFd, Errno> {
+    if Caller::of_process().is_namespaced() {
+        return Err(Errno::PERM);
+    }
     let (wait, go) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     let request = CloneRequest {
         flags: u64::from(libc::CLONE_NEWUSER.unsigned_abs()),

@@ -4,11 +4,12 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::bpf::Instruction;
+use crate::caller::{self, Caller, IMAGE_IDS};
 use crate::error::SandboxError;
 use crate::grants::Secret;
+use crate::ids::{self, IdSpace};
 use crate::policy;
 use crate::root;
 use crate::spec::{InjectedFile, Limits, Network, Profile, Spec};
@@ -32,6 +33,7 @@ const PAGE: u64 = 4096;
 
 /// What the container's processes work from.
 pub(crate) struct Prepared<'a> {
+    pub(crate) caller: Caller,
     pub(crate) profile: Profile,
     pub(crate) network: Network,
     pub(crate) root: OwnedFd,
@@ -82,9 +84,9 @@ pub(crate) struct MountOptions {
 
 /// Who the program is: inside, and in the maps to the host.
 pub(crate) struct Ids {
-    /// A host id that no other live run has; the run's user namespace belongs to it.
+    /// An id that is a run's: see [`IdSpace::next`]; the run's user namespace belongs to it.
     pub(crate) owner: u32,
-    /// What the user is on the host.
+    /// What the user is to the caller.
     pub(crate) host: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
@@ -104,8 +106,11 @@ pub(crate) struct Program {
 impl Prepared<'_> {
     /// Check the specification and prepare what it asks for.
     pub(crate) fn new<'a>(spec: &Spec<'a>) -> Result<Prepared<'a>, SandboxError> {
-        check(spec)?;
-        let owner = host_id();
+        let caller = Caller::of_process();
+        let space = IdSpace::of(caller);
+        check(spec, &space)?;
+        check_ids(spec.profile, caller)?;
+        let owner = space.next();
         let points = attached::points(spec.grants.mounts);
         let root = root::detached(spec.root, spec.profile, &points, user_on_host(spec, owner))?;
         Self::on_root(spec, root, owner)
@@ -117,13 +122,21 @@ impl Prepared<'_> {
         root: OwnedFd,
         owner: u32,
     ) -> Result<Prepared<'a>, SandboxError> {
-        check(spec)?;
+        let caller = Caller::of_process();
+        let space = IdSpace::of(caller);
+        check(spec, &space)?;
         let host = user_on_host(spec, owner);
         let injected = spec.files.iter().enumerate().map(prepared_file);
         let secrets = spec.grants.secrets.iter().map(prepared_secret);
         let files: Vec<PreparedFile<'_>> = injected.chain(secrets).collect::<Result<_, _>>()?;
         let attached = attached::prepare(spec.grants.mounts, !files.is_empty(), host)?;
+        let [users, groups] = caller::ranges();
+        let map = |inside, ranges: &[(u32, u32)]| {
+            let lines = ids::lines(&space.ranges(spec.profile, inside, owner), ranges);
+            c_string("a map", OsStr::new(&lines))
+        };
         Ok(Prepared {
+            caller,
             profile: spec.profile,
             network: spec.network,
             root,
@@ -136,8 +149,8 @@ impl Prepared<'_> {
                 host,
                 uid: spec.user.uid,
                 gid: spec.user.gid,
-                uid_map: id_map(spec.profile, spec.user.uid, owner)?,
-                gid_map: id_map(spec.profile, spec.user.gid, owner)?,
+                uid_map: map(spec.user.uid, &users)?,
+                gid_map: map(spec.user.gid, &groups)?,
             },
             program: program(spec)?,
             filter: policy::filter(spec.profile)
@@ -168,15 +181,16 @@ fn fault(reason: impl Into<String>) -> SandboxError {
     }
 }
 
-fn check(spec: &Spec<'_>) -> Result<(), SandboxError> {
+fn check(spec: &Spec<'_>, space: &IdSpace) -> Result<(), SandboxError> {
     if spec.argv.first().is_none_or(|program| program.is_empty()) {
         return Err(fault("there is no program"));
     }
     if spec.profile == Profile::Run && (spec.user.uid == 0 || spec.user.gid == 0) {
         return Err(fault("a run is never root: its user and group are not 0"));
     }
-    if spec.user.uid >= HOST_ID_FIRST || spec.user.gid >= HOST_ID_FIRST {
-        return Err(fault("user and group ids are below 1879048192"));
+    let users_end = space.users_end();
+    if spec.user.uid >= users_end || spec.user.gid >= users_end {
+        return Err(fault(format!("user and group ids are below {users_end}")));
     }
     if spec.hostname.is_empty() || spec.hostname.len() > HOSTNAME_BYTES_MAX {
         return Err(fault("a host name has 1 to 64 bytes"));
@@ -185,6 +199,16 @@ fn check(spec: &Spec<'_>) -> Result<(), SandboxError> {
         return Err(fault("the working directory is not an absolute path"));
     }
     check_limits(&spec.limits)
+}
+
+/// A build step owns files of every id.
+fn check_ids(profile: Profile, caller: Caller) -> Result<(), SandboxError> {
+    match caller {
+        Caller::NamespaceRoot { ids } if profile == Profile::Build && ids < IMAGE_IDS => {
+            Err(SandboxError::TooFewIds { ids })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_limits(limits: &Limits) -> Result<(), SandboxError> {
@@ -355,66 +379,14 @@ fn size(bytes: u64) -> String {
     )
 }
 
-/// The first of the host ids that runs use: a range that nobody else allocates (systemd's table of ids leaves
-/// 1879048192 to 2147352575 unused).
-const HOST_ID_FIRST: u32 = 0x7000_0000;
-const HOST_IDS_PER_PROCESS: u32 = 32;
-
-/// Host ids that belong to one process alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Range {
-    pub(crate) first: u32,
-    pub(crate) count: u32,
-}
-
-impl Range {
-    /// Those of the calling process.
-    pub(crate) fn own() -> Self {
-        Self {
-            first: HOST_ID_FIRST + (std::process::id() & 0x3f_ffff) * HOST_IDS_PER_PROCESS,
-            count: HOST_IDS_PER_PROCESS,
-        }
-    }
-
-    /// All but the first.
-    pub(crate) fn rest(self) -> Self {
-        Self {
-            first: self.first + 1,
-            count: self.count - 1,
-        }
-    }
-}
-
 impl Ids {
     /// Map these too, to the same numbers.
-    pub(crate) fn add_mapped(&mut self, range: Range) -> Result<(), SandboxError> {
-        let Range { first, count } = range;
+    pub(crate) fn add_mapped(&mut self, range: ids::Range) -> Result<(), SandboxError> {
+        let ids::Range { first, count } = range;
         for map in [&mut self.uid_map, &mut self.gid_map] {
             let text = format!("{}{first} {first} {count}\n", map.to_string_lossy());
             *map = c_string("a map", OsStr::new(&text))?;
         }
         Ok(())
     }
-}
-
-/// A host id that no other live run has: by the caller's pid (22 bits) and a count.
-fn host_id() -> u32 {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed) % HOST_IDS_PER_PROCESS;
-    Range::own().first + count
-}
-
-/// The lines of `/proc/PID/uid_map`: inside, outside, length.
-fn id_map(profile: Profile, inside: u32, host_id: u32) -> Result<CString, SandboxError> {
-    let text = match profile {
-        Profile::Build => "0 0 65536\n".to_owned(),
-        Profile::Run => {
-            let above = inside + 1;
-            format!(
-                "0 0 {inside}\n{inside} {host_id} 1\n{above} {above} {}\n",
-                HOST_ID_FIRST - above
-            )
-        }
-    };
-    c_string("a map", OsStr::new(&text))
 }

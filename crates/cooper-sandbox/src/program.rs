@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
+use crate::caller::Caller;
 use crate::error::Step;
 use crate::init::{During as _, Failure, Job};
 use crate::prepare::Program;
@@ -53,7 +54,7 @@ fn become_program(job: &Job<'_>, wait: BorrowedFd<'_>) -> Result<Infallible, Fai
     };
     // The bounding set goes first: afterwards the right to change it is gone.
     bound_capabilities(kept).during(Step::DropCapabilities)?;
-    set_ids(prepared.ids.uid, prepared.ids.gid).during(Step::SetIds)?;
+    set_ids(prepared.caller, prepared.ids.uid, prepared.ids.gid).during(Step::SetIds)?;
     let sets = CapabilitySets {
         effective: kept,
         permitted: kept,
@@ -98,9 +99,12 @@ fn bound_capabilities(kept: CapabilitySet) -> Result<(), Errno> {
     Ok(())
 }
 
-fn set_ids(uid: u32, gid: u32) -> Result<(), Errno> {
+fn set_ids(caller: Caller, uid: u32, gid: u32) -> Result<(), Errno> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    rustix::thread::set_thread_groups(&[])?;
+    // A caller with one id alone may not change its groups, and nobody below it may.
+    if caller != (Caller::NamespaceRoot { ids: 1 }) {
+        rustix::thread::set_thread_groups(&[])?;
+    }
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)
 }

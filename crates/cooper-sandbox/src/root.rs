@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 
+use crate::caller::Caller;
 use crate::error::SandboxError;
 use crate::memory;
 use crate::spec::{Profile, Root};
@@ -145,6 +146,10 @@ pub(crate) fn stack(
             set(fs.as_fd(), "upperdir", &by_descriptor(upper))?;
             set(fs.as_fd(), "workdir", &by_descriptor(work))?;
             leave_syncing_to_the_caller(fs.as_fd(), work)?;
+        }
+        if Caller::of_process().is_namespaced() {
+            // Since Linux 5.11. Marks of the other kind could be neither set nor read.
+            rustix::mount::fsconfig_set_flag(fs.as_fd(), "userxattr")?;
         }
         // The same view of the same directories on every host, whatever its kernel's defaults.
         for (feature, setting) in [

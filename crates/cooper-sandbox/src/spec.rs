@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::caller::Caller;
 use crate::grants::Grants;
 
 /// One run: the whole of what the program gets. Nothing is taken from the caller's environment.
@@ -123,13 +124,25 @@ pub struct Limits {
 }
 
 /// What happens when this host cannot enforce the memory or process limit by a cgroup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The stricter is the smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Enforcement {
     /// Nothing runs.
     #[default]
     Required,
     /// It runs with what there is; [`crate::Outcome::enforced`] says what that was.
     BestEffort,
+}
+
+impl Enforcement {
+    /// What a build step has: the host's root can have cgroups and must, an ordinary user mostly has none. What stands in
+    /// for them bounds each process's memory and the number of processes.
+    pub fn of_builds() -> Self {
+        match Caller::of_process() {
+            Caller::HostRoot | Caller::Ordinary => Self::Required,
+            Caller::NamespaceRoot { .. } => Self::BestEffort,
+        }
+    }
 }
 
 /// Standard input.

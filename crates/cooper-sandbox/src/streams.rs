@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::termios::isatty;
 
+use crate::caller::Caller;
 use crate::error::SandboxError;
 use crate::show::{self, Keyboard, Shown, Typed};
 use crate::spec::{Profile, Spec, Stdin, Stdio};
@@ -213,8 +214,13 @@ fn give_pipes(spec: &Spec<'_>, host_id: u32) -> Result<(), SandboxError> {
     let outputs = (!matches!(spec.stdio, Stdio::Capture { .. }))
         .then(|| [rustix::stdio::stdout(), rustix::stdio::stderr()]);
     for stream in input.into_iter().chain(outputs.into_iter().flatten()) {
-        if is_pipe(stream) {
-            own(stream, host_id).map_err(failed("give a pipe to the program's user"))?;
+        if !is_pipe(stream) {
+            continue;
+        }
+        match own(stream, host_id) {
+            // Somebody else's, which a namespace's root cannot give away.
+            Err(Errno::PERM) if Caller::of_process().is_namespaced() => {}
+            given => given.map_err(failed("give a pipe to the program's user"))?,
         }
     }
     Ok(())

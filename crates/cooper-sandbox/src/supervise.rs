@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::Signal;
 
+use crate::caller::Caller;
 use crate::cgroup::{Cgroup, Hierarchies, Usage};
 use crate::error::{SandboxError, Step};
 use crate::init::{self, Job};
@@ -23,12 +24,11 @@ use crate::syscall::{self, Child, CloneRequest, Ended};
 /// Whether a sandbox can be made by this process at all.
 ///
 /// # Errors
-/// When the caller is not root.
+/// When the caller is root neither of the host nor of a user namespace: see [`crate::become_root`].
 pub fn preflight() -> Result<(), SandboxError> {
-    if rustix::process::geteuid().is_root() {
-        Ok(())
-    } else {
-        Err(SandboxError::NotRoot)
+    match Caller::of_process() {
+        Caller::Ordinary => Err(SandboxError::NotRoot),
+        Caller::HostRoot | Caller::NamespaceRoot { .. } => Ok(()),
     }
 }
 
@@ -74,8 +74,10 @@ fn enforce_without_cgroup(spec: &Spec<'_>, prepared: &mut Prepared<'_>, cgroup: 
     if !cgroup.holds(Limit::Memory) {
         prepared.address_space_bytes = Some(spec.limits.memory_bytes);
     }
-    // The count is by user, and a build's user is root.
-    if !cgroup.holds(Limit::Pids) && spec.profile == Profile::Run {
+    // The count is by user, and the user of a build by the host's root is root, whom nothing bounds. What another
+    // namespace's user has is counted in that namespace (since Linux 5.14).
+    let bounded = spec.profile == Profile::Run || prepared.caller.is_namespaced();
+    if !cgroup.holds(Limit::Pids) && bounded {
         prepared.processes = Some(spec.limits.pids.into());
     }
     for entry in &mut enforced {

@@ -32,6 +32,8 @@ pub(crate) enum Code {
     Usage,
     Configuration,
     UnsupportedHost,
+    UserNamespaces,
+    SubordinateIds,
     InvalidLock,
     Script,
     Output,
@@ -44,6 +46,8 @@ impl Code {
             Self::Usage => "usage",
             Self::Configuration => "configuration",
             Self::UnsupportedHost => "unsupported-host",
+            Self::UserNamespaces => "no-user-namespaces",
+            Self::SubordinateIds => "no-subordinate-ids",
             Self::InvalidLock => "invalid-lock",
             Self::Script => "script",
             Self::Output => "output",
@@ -104,6 +108,13 @@ impl Failure {
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
         self.0.hint = hint.into();
+        self
+    }
+
+    /// Add a cause.
+    #[must_use]
+    pub(crate) fn because(mut self, cause: String) -> Self {
+        self.0.causes.push(cause);
         self
     }
 

@@ -7,6 +7,7 @@
 mod args;
 mod command;
 mod failure;
+mod host;
 mod log;
 mod render;
 mod settings;

@@ -602,6 +602,37 @@ mod tests {
     }
 
     #[test]
+    fn an_ordinary_users_store_is_in_its_home() {
+        let of = |variables: &[(&str, &str)], key| {
+            let environment = Environment::made(variables, Path::new("/")).of_ordinary_user();
+            value(
+                &Settings::load(environment, Path::new("/nowhere"), None).unwrap(),
+                key,
+            )
+        };
+        let home = ("HOME", "/home/ann");
+        assert_eq!(
+            of(&[home], &key::STORE),
+            "/home/ann/.local/share/cooper/store from default"
+        );
+        assert_eq!(
+            of(&[home, ("XDG_DATA_HOME", "/data")], &key::STORE),
+            "/data/cooper/store from default"
+        );
+        assert_eq!(of(&[], &key::STORE), "/var/lib/cooper/store from default");
+        assert_eq!(of(&[], &key::RUN_ENFORCEMENT), "best-effort from default");
+        let settings = Settings::load(
+            Environment::made(&[], Path::new("/")),
+            Path::new("/nowhere"),
+            None,
+        );
+        assert_eq!(
+            value(&settings.unwrap(), &key::RUN_ENFORCEMENT),
+            "required from default"
+        );
+    }
+
+    #[test]
     fn hosts_tell_mirrors_and_index() {
         let apt = "Types: deb\nURIs: http://one.test/debian\nSuites: trixie\nComponents: main\n\nTypes: deb\nURIs: http://one.test/debian-security\nSuites: trixie-security\nComponents: main\n";
         let host = Host::new(&[

@@ -245,21 +245,3 @@ fn write_json(out: &mut dyn Write, value: &Value) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
     out.write_all(b"\n")
 }
-
-/// That this host can build and run images: an error that says so where it cannot.
-pub(crate) fn check_host(doing: &str) -> Result<(), Failure> {
-    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        let message = format!(
-            "{doing} works on Linux on amd64 only, for now; this is {} on {}",
-            std::env::consts::OS,
-            std::env::consts::ARCH
-        );
-        return Err(Failure::new(Code::UnsupportedHost, message)
-            .hint("use a Linux machine with an x86-64 processor".to_owned()));
-    }
-    if !rustix::process::geteuid().is_root() {
-        let message = format!("{doing} needs root, for now");
-        return Err(Failure::new(Code::UnsupportedHost, message).hint("run it with `sudo`".to_owned()));
-    }
-    Ok(())
-}

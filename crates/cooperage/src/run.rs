@@ -38,6 +38,8 @@ pub struct RunOrder {
     pub network: Network,
     /// Bounds on what it may use.
     pub limits: Limits,
+    /// Whether bounds that no cgroup can hold here stop the run.
+    pub enforcement: Enforcement,
     /// Variables beside the image's own.
     pub env: Vec<(OsString, OsString)>,
     /// What it gets beside.
@@ -176,7 +178,7 @@ impl Workshop {
             profile: Profile::Run,
             network: order.network,
             limits: order.limits.clone(),
-            enforcement: Enforcement::Required,
+            enforcement: order.enforcement,
             stdin: Stdin::Inherit,
             stdio: if order.raw_terminal {
                 Stdio::Inherit

@@ -28,6 +28,7 @@ pub mod key;
 pub mod routes;
 pub mod server;
 pub mod tar;
+pub mod user;
 pub mod wheel;
 pub mod zip;
 
@@ -43,5 +44,6 @@ pub use key::SigningKey;
 pub use routes::{Route, Routes};
 pub use server::{LoggedRequest, Server};
 pub use tar::TarEntry;
+pub use user::{ORDINARY_NAME, ORDINARY_UID, OrdinaryUser, Subordinate};
 pub use wheel::{Hashes, Record, Wheel};
 pub use zip::ZipEntry;

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use cooper_sandbox::Caller;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
@@ -54,9 +55,9 @@ struct LayerTooLarge {
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 const CAPABILITY: &str = "security.capability";
-const OVERLAY_OPAQUE: &str = "trusted.overlay.opaque";
+const OVERLAY_OPAQUE: &str = "opaque";
 /// Overlay attributes that say that the content is not here.
-const OVERLAY_ELSEWHERE: [&str; 2] = ["trusted.overlay.redirect", "trusted.overlay.metacopy"];
+const OVERLAY_ELSEWHERE: [&str; 2] = ["redirect", "metacopy"];
 
 /// Walk the tree at `root` and emit its tar in pieces of `piece_bytes`; only the last one is shorter.
 pub(super) fn walk(
@@ -91,6 +92,7 @@ fn walk_within(
     let mut walker = Walker {
         limits,
         kind,
+        overlay_prefix: Caller::of_process().overlay_prefix(),
         piece,
         walked: nothing,
         first_names: BTreeMap::new(),
@@ -153,6 +155,8 @@ struct Piece<E> {
 struct Walker<E> {
     limits: WalkLimits,
     kind: LayerKind,
+    /// What the names of the overlay's own attributes begin with: it depends on who mounts.
+    overlay_prefix: &'static str,
     piece: Piece<E>,
     walked: Walked,
     /// Where the first name of each file with several names is.
@@ -263,9 +267,15 @@ impl<E: FnMut(Vec<u8>) -> Result<Vec<u8>, PackError>> Walker<E> {
         {
             if name == CAPABILITY {
                 found.capability = Some(attribute(descriptor, name).map_err(failed)?);
-            } else if self.kind == LayerKind::OverlayUpper && name == OVERLAY_OPAQUE {
+                continue;
+            }
+            let mark = name.strip_prefix(self.overlay_prefix);
+            let Some(mark) = mark.filter(|_| self.kind == LayerKind::OverlayUpper) else {
+                continue;
+            };
+            if mark == OVERLAY_OPAQUE {
                 found.opaque = attribute(descriptor, name).map_err(failed)? == b"y";
-            } else if self.kind == LayerKind::OverlayUpper && OVERLAY_ELSEWHERE.contains(&name) {
+            } else if OVERLAY_ELSEWHERE.contains(&mark) {
                 return Err(PackError::Overlay {
                     path: shown(&self.path),
                     attribute: name.to_owned(),

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use cooper_sandbox::Caller;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
@@ -17,7 +18,6 @@ use super::{Metadata, Place, Rootfs, RootfsError, TreePath, io_error, set_link_m
 const OPEN_DIRECTORIES_MAX: usize = 64;
 
 const CAPABILITY: &str = "security.capability";
-const OVERLAY_OPAQUE: &str = "trusted.overlay.opaque";
 
 /// Numbers temporary names, so that no two threads choose the same.
 static TEMPORARY_SERIAL: AtomicU64 = AtomicU64::new(0);
@@ -201,7 +201,8 @@ impl<'a> TreeWriter<'a> {
         self.directory_at(path.as_str())?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = self.rootfs.open_below(path.as_str(), flags)?;
-        rustix::fs::fsetxattr(&directory, OVERLAY_OPAQUE, b"y", XattrFlags::empty())
+        let name = format!("{}opaque", Caller::of_process().overlay_prefix());
+        rustix::fs::fsetxattr(&directory, name, b"y", XattrFlags::empty())
             .map_err(|errno| io_error("set an attribute of", path.as_str(), errno))
     }
 

@@ -6,9 +6,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{Access, FlockOperation};
+use rustix::io::Errno;
 
-use super::{Directory, Version, place};
+use super::place::{self, Place};
+use super::{Directory, Version};
 use crate::error::SandboxError;
 
 const PARENT: &str = "cooper";
@@ -73,6 +75,19 @@ fn own_number() -> String {
     let link = fs::read_link("/proc/self").ok();
     let number = link.and_then(|path| path.to_str().map(ToOwned::to_owned));
     number.unwrap_or_else(|| std::process::id().to_string())
+}
+
+/// Whether a run's directory can be made here, and a process be started in it, as far as permissions tell. In version 2
+/// starting one also takes the right to move processes within the nearest group above both.
+pub(super) fn may_make(place: &Place) -> bool {
+    let parent = &place.directory;
+    let common = parent.join(PARENT);
+    let holds = if common.is_dir() { &common } else { parent };
+    let is_denied = |path: &Path| {
+        let access = rustix::fs::access(path, Access::WRITE_OK);
+        matches!(access, Err(Errno::ACCESS | Errno::PERM | Errno::ROFS))
+    };
+    !is_denied(holds) && (place.version == Version::One || !is_denied(&parent.join("cgroup.procs")))
 }
 
 /// `cooper` below a hierarchy's directory; in version 2 with the controllers given on to its children.

@@ -13,9 +13,10 @@ use rustix::net::RecvFlags;
 use super::child::Child;
 use super::template::{Pattern, Template, failed};
 use super::wire::{Frame, FrameError, Order, Report, TemplateSettings, WarmJob};
+use crate::caller::Caller;
 use crate::cgroup::{self, Hierarchies};
 use crate::error::SandboxError;
-use crate::prepare::Range;
+use crate::ids::Range;
 use crate::streams::READS_AT_ONCE_MAX;
 use crate::syscall::{self, CloneRequest, Ended, SignalSet};
 
@@ -32,6 +33,9 @@ const READ_BYTES: usize = 64 << 10;
 /// When the template cannot be started. The caller is told too.
 pub fn keep(mut socket: UnixStream) -> Result<(), SandboxError> {
     crate::preflight()?;
+    if Caller::of_process().is_namespaced() {
+        return Err(SandboxError::NotHostRoot { what: "warm runs" });
+    }
     let start = Frame::<Order>::receive(&mut socket);
     let Ok(Some(Frame {
         header: Order::Start(settings),

@@ -62,7 +62,7 @@ fn set_up_template(job: &Job<'_>) -> Result<(), Failure> {
     begin(job)?;
     mounts::enter_root(job.prepared)?;
     mounts::mount_proc(mounts::PROC_OPTIONS)?;
-    mounts::make_places(job.prepared)?;
+    mounts::make_places(job.prepared, None)?;
     mounts::mask_proc().during(Step::MaskProc)?;
     init::loopback_up().during(Step::Loopback)?;
     rustix::system::sethostname(job.prepared.hostname).during(Step::Hostname)?;
@@ -101,7 +101,7 @@ fn set_up_holder(holder: &HolderJob<'_>) -> Result<(), Failure> {
     begin(job)?;
     mounts::enter_root(job.prepared)?;
     mounts::mount_proc(PLAIN)?;
-    mounts::make_places(job.prepared)?;
+    mounts::make_places(job.prepared, None)?;
     rustix::thread::move_into_link_name_space(holder.template, None).during(Step::CloneProgram)?;
     rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)
         .during(Step::CloneProgram)?;

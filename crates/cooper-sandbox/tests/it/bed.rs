@@ -277,7 +277,7 @@ impl Run {
             profile: self.profile,
             network: self.network,
             limits: self.limits.clone(),
-            enforcement: Enforcement::Required,
+            enforcement: Enforcement::of_builds(),
             stdin: self.stdin.clone(),
             stdio: self.stdio.clone(),
             files: &self.files,

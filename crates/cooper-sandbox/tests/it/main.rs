@@ -23,5 +23,6 @@ mod privileges;
 mod refusals;
 mod roots;
 mod streams;
+mod unprivileged;
 mod views;
 mod warm;

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::PathBuf;
 
-use cooper_sandbox::{Root, SandboxError, overlay_fd};
+use cooper_sandbox::{Caller, Root, SandboxError, overlay_fd};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
@@ -93,7 +93,8 @@ fn an_overlay_keeps_writes_and_deletions_and_can_be_read_again() {
     assert!(whiteout.file_type().is_char_device() && whiteout.rdev() == 0);
     assert!(upper.join("srv/deep").is_dir());
     let mut opaque = [0; 4];
-    let length = rustix::fs::getxattr(upper.join("etc/dir"), "trusted.overlay.opaque", &mut opaque).unwrap();
+    let mark = format!("{}opaque", Caller::of_process().overlay_prefix());
+    let length = rustix::fs::getxattr(upper.join("etc/dir"), mark, &mut opaque).unwrap();
     assert_eq!(&opaque[..length], b"y");
     assert!(
         bed.tree().join("etc/gone").exists(),

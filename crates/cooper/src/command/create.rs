@@ -13,11 +13,12 @@ use serde_json::{Value, json};
 
 use crate::command::dry_run;
 use crate::failure::{Code, Exit, Failure};
+use crate::host::check_host;
 use crate::render::library;
 use crate::render::package::{inventory_json, write_changes};
 use crate::render::unit;
 use crate::settings::{Settings, key, read_text};
-use crate::shell::{Need, Shell, check_host, open_workshop};
+use crate::shell::{Need, Shell, open_workshop};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -7,6 +7,7 @@ use cooperage::{Fault, FsckReport};
 use serde_json::{Value, json};
 
 use crate::failure::{Code, Exit, Failure};
+use crate::host::own_files_of_images;
 use crate::render::table::printable;
 use crate::render::unit;
 use crate::shell::{Need, Shell, open_workshop};
@@ -30,6 +31,7 @@ pub(crate) struct FsckArgs {
 /// Execute `cooper fsck`.
 pub(crate) fn fsck(args: &FsckArgs, shell: &Shell) -> Result<Exit, Failure> {
     let settings = shell.settings()?;
+    own_files_of_images();
     let workshop = open_workshop(&settings, Need::Store)?;
     let display = shell.progress();
     let report = workshop.fsck(args.repair, &display.sink());

@@ -10,8 +10,9 @@ use serde_json::json;
 
 use crate::command::inspect::parse_reference;
 use crate::failure::{Code, Exit, Failure};
+use crate::host::check_host;
 use crate::render::unit;
-use crate::shell::{Need, Shell, check_host, open_workshop};
+use crate::shell::{Need, Shell, open_workshop};
 
 const EXAMPLES: &str = "\
 Examples:

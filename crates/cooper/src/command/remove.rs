@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::command::inspect::parse_reference;
 use crate::failure::{Code, Exit, Failure};
+use crate::host::own_files_of_images;
 use crate::render::unit;
 use crate::settings::{SettingType as _, key};
 use crate::shell::{Need, Shell, open_workshop};
@@ -65,6 +66,7 @@ pub(crate) struct GcArgs {
 /// Execute `cooper remove`.
 pub(crate) fn remove(args: &RemoveArgs, shell: &Shell) -> Result<Exit, Failure> {
     let settings = shell.settings()?;
+    own_files_of_images();
     let workshop = open_workshop(&settings, Need::Store)?;
     let mut images = BTreeSet::new();
     for text in &args.images {
@@ -129,6 +131,7 @@ pub(crate) fn gc(args: &GcArgs, shell: &Shell) -> Result<Exit, Failure> {
         Some(age) => age,
         None => settings.value(&key::GC_CACHE_AGE)?,
     };
+    own_files_of_images();
     let workshop = open_workshop(&settings, Need::Store)?;
     let removed = if args.keep.is_none() && older_than.is_none() {
         Vec::new()

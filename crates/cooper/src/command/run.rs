@@ -1,6 +1,7 @@
 //! `cooper run`: a script, code or a command in a fresh container.
 
 mod grants;
+mod unenforced;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _};
@@ -8,16 +9,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use cooperage::{End, Limits, Network, Program, RunOrder};
+use cooperage::{End, Enforcement, Limits, Network, Program, RunOrder};
 
-use self::grants::{GrantArgs, warn_of_unenforced};
+use self::grants::GrantArgs;
 use crate::args::after_escape;
 use crate::command::inspect::parse_reference;
 use crate::failure::{Code, Exit, Failure};
+use crate::host::check_host_to_run;
 use crate::render::unit;
 use crate::settings::key::{self, Key};
 use crate::settings::{ByteCount, Count, MilliCpus, Settings, Timeout};
-use crate::shell::{Need, Shell, check_host, open_workshop};
+use crate::shell::{Need, Shell, open_workshop};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,6 +39,9 @@ Standard input, output and error pass through, byte for byte where they are file
 terminal gets only text: control characters and escape sequences are taken out, for which the script
 writes to a pipe (its isatty() is false) and can read from the terminal but not write to it. With
 --raw it has the terminal itself, and TERM.
+
+Where the host gives an ordinary user no cgroups, memory is bounded for each process and processor
+time is not, which a note says; COOPER_RUN_ENFORCEMENT=required refuses to run then.
 
 Of /output come regular files with one name, at most 10,000 in 32 folders; the rest is told.
 A result is one JSON value of at most 1 MiB that the script writes to the file $COOPER_RESULT.
@@ -118,7 +123,8 @@ fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<E
     let mut settings = shell.settings()?;
     set_flags(&mut settings, args)?;
     let limits = limits(&settings)?;
-    check_host("running in an image")?;
+    let enforcement = settings.value::<Enforcement>(&key::RUN_ENFORCEMENT)?;
+    check_host_to_run()?;
     let workshop = open_workshop(&settings, Need::Store)?;
     let grants = args.grants.grants(&settings)?;
     let order = RunOrder {
@@ -127,13 +133,16 @@ fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<E
         args: rest.to_vec(),
         network: settings.value::<Network>(&key::RUN_NETWORK)?,
         limits,
+        enforcement,
         env,
         grants,
         raw_terminal: args.grants.raw(),
     };
     let ran = workshop.run(&order)?;
     let exit = exit_of(ran.outcome.end, &order.limits, shell);
-    warn_of_unenforced(&ran, shell);
+    if let Some(text) = unenforced::note(&ran.outcome.enforced) {
+        shell.note("note", &text);
+    }
     args.grants.tell(&order, &ran, shell)?;
     Ok(exit)
 }

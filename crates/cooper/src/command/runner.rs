@@ -14,8 +14,9 @@ use cooperage::{Limits, Peer, ReplyLimits, Runner, TemplatePolicy};
 use crate::command::inspect::parse_reference;
 use crate::command::limits::{LimitArgs, limits};
 use crate::failure::{Code, Exit, Failure};
+use crate::host::check_host_of_root;
 use crate::settings::{ByteCount, SettingType as _, Settings};
-use crate::shell::{Need, Shell, check_host, open_workshop};
+use crate::shell::{Need, Shell, open_workshop};
 
 /// The runner or one of its keepers cannot do its work.
 const CANNOT_SERVE: Code = Code::Of("runner");
@@ -91,7 +92,7 @@ pub(crate) fn runner(args: &RunnerArgs, shell: &Shell) -> Result<Exit, Failure> 
     let mut settings = shell.settings()?;
     args.limits.set(&mut settings)?;
     let limits = limits(&settings)?;
-    check_host("running in an image")?;
+    check_host_of_root("keeping warm runs")?;
     let rehearsal = args.rehearse.as_deref().map(rehearsal).transpose()?;
     let policy = TemplatePolicy {
         keeper: keeper()?,

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use crate::command::create::{Freshening, settings, tell_findings};
 use crate::command::inspect::parse_reference;
 use crate::failure::{Code, Exit, Failure};
+use crate::host::check_host;
 use crate::render::package::write_changes;
 use crate::render::table::{Align, Table};
-use crate::shell::{Need, Shell, check_host, open_workshop};
+use crate::shell::{Need, Shell, open_workshop};
 
 const EXAMPLES: &str = "\
 Examples:

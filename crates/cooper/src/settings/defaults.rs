@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
+use cooperage::Caller;
+
 use super::apt::HostMirrors;
 use super::environment::Environment;
-use super::key::{DEBIAN_KEYRING, DEBIAN_MIRRORS, DEBIAN_SECURITY_MIRRORS, Key, PYTHON_INDEX, STORE};
+use super::key::{
+    DEBIAN_KEYRING, DEBIAN_MIRRORS, DEBIAN_SECURITY_MIRRORS, Key, PYTHON_INDEX, RUN_ENFORCEMENT, STORE,
+};
 use super::{Origin, Setting, pip};
 
 /// The store of an installation.
@@ -23,10 +27,16 @@ pub(crate) static OWN_KEYRING: &[u8] = include_bytes!("../../data/debian-archive
 pub(crate) fn of_host(key: &'static Key, environment: &Environment, etc: &Path) -> Option<Setting> {
     let is = |other: &Key| key.name == other.name;
     if is(&STORE) {
-        return Some(Setting {
-            texts: vec![SYSTEM_STORE.to_owned()],
-            origin: Origin::Default,
-        });
+        return Some(by_default(store(environment)));
+    }
+    if is(&RUN_ENFORCEMENT) {
+        // An ordinary user mostly has no cgroups, and is told at each run.
+        let text = if environment.caller() == Caller::HostRoot {
+            "required"
+        } else {
+            "best-effort"
+        };
+        return Some(by_default(text.to_owned()));
     }
     if is(&DEBIAN_MIRRORS) || is(&DEBIAN_SECURITY_MIRRORS) {
         let host = HostMirrors::read(etc);
@@ -61,8 +71,23 @@ pub(crate) fn of_host(key: &'static Key, environment: &Environment, etc: &Path) 
             origin: Origin::Default,
         });
     }
-    key.default.map(|default| Setting {
-        texts: vec![default.to_owned()],
+    key.default.map(|default| by_default(default.to_owned()))
+}
+
+fn by_default(text: String) -> Setting {
+    Setting {
+        texts: vec![text],
         origin: Origin::Default,
-    })
+    }
+}
+
+/// The installation's, or an ordinary user's own.
+fn store(environment: &Environment) -> String {
+    let own = environment
+        .data_home()
+        .filter(|_| environment.caller() == Caller::Ordinary);
+    own.map_or_else(
+        || SYSTEM_STORE.to_owned(),
+        |home| home.join("cooper/store").display().to_string(),
+    )
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use cooperage::Caller;
+
 use super::key::KEYS;
 use crate::log;
 
@@ -15,6 +17,8 @@ pub(crate) const VARIABLE_PREFIX: &str = "COOPER_";
 pub(crate) struct Environment {
     variables: BTreeMap<OsString, OsString>,
     working_directory: Option<PathBuf>,
+    /// Who started the program.
+    caller: Option<Caller>,
 }
 
 impl Environment {
@@ -23,6 +27,7 @@ impl Environment {
         Self {
             variables: std::env::vars_os().collect(),
             working_directory: std::env::current_dir().ok(),
+            caller: Some(Caller::of_process()),
         }
     }
 
@@ -36,7 +41,20 @@ impl Environment {
         Self {
             variables,
             working_directory: Some(working_directory.to_owned()),
+            caller: Some(Caller::HostRoot),
         }
+    }
+
+    /// The same, started by an ordinary user.
+    #[cfg(test)]
+    pub(crate) fn of_ordinary_user(mut self) -> Self {
+        self.caller = Some(Caller::Ordinary);
+        self
+    }
+
+    /// Who started the program; afterwards it may have become root of a namespace.
+    pub(crate) fn caller(&self) -> Caller {
+        self.caller.unwrap_or(Caller::Ordinary)
     }
 
     /// A variable; an empty one counts as not set.
@@ -81,5 +99,11 @@ impl Environment {
     pub(crate) fn config_home(&self) -> Option<PathBuf> {
         let own = self.path("XDG_CONFIG_HOME").map(Path::to_owned);
         own.or_else(|| self.home().map(|home| home.join(".config")))
+    }
+
+    /// The folder of the user's data: `XDG_DATA_HOME`, else `~/.local/share`.
+    pub(crate) fn data_home(&self) -> Option<PathBuf> {
+        let own = self.path("XDG_DATA_HOME").map(Path::to_owned);
+        own.or_else(|| self.home().map(|home| home.join(".local/share")))
     }
 }

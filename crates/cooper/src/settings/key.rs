@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cooper_core::{Base, ImageVersion, Organisation};
-use cooperage::Network;
+use cooperage::{Enforcement, Network};
 use url::Url;
 
 use super::debian_source::SourceTable;
@@ -167,6 +167,11 @@ pub(crate) static RUN_SCRATCH: Key = bound::<ByteCount>("run.scratch", &["COOPER
 pub(crate) static RUN_OUTPUT_SIZE: Key =
     bound::<ByteCount>("run.output_size", &["COOPER_RUN_OUTPUT_SIZE"], "64MiB");
 pub(crate) static RUN_WRITABLE: Key = bound::<bool>("run.writable", &["COOPER_RUN_WRITABLE"], "false");
+pub(crate) static RUN_ENFORCEMENT: Key = key::<Enforcement>(
+    "run.enforcement",
+    &["COOPER_RUN_ENFORCEMENT"],
+    ProjectRule::Lower(at_most::<Enforcement>),
+);
 pub(crate) static SCRIPTS_AS_SHIPPED: Key = key::<bool>(
     "build.scripts_as_shipped",
     &["COOPER_BUILD_SCRIPTS_AS_SHIPPED"],
@@ -181,7 +186,7 @@ pub(crate) static ALLOW_PROJECT_SOURCES: Key =
     key::<bool>("trust.allow_project_sources", &[], ProjectRule::Never).or("false");
 
 /// Every setting, in the order in which they are shown.
-pub(crate) static KEYS: [&Key; 34] = [
+pub(crate) static KEYS: [&Key; 35] = [
     &STORE,
     &ORGANISATION,
     &BASE,
@@ -211,6 +216,7 @@ pub(crate) static KEYS: [&Key; 34] = [
     &RUN_SCRATCH,
     &RUN_OUTPUT_SIZE,
     &RUN_WRITABLE,
+    &RUN_ENFORCEMENT,
     &SCRIPTS_AS_SHIPPED,
     &BUILD_TIMEOUT,
     &BUILD_MEMORY,

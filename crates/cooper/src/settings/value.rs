@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cooper_core::{Base, ImageVersion, Organisation};
-use cooperage::Network;
+use cooperage::{Enforcement, Network};
 use url::Url;
 
 /// A type that a setting may have.
@@ -45,6 +45,16 @@ impl SettingType for bool {
             "true" | "1" | "yes" | "on" => Ok(true),
             "false" | "0" | "no" | "off" => Ok(false),
             _ => Err("expected `true` or `false`".to_owned()),
+        }
+    }
+}
+
+impl SettingType for Enforcement {
+    fn parse(texts: &[String]) -> Result<Self, String> {
+        match only(texts)? {
+            "required" => Ok(Self::Required),
+            "best-effort" => Ok(Self::BestEffort),
+            _ => Err("expected `required` or `best-effort`".to_owned()),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Input that is wrong before anything is fetched: the message, the hint, the exit status, and nothing left behind.
 
-use std::os::unix::process::CommandExt as _;
-
 use crate::context::{Host, done};
 
 #[test]
@@ -146,37 +144,4 @@ fn a_reader_that_goes_away_is_no_error() {
         full.stderr.starts_with("error: cannot write to standard output"),
         "{full}"
     );
-}
-
-#[test]
-fn ordinary_users_are_told() {
-    let host = Host::new();
-    assert!(
-        rustix::process::geteuid().is_root(),
-        "this test needs root to become somebody else"
-    );
-    let binary = host.path("cooper");
-    std::fs::copy(env!("CARGO_BIN_EXE_cooper"), &binary).unwrap();
-    open_to_all(&host.path(""));
-    let mut text = String::new();
-    for args in [
-        &["create", "a", "--packages", "wget"][..],
-        &["run", "a", "-c", "pass"],
-    ] {
-        let mut command = std::process::Command::new(&binary);
-        command
-            .args(args)
-            .env_clear()
-            .env("COOPER_DEBIAN_MIRROR", "http://127.0.0.1:9/")
-            .current_dir("/")
-            .uid(65534)
-            .gid(65534);
-        text.push_str(&done(&command.output().unwrap()).to_string());
-    }
-    host.assert_snapshot("ordinary_users_are_told", &text);
-}
-
-fn open_to_all(folder: &std::path::Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
 }

@@ -25,6 +25,7 @@ mod live;
 mod load_hostile;
 mod remove;
 mod requirements;
+mod rootless;
 mod run;
 mod runner;
 mod save;

@@ -6,9 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use cooperage::{
-    Collected, Enforced, Enforcer, OutputFolder, Ran, RunGrants, RunOrder, RunReport, limit_flag,
-};
+use cooperage::{Collected, OutputFolder, Ran, RunGrants, RunOrder, RunReport};
 use serde_json::json;
 
 use super::usage;
@@ -133,23 +131,6 @@ impl GrantArgs {
     }
 }
 
-/// Tell the limits that are set and that nothing on this host holds.
-pub(super) fn warn_of_unenforced(ran: &Ran, shell: &Shell) {
-    if let Some(text) = unenforced(&ran.outcome.enforced) {
-        shell.note("warning", &text);
-    }
-}
-
-fn unenforced(enforced: &[Enforced]) -> Option<String> {
-    let unheld = enforced
-        .iter()
-        .filter(|enforced| enforced.by == Enforcer::Nothing);
-    let flags: Vec<String> = unheld
-        .map(|enforced| format!("`--{}`", limit_flag(enforced.limit)))
-        .collect();
-    (!flags.is_empty()).then(|| format!("nothing on this host holds {}", flags.join(", ")))
-}
-
 /// As many are told on standard error; the report has more.
 const REFUSED_TOLD_MAX: usize = 10;
 
@@ -249,26 +230,6 @@ mod tests {
         );
         let wrong = secret(OsStr::new("hunter2")).unwrap_err();
         assert!(!format!("{wrong:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn limits_that_nothing_holds_are_told_by_their_flags() {
-        use cooperage::Limit;
-        let by = |limit, by| Enforced { limit, by };
-        let held = [
-            by(Limit::Memory, Enforcer::CgroupV2),
-            by(Limit::Wall, Enforcer::Timer),
-        ];
-        assert_eq!(unenforced(&held), None);
-        let some = [
-            by(Limit::Cpu, Enforcer::Nothing),
-            held[0],
-            by(Limit::Pids, Enforcer::Nothing),
-        ];
-        assert_eq!(
-            unenforced(&some).as_deref(),
-            Some("nothing on this host holds `--cpus`, `--pids`")
-        );
     }
 
     #[test]
