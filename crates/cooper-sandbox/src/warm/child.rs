@@ -291,26 +291,14 @@ impl Child {
         for (file, bytes) in job.files.iter().zip(files) {
             self.given.put_file(file, &bytes)?;
         }
-        let mut env: serde_json::Map<String, serde_json::Value> = job
-            .env
-            .iter()
-            .map(|(name, value)| (name.clone(), value.as_str().into()))
-            .collect();
-        env.insert("COOPER_RESULT".to_owned(), RESULT_PATH.into());
-        let request = serde_json::json!({
-            "path": format!("/run/cooper/{}", job.script_name),
-            "args": job.args,
-            "env": env,
-            "cwd": pattern.settings.cwd,
-        });
-        let request = request.to_string();
+        let request = fields(pattern, job)?;
         if request.len() > REQUEST_BYTES_MAX {
             return Err(failed("give a run its arguments")(Errno::TOOBIG));
         }
         let length = u32::try_from(request.len()).unwrap_or(u32::MAX).to_ne_bytes();
         let control = self.control.take();
         let control = control.ok_or_else(|| failed("give a run its request")(Errno::PIPE))?;
-        let bytes = [length.as_slice(), request.as_bytes()].concat();
+        let bytes = [length.as_slice(), &request].concat();
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             let sent = rustix::net::send(&control, rest, SendFlags::NOSIGNAL);
@@ -443,6 +431,24 @@ impl Child {
             parts,
         })
     }
+}
+
+/// The request as `template.py` reads it: fields that end with a zero byte.
+fn fields(pattern: &Pattern, job: &WarmJob) -> Result<Vec<u8>, SandboxError> {
+    let path = format!("/run/cooper/{}", job.script_name);
+    let cwd = pattern.settings.cwd.to_string_lossy().into_owned();
+    let mut fields = vec![path, cwd, job.args.len().to_string()];
+    fields.extend(job.args.iter().cloned());
+    let variables = job
+        .env
+        .iter()
+        .flat_map(|(name, value)| [name.clone(), value.clone()]);
+    fields.extend(variables);
+    fields.extend(["COOPER_RESULT", RESULT_PATH].map(ToOwned::to_owned));
+    if fields.iter().any(|field| field.contains('\0')) {
+        return Err(failed("give a run its arguments")(Errno::INVAL));
+    }
+    Ok((fields.join("\0") + "\0").into_bytes())
 }
 
 /// Both ends of what a child talks through.
