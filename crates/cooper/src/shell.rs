@@ -1,6 +1,6 @@
 //! What every command works with: the global flags, the settings, standard output and standard error.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -55,6 +55,23 @@ impl Shell {
                 &format!("{} is not understood; {possible}", log::VARIABLE),
             );
         }
+    }
+
+    /// The global flags that say which store and settings are meant, to give them to another command.
+    pub(crate) fn globals_again(&self) -> Vec<OsString> {
+        let flags = [
+            ("--store", &self.globals.store),
+            ("--config", &self.globals.config),
+        ];
+        let given = flags
+            .into_iter()
+            .filter_map(|(flag, path)| Some((flag, path.as_ref()?)));
+        given
+            .flat_map(|(flag, path)| {
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                [OsString::from(flag), path.into_os_string()]
+            })
+            .collect()
     }
 
     /// Whether only what was asked for is wanted.

@@ -8,7 +8,6 @@ pub mod protocol;
 mod templates;
 
 use std::io::Read as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,6 +127,11 @@ impl Runner {
         }
     }
 
+    /// How many requests have no reply yet.
+    pub fn unanswered(&self) -> usize {
+        self.templates.unanswered()
+    }
+
     /// Wait until every request has its reply.
     pub fn drain(&self) {
         self.templates.drain();
@@ -139,13 +143,13 @@ impl Runner {
         request: RunnerRequest,
         peer: Peer,
     ) -> Result<(TemplateKey, WarmJob, Vec<Vec<u8>>), String> {
-        let owner = owner(request.owner, peer)?;
-        if let Some(network) = request.network.filter(|network| network != "none") {
+        let owner = owner(request.owner.as_deref(), peer)?;
+        if let Some(network) = request.network.as_ref().filter(|network| *network != "none") {
             return Err(format!(
                 "warm runs have no network: `{network}` is not possible, `none` is"
             ));
         }
-        let (script, script_name) = script(request.script, request.script_path.as_deref())?;
+        let (script, script_name) = script(&request)?;
         let wall = request.timeout_ms.map(Duration::from_millis).or(self.limits.wall);
         let (args, json) = arguments(&request.args);
         let mut env: Vec<(String, String)> = text_environment();
@@ -236,19 +240,23 @@ impl Runner {
 }
 
 /// Whose run it is. Who is not trusted speaks for nobody but the own user.
-fn owner(asked: Option<String>, peer: Peer) -> Result<String, String> {
+fn owner(asked: Option<&str>, peer: Peer) -> Result<String, String> {
     let own = format!("uid:{}", peer.uid);
     match asked {
         None => Ok(own),
         Some(asked) if asked.len() > OWNER_BYTES_MAX => Err("`owner` is too long".to_owned()),
-        Some(asked) if peer.is_trusted || asked == own => Ok(asked),
+        Some(asked) if peer.is_trusted || asked == own => Ok(asked.to_owned()),
         Some(_) => Err(format!("`owner` can only be {own} for this user: leave it out")),
     }
 }
 
-fn script(text: Option<String>, path: Option<&Path>) -> Result<(Vec<u8>, String), String> {
-    match (text, path) {
-        (Some(text), None) => Ok((text.into_bytes(), SCRIPT_NAME.to_owned())),
+fn script(request: &RunnerRequest) -> Result<(Vec<u8>, String), String> {
+    let named = |name: Option<&str>| {
+        let name = name.filter(|name| check_name(name).is_ok());
+        name.unwrap_or(SCRIPT_NAME).to_owned()
+    };
+    match (&request.script, &request.script_path) {
+        (Some(text), None) => Ok((text.clone().into_bytes(), named(request.script_name.as_deref()))),
         (None, Some(path)) => {
             let failed = |error| format!("cannot read the script `{}`: {error}", path.display());
             let file = std::fs::File::open(path).map_err(failed)?;
@@ -259,11 +267,8 @@ fn script(text: Option<String>, path: Option<&Path>) -> Result<(Vec<u8>, String)
             if bytes.len() as u64 > SCRIPT_BYTES_MAX {
                 return Err(format!("the script `{}` is too large", path.display()));
             }
-            let name = path.file_name().and_then(|name| name.to_str());
-            let name = name
-                .filter(|name| check_name(name).is_ok())
-                .unwrap_or(SCRIPT_NAME);
-            Ok((bytes, name.to_owned()))
+            let own = path.file_name().and_then(|name| name.to_str());
+            Ok((bytes, named(request.script_name.as_deref().or(own))))
         }
         (Some(_), Some(_)) => Err("there are both `script` and `script_path`".to_owned()),
         (None, None) => Err("`script` or `script_path` is missing".to_owned()),

@@ -139,6 +139,19 @@ impl Workshop {
         }
     }
 
+    /// Where the store is.
+    pub fn store_folder(&self) -> &std::path::Path {
+        &self.config.store
+    }
+
+    /// The version that a reference means now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn full_reference(&self, reference: &ImageReference) -> Result<FullReference, LookupError> {
+        self.lookup(reference).map(|kept| kept.reference)
+    }
+
     /// Find an image by what a user calls it; without a tag its newest version.
     pub(crate) fn lookup(&self, reference: &ImageReference) -> Result<KeptImage, LookupError> {
         let organisation = reference

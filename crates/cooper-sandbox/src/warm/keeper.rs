@@ -147,7 +147,7 @@ impl Keeper {
             for child in &mut self.children {
                 child.attend(&self.pattern, &self.template);
             }
-            self.reap();
+            self.reap()?;
             self.conclude()?;
             self.judge_template()?;
         }
@@ -288,20 +288,26 @@ impl Keeper {
         let _ = self.caller.flush();
     }
 
-    fn reap(&mut self) {
+    fn reap(&mut self) -> Result<(), SandboxError> {
         let mut drained = [0; 1024];
         let _ = rustix::io::read(&self.signals, &mut drained);
         while let Some(ended) = syscall::reap_any() {
-            self.note_end(ended);
+            self.note_end(ended)?;
         }
+        Ok(())
     }
 
-    fn note_end(&mut self, ended: Ended) {
-        if ended.pid == self.template.pid || ended.pid == self.template.place && self.template.pid == 0 {
+    fn note_end(&mut self, ended: Ended) -> Result<(), SandboxError> {
+        if ended.pid == self.template.place {
+            // It has said what it had to say, perhaps after that was looked for.
+            self.template.hear(&self.pattern)?;
+            self.template_ended |= self.template.pid == 0;
+        } else if ended.pid == self.template.pid {
             self.template_ended = true;
-            return;
+        } else {
+            let _ = self.children.iter_mut().any(|child| child.reaped(ended));
         }
-        let _ = self.children.iter_mut().any(|child| child.reaped(ended));
+        Ok(())
     }
 
     /// Answer what is over, and let go of it.

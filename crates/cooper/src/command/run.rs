@@ -2,6 +2,7 @@
 
 mod grants;
 mod unenforced;
+mod warm;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _};
@@ -9,16 +10,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use cooperage::{End, Enforcement, Limits, Network, Program, RunOrder};
+use cooperage::{End, Enforcement, Limits, Network, Program, RunOrder, Workshop};
 
 use self::grants::GrantArgs;
+use self::warm::{WarmFiles, WarmRun};
 use crate::args::after_escape;
 use crate::command::inspect::parse_reference;
+use crate::command::limits::{LimitArgs, limits};
 use crate::failure::{Code, Exit, Failure};
 use crate::host::check_host_to_run;
 use crate::render::unit;
-use crate::settings::key::{self, Key};
-use crate::settings::{ByteCount, Count, MilliCpus, Settings, Timeout};
+use crate::settings::Settings;
+use crate::settings::key;
 use crate::shell::{Need, Shell, open_workshop};
 
 const EXAMPLES: &str = "\
@@ -30,6 +33,7 @@ Examples:
   cooper run --timeout 30s --memory 256MiB --env MODE=test example_name script.py
   cooper run --input data.csv --output results example_name script.py   # /input/data.csv, /output
   cooper run --secret TOKEN=token.txt example_name script.py            # /run/secrets/TOKEN
+  cooper run --warm --preload pandas example_name script.py             # milliseconds, from the second run on
   cooper run --result sum.json --report run.json example_name script.py 1 2
 
 Everything after the script belongs to it; flags of `cooper run` stand before it. The script has its
@@ -45,6 +49,9 @@ time is not, which a note says; COOPER_RUN_ENFORCEMENT=required refuses to run t
 
 Of /output come regular files with one name, at most 10,000 in 32 folders; the rest is told.
 A result is one JSON value of at most 1 MiB that the script writes to the file $COOPER_RESULT.
+
+With --warm the run goes to a runner in the background, which is started where there is none and ends
+after ten minutes without a run: see `cooper runner --help`. Output comes when the run has ended.
 
 The exit status is the script's; 124 after the time limit, 137 after the memory limit, 125 when
 nothing could be run, or what was left could not be kept. With --json only this last is a document
@@ -67,33 +74,20 @@ pub(crate) struct RunArgs {
         required = true
     )]
     pub(crate) rest: Vec<OsString>,
-    /// Stop it after this time
-    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
-    timeout: Option<String>,
-    /// Memory that it may use
-    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
-    memory: Option<String>,
-    /// Processes and threads that it may have
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pids: Option<String>,
-    /// Files that one process may have open
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    files: Option<String>,
-    /// Processors that it may use
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    cpus: Option<String>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Whom it can reach: none, or host (as the host itself, also what listens only on the host's loopback)
     #[arg(long, value_name = "NETWORK")]
     network: Option<String>,
-    /// Space in /tmp
-    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
-    tmp: Option<String>,
-    /// Space in its working directory
-    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
-    scratch: Option<String>,
     /// Set an environment variable for it
     #[arg(long, short, value_name = "NAME=VALUE")]
     env: Vec<OsString>,
+    /// Run it in a child of a template that has its imports done: milliseconds, from the second run on
+    #[arg(long, conflicts_with_all = ["output", "writable", "report"])]
+    warm: bool,
+    /// With --warm: modules that are imported beforehand
+    #[arg(long, value_name = "MODULE,…", value_delimiter = ',', requires = "warm")]
+    preload: Vec<String>,
     #[command(flatten)]
     grants: GrantArgs,
 }
@@ -138,6 +132,9 @@ fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<E
         grants,
         raw_terminal: args.grants.raw(),
     };
+    if args.warm {
+        return run_warm(args, order, &workshop, shell);
+    }
     let ran = workshop.run(&order)?;
     let exit = exit_of(ran.outcome.end, &order.limits, shell);
     if let Some(text) = unenforced::note(&ran.outcome.enforced) {
@@ -225,36 +222,33 @@ fn variable(pair: &OsStr) -> Result<(OsString, OsString), Failure> {
 }
 
 fn set_flags(settings: &mut Settings, args: &RunArgs) -> Result<(), Failure> {
-    let flags: [(&'static Key, &'static str, &Option<String>); 8] = [
-        (&key::RUN_TIMEOUT, "--timeout", &args.timeout),
-        (&key::RUN_MEMORY, "--memory", &args.memory),
-        (&key::RUN_PIDS, "--pids", &args.pids),
-        (&key::RUN_FILES, "--files", &args.files),
-        (&key::RUN_CPUS, "--cpus", &args.cpus),
-        (&key::RUN_NETWORK, "--network", &args.network),
-        (&key::RUN_TMP, "--tmp", &args.tmp),
-        (&key::RUN_SCRATCH, "--scratch", &args.scratch),
-    ];
-    for (key, flag, text) in flags {
-        if let Some(text) = text {
-            settings.flag(key, flag, text.clone())?;
-        }
+    args.limits.set(settings)?;
+    if let Some(network) = &args.network {
+        settings.flag(&key::RUN_NETWORK, "--network", network.clone())?;
     }
     args.grants.set(settings)
 }
 
-fn limits(settings: &Settings) -> Result<Limits, Failure> {
-    let bytes = |key| settings.value::<ByteCount>(key).map(|size| size.0);
-    let count = |key| settings.value::<Count>(key).map(|count| count.0);
-    Ok(Limits {
-        memory_bytes: bytes(&key::RUN_MEMORY)?,
-        pids: u32::try_from(count(&key::RUN_PIDS)?).unwrap_or(u32::MAX),
-        open_files: count(&key::RUN_FILES)?,
-        cpu_millis: settings.value::<MilliCpus>(&key::RUN_CPUS)?.0,
-        wall: Some(settings.value::<Timeout>(&key::RUN_TIMEOUT)?.0),
-        tmp_bytes: bytes(&key::RUN_TMP)?,
-        scratch_bytes: bytes(&key::RUN_SCRATCH)?,
-    })
+/// Let a runner of the caller's own run it.
+fn run_warm(args: &RunArgs, order: RunOrder, workshop: &Workshop, shell: &Shell) -> Result<Exit, Failure> {
+    let WarmFiles { files, secrets } = args.grants.warm()?;
+    let run = WarmRun {
+        image: workshop.full_reference(&order.image)?,
+        globals: shell.globals_again(),
+        store: workshop.store_folder(),
+        preload: &args.preload,
+        program: order.program,
+        args: &order.args,
+        env: &order.env,
+        network: order.network,
+        limits: order.limits,
+        files,
+        secrets,
+        raw: args.grants.raw(),
+    };
+    let ran = run.run(shell)?;
+    args.grants.tell_warm(&ran, shell)?;
+    Ok(ran.exit)
 }
 
 /// The exit status of a run, with one line where it did not end by itself.

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read as _, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use cooperage::runner::protocol::RunnerReply;
@@ -15,7 +15,7 @@ use crate::command::inspect::parse_reference;
 use crate::command::limits::{LimitArgs, limits};
 use crate::failure::{Code, Exit, Failure};
 use crate::host::check_host_of_root;
-use crate::settings::{ByteCount, SettingType as _, Settings};
+use crate::settings::{ByteCount, SettingType as _, Settings, Timeout};
 use crate::shell::{Need, Shell, open_workshop};
 
 /// The runner or one of its keepers cannot do its work.
@@ -76,6 +76,9 @@ pub(crate) struct RunnerArgs {
     /// Take requests from the clients of this Unix socket, in place of standard input
     #[arg(long, value_name = "PATH")]
     listen: Option<PathBuf>,
+    /// With --listen: end when nobody has asked for this long
+    #[arg(long, value_name = "TIME", requires = "listen")]
+    idle: Option<String>,
     /// Bytes kept of standard output, and again of standard error
     #[arg(long, value_name = "SIZE", default_value = "1MiB")]
     stream_limit: String,
@@ -114,7 +117,7 @@ pub(crate) fn runner(args: &RunnerArgs, shell: &Shell) -> Result<Exit, Failure> 
     let runner = open(&settings, &image, limits, replies, policy)?;
     match &args.listen {
         None => serve_streams(&runner),
-        Some(path) => serve_socket(runner, path),
+        Some(path) => serve_socket(runner, path, idle(args)?),
     }
 }
 
@@ -214,7 +217,14 @@ fn write_reply(output: &Output, reply: &RunnerReply) {
     let _ = output.write_all(&line).and_then(|()| output.flush());
 }
 
-fn serve_socket(runner: Runner, path: &Path) -> Result<Exit, Failure> {
+fn idle(args: &RunnerArgs) -> Result<Option<Duration>, Failure> {
+    let Some(text) = &args.idle else { return Ok(None) };
+    let parsed = Timeout::parse(std::slice::from_ref(text));
+    let parsed = parsed.map(|timeout| Some(timeout.0));
+    parsed.map_err(|error| Failure::new(Code::Usage, format!("`--idle {text}`: {error}")))
+}
+
+fn serve_socket(runner: Runner, path: &Path, idle: Option<Duration>) -> Result<Exit, Failure> {
     let failed = |error: &io::Error| {
         let failure = Failure::new(
             CANNOT_SERVE,
@@ -222,14 +232,27 @@ fn serve_socket(runner: Runner, path: &Path) -> Result<Exit, Failure> {
         );
         failure.hint("name a path in a folder that exists, where no other runner listens".to_owned())
     };
-    // A socket that nobody listens on any more is left from a runner that was killed.
-    if UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-        let _ = std::fs::remove_file(path);
-    }
-    let listener = UnixListener::bind(path).map_err(|error| failed(&error))?;
+    let listener = listen(path).map_err(|error| failed(&error))?;
     let runner = Arc::new(runner);
-    for client in listener.incoming() {
-        let Ok(client) = client else { continue };
+    let mut asked = Instant::now();
+    loop {
+        let patience = idle.map(|idle| (asked + idle).saturating_duration_since(Instant::now()));
+        if patience == Some(Duration::ZERO) {
+            // Every client has a share of the runner.
+            if Arc::strong_count(&runner) == 1 && runner.unanswered() == 0 {
+                let _ = std::fs::remove_file(path);
+                return Ok(Exit::GOOD);
+            }
+            asked = Instant::now();
+            continue;
+        }
+        if !is_asked(&listener, patience).map_err(|error| failed(&error))? {
+            continue;
+        }
+        asked = Instant::now();
+        let Ok((client, _)) = listener.accept() else {
+            continue;
+        };
         let runner = Arc::clone(&runner);
         std::thread::spawn(move || {
             if let Err(error) = serve_client(&runner, client) {
@@ -237,7 +260,40 @@ fn serve_socket(runner: Runner, path: &Path) -> Result<Exit, Failure> {
             }
         });
     }
-    Ok(Exit::GOOD)
+}
+
+/// Bind, for the caller's user alone. Of two who want the same path one does.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    let lock = std::fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(lock)?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+    // A socket that nobody listens on any more is left from a runner that was killed.
+    if UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        std::fs::remove_file(path)?;
+    }
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(path);
+    rustix::process::umask(before);
+    listener
+}
+
+/// Whether a client connects in this time.
+fn is_asked(listener: &UnixListener, patience: Option<Duration>) -> io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec};
+    let patience = patience.map(|patience| Timespec {
+        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: patience.subsec_nanos().into(),
+    });
+    match rustix::event::poll(&mut [PollFd::new(listener, PollFlags::IN)], patience.as_ref()) {
+        Ok(count) => Ok(count > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 fn serve_client(runner: &Runner, client: UnixStream) -> io::Result<()> {

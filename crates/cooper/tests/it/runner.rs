@@ -199,3 +199,90 @@ fn live_clients_of_a_socket_speak_for_themselves() {
     runner.kill().unwrap();
     runner.wait().unwrap();
 }
+
+#[test]
+fn live_warm_runs_share_a_runner_that_is_started_and_ends_by_itself() {
+    let mut host = host();
+    let runtime = host.path("runtime");
+    std::fs::create_dir(&runtime).unwrap();
+    std::fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    host.set("XDG_RUNTIME_DIR", runtime.to_str().unwrap());
+    host.write("project/key.txt", "hunter2");
+    host.write("project/data.csv", "1,2");
+    let script = "import sys, numpy\nprint(sys.argv[1:], sys.stdin.read(), open('/input/d.csv').read())\n\
+                  cooper_result({'key': open('/run/secrets/KEY').read()})\nprint('to stderr', file=sys.stderr)\n\
+                  sys.exit(7)\n";
+    host.write("project/script.py", script);
+    let args = [
+        "run",
+        "--warm",
+        "--preload",
+        "numpy",
+        "--secret",
+        "KEY=key.txt",
+        "--input",
+        "data.csv:d.csv",
+        "--result",
+        "out.json",
+        "numbers",
+        "script.py",
+        "a",
+        "b",
+    ];
+    for _ in 0..2 {
+        let done = host.cooper_with_input(&args, "typed").with(7);
+        assert_eq!(done.stdout, "['a', 'b'] typed 1,2\n", "{done}");
+        assert_eq!(done.stderr, "to stderr\n");
+        let result = std::fs::read_to_string(host.path("project/out.json")).unwrap();
+        assert_eq!(result, "{\"key\":\"hunter2\"}\n");
+    }
+    let folder = runtime.join("cooper-runners");
+    let sockets = || {
+        let entries = std::fs::read_dir(&folder).unwrap().flatten();
+        entries
+            .filter(|entry| entry.path().extension().is_some_and(|kind| kind == "sock"))
+            .count()
+    };
+    assert_eq!(sockets(), 1);
+    let done = host
+        .cooper(&[
+            "run",
+            "--warm",
+            "--timeout",
+            "300ms",
+            "numbers",
+            "-c",
+            "while True: pass",
+        ])
+        .with(124);
+    assert!(
+        done.stderr.contains("stopped after the time limit of 300 ms"),
+        "{done}"
+    );
+    let done = host.cooper(&["run", "--warm", "numbers", "--", "ls"]).with(125);
+    assert!(done.stderr.contains("has no template"), "{done}");
+    let done = host
+        .cooper(&["run", "--warm", "--network", "host", "numbers", "-c", ""])
+        .with(125);
+    assert!(done.stderr.contains("a warm run has no network"), "{done}");
+    // Who else may write to the folder could listen in the runner's place.
+    std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let done = host.cooper(&["run", "--warm", "numbers", "-c", ""]).with(125);
+    assert!(
+        done.stderr.contains("it is not a folder of yours alone"),
+        "{done}"
+    );
+    end_runners(&folder);
+}
+
+/// End what was left running in the background, as it does by itself after a while.
+fn end_runners(folder: &std::path::Path) {
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let is_ours = String::from_utf8_lossy(&line).contains(folder.to_str().unwrap());
+        let pid = entry.file_name().to_string_lossy().parse().ok();
+        if let Some(pid) = pid.filter(|_| is_ours).and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}

@@ -21,6 +21,9 @@ pub struct RunnerRequest {
     /// The script's text.
     #[serde(default)]
     pub script: Option<String>,
+    /// The name that the script's text gets as a file.
+    #[serde(default)]
+    pub script_name: Option<String>,
     /// In place of it, a file that the runner reads.
     #[serde(default)]
     pub script_path: Option<PathBuf>,

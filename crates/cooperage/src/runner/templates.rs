@@ -141,6 +141,12 @@ impl Templates {
         });
     }
 
+    /// How many jobs are not answered.
+    pub(super) fn unanswered(&self) -> usize {
+        let state = self.state();
+        state.jobs.len() + state.backlog.len()
+    }
+
     /// Wait until every job is answered.
     pub(super) fn drain(&self) {
         let mut state = self.state();

@@ -1,15 +1,17 @@
 //! The flags of `cooper run` that grant something, and what becomes of what a run leaves.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use cooperage::runner::protocol::Content;
 use cooperage::{Collected, OutputFolder, Ran, RunGrants, RunOrder, RunReport};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::usage;
+use super::warm::{WarmFiles, WarmRan};
 use crate::failure::{Code, Failure};
 use crate::settings::key::{self, Key};
 use crate::settings::{ByteCount, Settings};
@@ -118,6 +120,49 @@ impl GrantArgs {
         Ok(())
     }
 
+    /// The inputs and the secrets, read, by name.
+    pub(super) fn warm(&self) -> Result<WarmFiles, Failure> {
+        let (mut files, mut secrets) = (Map::new(), Map::new());
+        let add = |to: &mut Map<String, Value>, name: &OsStr, path: &Path| {
+            let name = name.to_str().filter(|name| !name.is_empty());
+            let name = name.ok_or_else(|| usage("the files of a warm run have names in UTF-8"))?;
+            match to.insert(name.to_owned(), content(path)?) {
+                Some(_) => Err(usage(&format!("there are two files with the name `{name}`"))),
+                None => Ok(()),
+            }
+        };
+        for text in &self.secret {
+            let (name, path) = secret(text)?;
+            add(&mut secrets, name, path)?;
+        }
+        for text in &self.input {
+            let (path, name) = input(text);
+            add(
+                &mut files,
+                name.or_else(|| path.file_name()).unwrap_or_default(),
+                path,
+            )?;
+        }
+        if let Some(file) = &self.result {
+            forget(file)?;
+        }
+        Ok(WarmFiles { files, secrets })
+    }
+
+    /// Write the result of a warm run.
+    pub(super) fn tell_warm(&self, ran: &WarmRan, shell: &Shell) -> Result<(), Failure> {
+        let Some(file) = &self.result else { return Ok(()) };
+        if let Some(value) = &ran.result {
+            return write_file(file, format!("{value}\n").as_bytes());
+        }
+        let why = ran
+            .result_error
+            .as_deref()
+            .unwrap_or("the script has left no result in $COOPER_RESULT");
+        shell.say("warning", &format!("{why}; {} is not written", file.display()));
+        Ok(())
+    }
+
     /// Tell in the report that nothing was run.
     pub(super) fn report_failure(&self, failure: &Failure) {
         if let Some(file) = &self.report {
@@ -144,6 +189,24 @@ fn tell_refused(collected: &Collected, shell: &Shell) {
     if beside > 0 {
         shell.say("warning", &format!("{beside} more in /output are not taken"));
     }
+}
+
+/// How large an input of a warm run may be: it is sent.
+const WARM_INPUT_BYTES_MAX: u64 = 64 << 20;
+
+fn content(path: &Path) -> Result<Value, Failure> {
+    let failed = |reason: String| {
+        let failure = Failure::new(Code::Script, format!("cannot read {}: {reason}", path.display()));
+        failure.hint("`cooper run` without `--warm` gets files of any size".to_owned())
+    };
+    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    let mut bytes = Vec::new();
+    let read = file.take(WARM_INPUT_BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|error| failed(error.to_string()))?;
+    if bytes.len() as u64 > WARM_INPUT_BYTES_MAX {
+        return Err(failed("it is larger than 64 MiB".to_owned()));
+    }
+    serde_json::to_value(Content(bytes)).map_err(|error| failed(error.to_string()))
 }
 
 fn secret(text: &OsStr) -> Result<(&OsStr, &Path), Failure> {
