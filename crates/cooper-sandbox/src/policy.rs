@@ -5,9 +5,13 @@
 //! `bpf`, `io_uring`, `perf_event_open`, `userfaultfd`, modules and kexec, clocks, handles to files by number. Other
 //! ABIs of the machine (x32, 32 bit) are killed.
 //!
+//! `splice` and `sendfile` fail as for files that do not allow them: into a pipe they hold its lock while they wait for
+//! what they read from, and whoever reads a run's output from that pipe would be stuck in the kernel, past every time
+//! limit.
+//!
 //! `sync` and `syncfs` do nothing and succeed: a script must not be able to flush the host's disks.
 
-use libc::{EAFNOSUPPORT, ENOSYS, EPERM, EPROTONOSUPPORT, c_long};
+use libc::{EAFNOSUPPORT, EINVAL, ENOSYS, EPERM, EPROTONOSUPPORT, c_long};
 
 use crate::bpf::{Instruction, Segment, Test, Then, Verdict, assemble};
 use crate::spec::Profile;
@@ -25,6 +29,8 @@ const ALLOW: Verdict = Verdict::Allow;
 const DENY: Verdict = errno(EPERM);
 const ABSENT: Verdict = errno(ENOSYS);
 const IGNORE: Verdict = errno(0);
+/// As where the files do not allow it: programs then read and write.
+const NO_COPY: Verdict = errno(EINVAL);
 const IOCTL: Verdict = Verdict::Check(0);
 const SOCKET: Verdict = Verdict::Check(1);
 const CLONE: Verdict = Verdict::Check(2);
@@ -39,7 +45,8 @@ type Rule = (c_long, c_long, Verdict);
 const RULES: &[Rule] = &[
     (libc::SYS_read,             libc::SYS_rt_sigreturn,      ALLOW),
     (libc::SYS_ioctl,            libc::SYS_ioctl,             IOCTL),
-    (libc::SYS_pread64,          libc::SYS_sendfile,          ALLOW),
+    (libc::SYS_pread64,          libc::SYS_getpid,            ALLOW),
+    (libc::SYS_sendfile,         libc::SYS_sendfile,          NO_COPY),
     (libc::SYS_socket,           libc::SYS_socket,            SOCKET),
     (libc::SYS_connect,          libc::SYS_getpeername,       ALLOW),
     (libc::SYS_socketpair,       libc::SYS_socketpair,        SOCKET),
@@ -78,7 +85,9 @@ const RULES: &[Rule] = &[
     // migrate_pages
     (libc::SYS_openat,           libc::SYS_ppoll,             ALLOW), // the *at calls
     // unshare
-    (libc::SYS_set_robust_list,  libc::SYS_vmsplice,          ALLOW),
+    (libc::SYS_set_robust_list,  libc::SYS_get_robust_list,   ALLOW),
+    (libc::SYS_splice,           libc::SYS_splice,            NO_COPY),
+    (libc::SYS_tee,              libc::SYS_vmsplice,          ALLOW), // sync_file_range
     // move_pages
     (libc::SYS_utimensat,        libc::SYS_rt_tgsigqueueinfo, ALLOW), // eventfd, timerfd, signalfd, accept4, pipe2, preadv
     // perf_event_open

@@ -23,7 +23,7 @@ use crate::workshop::{LookupError, Workshop};
 pub use grants::{GrantError, RunGrants};
 pub use outputs::OutputFolder;
 pub use report::{RunReport, flag as limit_flag};
-pub use result::ResultError;
+pub use result::{RESULT_BYTES_MAX, ResultError, read_result};
 
 /// What to run, and under which limits.
 #[derive(Debug)]
@@ -193,7 +193,9 @@ impl Workshop {
             hostname: image.name.as_str(),
         };
         let outcome = cooper_sandbox::run(&spec).map_err(sandbox)?;
-        let result = mounts.result().map(|mount| result::read(mount.as_fd()));
+        let result = mounts
+            .result()
+            .map(|mount| read_result(mount.as_fd(), RESULT_BYTES_MAX));
         let outputs = match (&order.grants.output, mounts.output()) {
             (Some(folder), Some(mount)) => Some(
                 folder

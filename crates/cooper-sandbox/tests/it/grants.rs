@@ -140,6 +140,8 @@ fn what_is_left_in_memory_is_there_after_the_run_and_bounded() {
 fn mounts_appear_nowhere_else() {
     let bed = Bed::new();
     let memory = tmpfs_fd(MIB, 16, 0, 0o755).unwrap();
+    let mut run = bed.shell("true");
+    run.secrets = vec![Secret::new("TOKEN", Vec::new())];
     for target in [
         "/proc",
         "/usr/x",
@@ -152,9 +154,7 @@ fn mounts_appear_nowhere_else() {
     ] {
         let mounts = [attached(target, &memory, Owner::Kept)];
         let root = [bed.tree()];
-        let refused = bed
-            .shell("true")
-            .attempt_with(Root::ReadOnly { layers: &root }, &mounts);
+        let refused = run.attempt_with(Root::ReadOnly { layers: &root }, &mounts);
         assert!(matches!(refused, Err(SandboxError::Spec { .. })), "{target}");
     }
 }
@@ -172,20 +172,43 @@ fn a_link_in_the_image_does_not_lead_a_mount_astray() {
 }
 
 #[test]
-fn the_supervisors_mounts_are_as_before() {
+fn a_hundred_runs_with_grants_leave_nothing_behind() {
     let bed = Bed::new();
-    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
-    let memory = tmpfs_fd(MIB, 16, 0, 0o755).unwrap();
-    let before = (mounts(), descriptors());
-    let root = Root::WritableInMemory {
-        layers: &[bed.tree()],
-        bytes: MIB,
+    let private = written(&bed.aside("host").join("a"), "a", 0o600);
+    let names = [OsStr::new("a")];
+    let layers = [bed.tree()];
+    let seen = || {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
+        let threads = fs::read_dir("/proc/self/task").unwrap().count();
+        let children = fs::read_to_string("/proc/thread-self/children").unwrap();
+        (mounts, descriptors, threads, children)
     };
-    let attached = [attached("/output", &memory, Owner::RunUser)];
-    bed.shell("true").outcome_with(&attached);
-    bed.shell("true").attempt_with(root, &[]).unwrap();
-    assert_eq!((mounts(), descriptors()), before);
+    let before = seen();
+    for index in 0..100 {
+        let [output, points] = [tmpfs_fd(MIB, 16, 0, 0o755), points_fd(&names)].map(Result::unwrap);
+        let input = input_fd(private.as_fd()).unwrap();
+        let mounts = [
+            attached("/output", &output, Owner::RunUser),
+            attached("/input", &points, Owner::Kept),
+            attached("/input/a", &input, Owner::ShownAsRunUser),
+        ];
+        let script = "cat /input/a > /output/a; sleep 60 & kill -9 $$";
+        let root = if index % 2 == 0 {
+            Root::WritableInMemory {
+                layers: &layers,
+                bytes: MIB,
+            }
+        } else {
+            Root::ReadOnly { layers: &layers }
+        };
+        let outcome = bed.shell(script).attempt_with(root, &mounts).unwrap();
+        assert_eq!(outcome.end, End::Signaled(9));
+        let left = read_file(output.as_fd(), OsStr::new("a"), MIB);
+        assert_eq!(left, Ok(Some(b"a".to_vec())));
+    }
+    assert_eq!(seen(), before);
+    assert!(crate::bed::cgroups_of(std::process::id()).is_empty());
 }
 
 #[test]

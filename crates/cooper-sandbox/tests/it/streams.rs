@@ -31,6 +31,25 @@ fn megabytes_pass_through_both_pipes() {
     assert!(!outcome.truncated);
 }
 
+/// Without that, this test would not end.
+#[test]
+fn a_program_cannot_hold_the_pipe_that_is_read_from() {
+    let bed = Bed::new();
+    bed.compile("hold", "hold.c");
+    for run in [
+        bed.command(&["/bin/hold"]),
+        bed.command(&["/bin/hold", "sendfile"]),
+    ] {
+        let outcome = run.outcome();
+        assert_eq!(
+            (outcome.end, &outcome.stdout[..]),
+            (End::Exited(0), &b"begun\n"[..])
+        );
+    }
+    let outcome = bed.command(&["/bin/hold"]).build().outcome();
+    assert_eq!(outcome.end, End::Exited(0), "a build step neither");
+}
+
 #[test]
 fn what_goes_beyond_the_bounds_is_dropped_and_told() {
     let bed = Bed::new();

@@ -57,7 +57,10 @@ impl OutputFolder {
     }
 
     /// Bring what is in the directory here, file by file, each whole or not at all.
-    pub(super) fn take(&self, directory: BorrowedFd<'_>, bytes_max: u64) -> Result<Collected, CollectError> {
+    ///
+    /// # Errors
+    /// When the directory cannot be read, or at the first file that cannot be kept: those before it are there.
+    pub fn take(&self, directory: BorrowedFd<'_>, bytes_max: u64) -> Result<Collected, CollectError> {
         let limits = CollectLimits {
             bytes_max,
             files_max: OUTPUT_FILES_MAX,
@@ -70,7 +73,7 @@ impl OutputFolder {
     fn keep(&self, found: FileFound<'_>) -> io::Result<u64> {
         let parent = self.parent(found.path)?;
         let name = found.path.file_name().unwrap_or_default();
-        let partial = PathBuf::from(format!(".cooper-{}.partial", std::process::id()));
+        let partial = partial_name()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder, &partial, flags, Mode::from_raw_mode(0o644))?;
         let mut content = BufReader::with_capacity(COPY_BYTES, found.content);
@@ -111,6 +114,17 @@ impl OutputFolder {
             renamed => Ok(renamed?),
         }
     }
+}
+
+/// A name that no script can have guessed.
+fn partial_name() -> io::Result<PathBuf> {
+    let mut random = [0; 16];
+    let length = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    if length < random.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let number = u128::from_ne_bytes(random);
+    Ok(PathBuf::from(format!(".cooper-{number:032x}.partial")))
 }
 
 #[cfg(test)]

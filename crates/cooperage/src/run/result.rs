@@ -12,7 +12,7 @@ pub(super) const RESULT_DIR: &str = "/run/result";
 pub(super) const RESULT_PATH: &str = "/run/result/result.json";
 const RESULT_NAME: &str = "result.json";
 /// How large a result may be.
-pub(super) const RESULT_BYTES_MAX: u64 = 1 << 20;
+pub const RESULT_BYTES_MAX: u64 = 1 << 20;
 
 /// Why there is no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,9 +39,12 @@ impl ResultError {
     }
 }
 
-/// Read the result that was left in this directory: its text as it is, once it is known to be JSON.
-pub(super) fn read(directory: BorrowedFd<'_>) -> Result<Box<RawValue>, ResultError> {
-    let bytes = read_file(directory, OsStr::new(RESULT_NAME), RESULT_BYTES_MAX)
+/// Read the result that was left in this directory as `result.json`: its text as it is, once it is known to be JSON.
+///
+/// # Errors
+/// When there is none, it is longer than `bytes_max`, or no plain file with one JSON value.
+pub fn read_result(directory: BorrowedFd<'_>, bytes_max: u64) -> Result<Box<RawValue>, ResultError> {
+    let bytes = read_file(directory, OsStr::new(RESULT_NAME), bytes_max)
         .map_err(ResultError::Refused)?
         .ok_or(ResultError::Missing)?;
     parse(bytes)
