@@ -2,6 +2,7 @@
 
 mod archive;
 mod debian;
+mod network;
 mod python;
 mod request;
 mod requirements;
@@ -45,6 +46,8 @@ pub const TARGETS: &[&Target] = &[
     &request::NAMES,
     &requirements::REQUIREMENTS,
     &terminal::TERMINAL,
+    &network::ALLOW_LIST,
+    &network::DNS_QUERY,
 ];
 
 /// How a result ended.

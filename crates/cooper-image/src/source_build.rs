@@ -175,7 +175,8 @@ pub fn build_source(
         cwd: Path::new("/work"),
         user: BUILD_USER,
         profile: Profile::Run,
-        network: Network::None,
+        network: &Network::None,
+        gateway: None,
         limits: limits(source_limits),
         enforcement: Enforcement::of_builds(),
         stdin: Stdin::Null,
@@ -261,6 +262,7 @@ mod tests {
             stderr: b"log".to_vec(),
             truncated: false,
             enforced: Vec::new(),
+            network: None,
         }
     }
 

@@ -47,7 +47,8 @@ fn run_contained(root: &Path) -> Result<(), Box<dyn Error>> {
         cwd: Path::new("/"),
         user: User { uid: 1000, gid: 1000 },
         profile: Profile::Run,
-        network: Network::None,
+        network: &Network::None,
+        gateway: None,
         limits: Limits {
             memory_bytes: 256 << 20,
             pids: 64,

@@ -89,6 +89,14 @@ pub enum SandboxError {
         /// Why.
         source: io::Error,
     },
+    /// There is no gateway to the hosts that the run may reach.
+    #[error("cannot {operation}")]
+    Gateway {
+        /// What was tried.
+        operation: &'static str,
+        /// Why.
+        source: io::Error,
+    },
     /// The supervisor's own work failed; everything in the container was killed.
     #[error("cannot {operation} while supervising the run")]
     Supervise {
@@ -199,6 +207,7 @@ steps! {
     InjectFile => "put a file into the container",
     AttachMount => "attach a mount to the container",
     Loopback => "bring up the loopback interface",
+    MakeListeners => "make the listeners for the hosts that it may reach",
     Hostname => "set the host name",
     SetRlimits => "set resource limits",
     CloneProgram => "make a user namespace",

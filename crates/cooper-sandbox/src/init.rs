@@ -15,9 +15,9 @@ use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets, Uid}
 
 use crate::error::Step;
 use crate::mounts;
+use crate::network::{HandOut, Network};
 use crate::prepare::Prepared;
 use crate::program;
-use crate::spec::Network;
 use crate::status::Word;
 use crate::streams::Stream;
 use crate::syscall::{self, Child, CloneRequest, MountFlags, SignalSet};
@@ -32,6 +32,8 @@ pub(crate) struct Job<'a> {
     pub(crate) status: &'a OwnedFd,
     /// The numbers of all descriptors that the container's processes need, ascending.
     pub(crate) kept: &'a [RawFd],
+    /// What listens in the container for the hosts that it may reach, and the gateway's control socket.
+    pub(crate) listeners: Option<(&'a HandOut, BorrowedFd<'a>)>,
 }
 
 /// The step that failed, and the kernel's reason.
@@ -84,8 +86,13 @@ fn set_up(job: &Job<'_>) -> Result<(), Failure> {
     }
     syscall::unshare(libc::CLONE_NEWCGROUP).during(Step::HideCgroup)?;
     mounts::make(job.prepared)?;
-    if job.prepared.network == Network::None {
+    if *job.prepared.network != Network::Host {
         loopback_up().during(Step::Loopback)?;
+    }
+    if let Some((listeners, gateway)) = job.listeners {
+        listeners.make_listeners(gateway).during(Step::MakeListeners)?;
+        let gateway = gateway.as_raw_fd();
+        syscall::close_range(gateway, gateway, false).during(Step::MakeListeners)?;
     }
     rustix::system::sethostname(job.prepared.hostname).during(Step::Hostname)?;
     set_rlimits(job.prepared).during(Step::SetRlimits)?;

@@ -20,6 +20,9 @@
 //!   network. In a [`Profile::Run`] it has none, and its user id is one that nobody else on the host has. The
 //!   namespace belongs to such an id in both profiles, so that what the kernel counts by user is not taken from root.
 //!
+//! - The **gateway**, where [`Spec::network`] is an allow-list, is a process of its own in the host's network namespace, as
+//!   nobody: it serves the sockets that init has made in the run's network namespace. See the module `network`.
+//!
 //! # What the walls are
 //!
 //! Namespaces (user, mount, pid, ipc, uts, net, cgroup); a root that is read-only or an overlay; a `/proc` that is
@@ -71,6 +74,7 @@ mod init;
 mod interrupt;
 mod memory;
 mod mounts;
+mod network;
 mod of_host;
 mod outcome;
 mod owners;
@@ -98,9 +102,14 @@ pub use error::{SandboxError, Step};
 pub use grants::{Attached, Grants, Owner, Secret};
 pub use interrupt::before_interrupt;
 pub use memory::{input_fd, points_fd, tmpfs_fd};
+pub use network::{
+    Closed, ConnectRefusal, Gateway, GatewayProgram, HandOut, Host, HostName, Names, Network, NetworkError,
+    NetworkReport, RefusedConnections, RefusedName, Reply, Rule, RuleError, RuleFault, Rules, SessionId,
+    serve_gateway,
+};
 pub use outcome::{End, Enforced, Enforcer, Limit, Outcome};
 pub use root::{overlay_fd, stack_fd};
-pub use spec::{Enforcement, InjectedFile, Limits, Network, Profile, Root, Spec, Stdin, Stdio, User};
+pub use spec::{Enforcement, InjectedFile, Limits, Profile, Root, Spec, Stdin, Stdio, User};
 pub use supervise::{preflight, run};
 pub use user_namespace::{
     BecomeRootError, Forbidden, Lacking, become_root, forbidden_by, lacking_ids, remedy,

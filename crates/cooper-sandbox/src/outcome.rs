@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::network::NetworkReport;
+
 /// What became of a run that took place.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -23,6 +25,8 @@ pub struct Outcome {
     pub truncated: bool,
     /// What held each limit.
     pub enforced: Vec<Enforced>,
+    /// What became of its connections, where its network was an allow-list.
+    pub network: Option<NetworkReport>,
 }
 
 /// How the program ended.

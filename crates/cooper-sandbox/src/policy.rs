@@ -279,6 +279,39 @@ pub(crate) fn child_filter() -> Option<Vec<Instruction>> {
     assemble(&segments, &[])
 }
 
+/// The filters of a network gateway, to be loaded in this order: that of a run, and one on top of it that denies what a
+/// process needs to become more than it is. Threads it may start: names are looked up on them.
+pub(crate) fn gateway_filters() -> [Option<Vec<Instruction>>; 2] {
+    let mut segments = Vec::new();
+    for (first, last, verdict) in GATEWAY_RULES {
+        push(&mut segments, *first, *verdict);
+        push(&mut segments, last + 1, ALLOW);
+    }
+    segments.insert(
+        0,
+        Segment {
+            first: 0,
+            verdict: ALLOW,
+        },
+    );
+    [filter(Profile::Run), assemble(&segments, &[THREAD_CHECK])]
+}
+
+#[rustfmt::skip]
+const GATEWAY_RULES: &[Rule] = &[
+    (libc::SYS_listen,   libc::SYS_listen,   DENY), // what it accepts from was made inside, by others
+    (libc::SYS_clone,    libc::SYS_clone,    Verdict::Check(0)),
+    (libc::SYS_fork,     libc::SYS_execve,   DENY),
+    (libc::SYS_kill,     libc::SYS_kill,     DENY),
+    (libc::SYS_execveat, libc::SYS_execveat, DENY),
+];
+
+const THREAD_CHECK: &[Test] = &[
+    Test::Load(0),
+    Test::AnyBit(libc::CLONE_THREAD as u32, Then::Verdict(ALLOW)),
+    Test::Otherwise(Then::Verdict(DENY)),
+];
+
 fn segments(beside: &'static [Rule]) -> Vec<Segment> {
     let mut rules: Vec<&Rule> = RULES.iter().chain(beside).collect();
     rules.sort_by_key(|(first, ..)| *first);

@@ -10,9 +10,10 @@ use crate::caller::{self, Caller, IMAGE_IDS};
 use crate::error::SandboxError;
 use crate::grants::Secret;
 use crate::ids::{self, IdSpace};
+use crate::network::Network;
 use crate::policy;
 use crate::root;
-use crate::spec::{InjectedFile, Limits, Network, Profile, Spec};
+use crate::spec::{InjectedFile, Limits, Profile, Spec};
 use crate::syscall::CStringArray;
 
 mod attached;
@@ -35,7 +36,7 @@ const PAGE: u64 = 4096;
 pub(crate) struct Prepared<'a> {
     pub(crate) caller: Caller,
     pub(crate) profile: Profile,
-    pub(crate) network: Network,
+    pub(crate) network: &'a Network,
     pub(crate) root: OwnedFd,
     pub(crate) hostname: &'a [u8],
     pub(crate) files: Vec<PreparedFile<'a>>,
@@ -197,6 +198,11 @@ fn check(spec: &Spec<'_>, space: &IdSpace) -> Result<(), SandboxError> {
     }
     if !spec.cwd.is_absolute() {
         return Err(fault("the working directory is not an absolute path"));
+    }
+    if spec.network.rules().is_some() && spec.gateway.is_none() {
+        return Err(fault(
+            "there is no program for the gateway to the hosts that it may reach",
+        ));
     }
     check_limits(&spec.limits)
 }

@@ -84,7 +84,7 @@ fn connect_streams(job: &Job<'_>) -> Result<(), Errno> {
     stderr.map_or(Ok(()), rustix::stdio::dup2_stderr)
 }
 
-fn bound_capabilities(kept: CapabilitySet) -> Result<(), Errno> {
+pub(crate) fn bound_capabilities(kept: CapabilitySet) -> Result<(), Errno> {
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
         if kept.contains(capability) {
@@ -99,7 +99,7 @@ fn bound_capabilities(kept: CapabilitySet) -> Result<(), Errno> {
     Ok(())
 }
 
-fn set_ids(caller: Caller, uid: u32, gid: u32) -> Result<(), Errno> {
+pub(crate) fn set_ids(caller: Caller, uid: u32, gid: u32) -> Result<(), Errno> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     // A caller with one id alone may not change its groups, and nobody below it may.
     if caller != (Caller::NamespaceRoot { ids: 1 }) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::caller::Caller;
 use crate::grants::Grants;
+use crate::network::{GatewayProgram, Network};
 
 /// One run: the whole of what the program gets. Nothing is taken from the caller's environment.
 #[derive(Debug, Clone)]
@@ -23,7 +24,9 @@ pub struct Spec<'a> {
     /// How much it may do.
     pub profile: Profile,
     /// Whom it can reach.
-    pub network: Network,
+    pub network: &'a Network,
+    /// The program that is the gateway to whom an allow-list in `network` names.
+    pub gateway: Option<&'a GatewayProgram>,
     /// How much it may use.
     pub limits: Limits,
     /// Whether a limit that this host cannot enforce stops the run.
@@ -90,17 +93,6 @@ pub enum Profile {
     /// private. What fails here although a script is root: making device nodes, mounting, setting the clock or the
     /// host name, `chown` to ids above 65535, tracing.
     Build,
-}
-
-/// Whom the program can reach. The wider is the greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Network {
-    /// Nobody: a network namespace with a loopback interface of its own.
-    #[default]
-    None,
-    /// Whoever the host reaches, in the host's own network namespace: also what listens only on the host's loopback
-    /// or on its abstract Unix sockets.
-    Host,
 }
 
 /// How much a run may use.

@@ -12,11 +12,13 @@ use rustix::process::Signal;
 use crate::caller::Caller;
 use crate::cgroup::{Cgroup, Hierarchies, Usage};
 use crate::error::{SandboxError, Step};
+use crate::ids::IdSpace;
 use crate::init::{self, Job};
+use crate::network::{Gateway, HandOut, Network, NetworkReport, Rules, SessionId};
 use crate::outcome::{End, Enforced, Enforcer, Limit, Outcome};
 use crate::prepare::Prepared;
 use crate::signals::Forwarding;
-use crate::spec::{Network, Profile, Spec};
+use crate::spec::{Profile, Spec};
 use crate::status::Word;
 use crate::streams::{Captured, Stream, Streams};
 use crate::syscall::{self, Child, CloneRequest, Ended};
@@ -48,13 +50,19 @@ pub fn run(spec: &Spec<'_>) -> Result<Outcome, SandboxError> {
     preflight()?;
     let started = Instant::now();
     let mut prepared = Prepared::new(spec)?;
+    let way_out = WayOut::open(spec)?;
     let cgroup = Cgroup::create(&Hierarchies::of_host(), &spec.limits, spec.enforcement)?;
     let enforced = enforce_without_cgroup(spec, &mut prepared, &cgroup);
-    let ran = contain(spec, prepared, &cgroup, started);
+    let ran = match &way_out {
+        Some(way_out) => way_out.gateway.await_ready(),
+        None => Ok(()),
+    };
+    let ran = ran.and_then(|()| contain(spec, prepared, &cgroup, way_out.as_ref(), started));
     let usage = cgroup.usage();
     cgroup.remove();
     let ran = ran?;
     let end = judge(spec, &ran, usage)?;
+    let network = way_out.map(|way_out| way_out.close(end));
     Ok(Outcome {
         end,
         wall: started.elapsed(),
@@ -65,7 +73,44 @@ pub fn run(spec: &Spec<'_>) -> Result<Outcome, SandboxError> {
         stderr: ran.stderr.bytes,
         truncated: ran.stdout.truncated || ran.stderr.truncated,
         enforced,
+        network,
     })
+}
+
+/// The gateway of one run.
+struct WayOut<'a> {
+    rules: &'a Rules,
+    gateway: Gateway,
+    session: SessionId,
+    listeners: HandOut,
+}
+
+/// How long what a program has sent may still go out when it has ended by itself.
+const NETWORK_GRACE: Duration = Duration::from_secs(2);
+
+impl<'a> WayOut<'a> {
+    /// Where there are rules. The gateway starts while the container is made.
+    fn open(spec: &Spec<'a>) -> Result<Option<Self>, SandboxError> {
+        let (Some(rules), Some(program)) = (spec.network.rules(), spec.gateway) else {
+            return Ok(None);
+        };
+        let mut gateway = Gateway::start(program, IdSpace::of(Caller::of_process()).next())?;
+        let (session, listeners) = gateway.open(rules);
+        Ok(Some(Self {
+            rules,
+            gateway,
+            session,
+            listeners,
+        }))
+    }
+
+    fn close(self, end: End) -> NetworkReport {
+        let grace = match end {
+            End::Exited(_) => NETWORK_GRACE,
+            End::Signaled(_) | End::TimeLimit | End::MemoryLimit => Duration::ZERO,
+        };
+        self.gateway.close(self.session, self.rules, grace)
+    }
 }
 
 /// Resource limits stand in for what the cgroup does not hold; what holds each limit.
@@ -155,6 +200,7 @@ fn contain(
     spec: &Spec<'_>,
     prepared: Prepared<'_>,
     cgroup: &Cgroup,
+    way_out: Option<&WayOut<'_>>,
     started: Instant,
 ) -> Result<Ran, SandboxError> {
     let (status_reader, status) =
@@ -163,13 +209,14 @@ fn contain(
     let mut streams = Streams::open(spec, prepared.ids.host)?;
     let forwarding = Forwarding::start(&spec.stdio).map_err(failed("watch signals"))?;
     let task_files = cgroup.task_files();
-    let kept = kept_numbers(&prepared, &streams, &status);
+    let kept = kept_numbers(&prepared, &streams, &status, way_out);
     let job = Job {
         prepared: &prepared,
         task_files: &task_files,
         streams: &streams.inside,
         status: &status,
         kept: &kept,
+        listeners: way_out.map(|way_out| (&way_out.listeners, way_out.gateway.control())),
     };
     let request = CloneRequest {
         flags: namespaces(spec.network),
@@ -198,9 +245,15 @@ fn contain(
 }
 
 /// The descriptors that pass into the container, by number, ascending.
-fn kept_numbers(prepared: &Prepared<'_>, streams: &Streams, status: &OwnedFd) -> Vec<RawFd> {
+fn kept_numbers(
+    prepared: &Prepared<'_>,
+    streams: &Streams,
+    status: &OwnedFd,
+    way_out: Option<&WayOut<'_>>,
+) -> Vec<RawFd> {
     let mut kept: Vec<RawFd> = streams.inside.each_ref().map(Stream::number).to_vec();
     kept.extend([status.as_raw_fd(), prepared.root_number()]);
+    kept.extend(way_out.map(|way_out| way_out.gateway.control().as_raw_fd()));
     kept.extend(
         prepared
             .attached
@@ -211,10 +264,10 @@ fn kept_numbers(prepared: &Prepared<'_>, streams: &Streams, status: &OwnedFd) ->
     kept
 }
 
-fn namespaces(network: Network) -> u64 {
+fn namespaces(network: &Network) -> u64 {
     let always = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     let own_network = match network {
-        Network::None => libc::CLONE_NEWNET,
+        Network::None | Network::Allow(_) => libc::CLONE_NEWNET,
         Network::Host => 0,
     };
     u64::from((always | own_network).unsigned_abs())
@@ -268,7 +321,7 @@ fn watch(
     }
 }
 
-fn timespec(duration: Duration) -> Timespec {
+pub(crate) fn timespec(duration: Duration) -> Timespec {
     let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     Timespec {
         tv_sec: seconds,

@@ -17,5 +17,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let command_line: Vec<_> = std::env::args_os().collect();
+    // A run's gateway to the network is this program once more.
+    if let Some(ended) = cooperage::serve_gateway(&command_line) {
+        return ended;
+    }
     command::execute(&command_line)
 }

@@ -37,8 +37,9 @@ pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{DebianSource, Freshness, Sources};
 pub use cooper_sandbox::warm::keep;
 pub use cooper_sandbox::{
-    BecomeRootError, Caller, Cleaner, Collected, End, Enforced, Enforcement, Enforcer, Lacking, Limit,
-    Limits, Network, Outcome, Refused, become_root, before_interrupt, remedy,
+    BecomeRootError, Caller, Cleaner, Collected, End, Enforced, Enforcement, Enforcer, GatewayProgram,
+    Lacking, Limit, Limits, Network, NetworkReport, Outcome, Refused, become_root, before_interrupt, remedy,
+    serve_gateway,
 };
 pub use cooper_store::{
     CredentialHelper, Credentials, DiskUse, Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig,

@@ -1,6 +1,7 @@
 //! Running something in an image: a fresh container for each run.
 
 mod grants;
+mod network_report;
 mod outputs;
 mod report;
 mod result;
@@ -11,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use cooper_core::{DiffId, ImageReference};
 use cooper_sandbox::{
-    CollectError, Collected, Enforcement, Grants, InjectedFile, Limits, Network, Outcome, Profile, Root,
-    SandboxError, Spec, Stdin, Stdio, User,
+    CollectError, Collected, Enforcement, GatewayProgram, Grants, InjectedFile, Limits, Network, Outcome,
+    Profile, Root, SandboxError, Spec, Stdin, Stdio, User,
 };
 use cooper_store::Holds;
 use serde_json::value::RawValue;
@@ -36,6 +37,8 @@ pub struct RunOrder {
     pub args: Vec<OsString>,
     /// Whom it can reach.
     pub network: Network,
+    /// The program that is the gateway to whom `network` allows.
+    pub gateway: GatewayProgram,
     /// Bounds on what it may use.
     pub limits: Limits,
     /// Whether bounds that no cgroup can hold here stop the run.
@@ -165,8 +168,10 @@ impl Workshop {
         };
         let mounts = order.grants.mounts(order.limits.memory_bytes).map_err(sandbox)?;
         let (argv, mut files) = command_line(order);
-        if order.network == Network::Host {
-            files.extend(HOST_NAMES.into_iter().filter_map(of_host));
+        match &order.network {
+            Network::None => {}
+            Network::Allow(rules) => files.extend(rules.name_files(image.name.as_str())),
+            Network::Host => files.extend(HOST_NAMES.into_iter().filter_map(of_host)),
         }
         let env = environment(order);
         let spec = Spec {
@@ -176,7 +181,8 @@ impl Workshop {
             cwd: Path::new(WORK_DIR),
             user: RUN_USER,
             profile: Profile::Run,
-            network: order.network,
+            network: &order.network,
+            gateway: Some(&order.gateway),
             limits: order.limits.clone(),
             enforcement: order.enforcement,
             stdin: Stdin::Inherit,

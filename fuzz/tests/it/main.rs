@@ -78,4 +78,6 @@ targets! {
     names "names",
     requirements "requirements",
     terminal "terminal",
+    allow_list "allow-list",
+    dns_query "dns-query",
 }

@@ -98,6 +98,7 @@ impl Child {
                 streams: &none,
                 status: &writer,
                 kept: &kept,
+                listeners: None,
             },
             template: namespace.as_fd(),
             last_pid: &last_pid(),

@@ -21,10 +21,11 @@ use crate::error::SandboxError;
 use crate::grants::{Attached, Grants};
 use crate::ids::Range;
 use crate::init::Job;
+use crate::network::Network;
 use crate::policy;
 use crate::prepare::Prepared;
 use crate::root;
-use crate::spec::{Enforcement, InjectedFile, Network, Profile, Root, Spec, Stdin, Stdio, User};
+use crate::spec::{Enforcement, InjectedFile, Profile, Root, Spec, Stdin, Stdio, User};
 use crate::status::Word;
 use crate::streams::{Capture, Keeps, Stream};
 use crate::syscall::{self, CloneRequest};
@@ -119,7 +120,8 @@ impl Pattern {
             cwd: &self.settings.cwd,
             user: User { uid, gid },
             profile: Profile::Run,
-            network: Network::None,
+            network: &Network::None,
+            gateway: None,
             limits: self.settings.limits.limits(),
             enforcement: self.enforcement(),
             stdin: Stdin::Null,
@@ -195,6 +197,7 @@ impl Template {
             streams: &streams,
             status: &writer,
             kept: &kept,
+            listeners: None,
         };
         let request = CloneRequest {
             flags: place::template_flags(),

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use cooper_sandbox::{
-    Attached, Enforcement, Grants, InjectedFile, Limits, Network, Outcome, Profile, Root, SandboxError,
-    Secret, Spec, Stdin, Stdio, User,
+    Attached, Enforcement, GatewayProgram, Grants, InjectedFile, Limits, Network, Outcome, Profile, Root,
+    SandboxError, Secret, Spec, Stdin, Stdio, User,
 };
 use tempfile::TempDir;
 
@@ -268,6 +268,7 @@ impl Run {
         root: Root<'_>,
         mounts: &[Attached<'_>],
     ) -> Result<Outcome, SandboxError> {
+        let gateway = self.network.rules().map(|_| GatewayProgram::at(contained()));
         cooper_sandbox::run(&Spec {
             root,
             argv: &self.argv,
@@ -275,7 +276,8 @@ impl Run {
             cwd: &self.cwd,
             user: self.user,
             profile: self.profile,
-            network: self.network,
+            network: &self.network,
+            gateway: gateway.as_ref(),
             limits: self.limits.clone(),
             enforcement: Enforcement::of_builds(),
             stdin: self.stdin.clone(),

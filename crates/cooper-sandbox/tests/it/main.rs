@@ -10,6 +10,7 @@
     reason = "a test ends where something unexpected happens"
 )]
 
+mod allow;
 mod bed;
 mod calls;
 mod concurrent;
@@ -26,3 +27,4 @@ mod streams;
 mod unprivileged;
 mod views;
 mod warm;
+mod world;

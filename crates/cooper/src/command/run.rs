@@ -1,6 +1,7 @@
 //! `cooper run`: a script, code or a command in a fresh container.
 
 mod grants;
+mod network;
 mod unenforced;
 mod warm;
 
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use cooperage::{End, Enforcement, Limits, Network, Program, RunOrder, Workshop};
+use cooperage::{End, Enforcement, GatewayProgram, Limits, Network, Program, RunOrder, Workshop};
 
 use self::grants::GrantArgs;
 use self::warm::{WarmFiles, WarmRun};
@@ -35,6 +36,12 @@ Examples:
   cooper run --secret TOKEN=token.txt example_name script.py            # /run/secrets/TOKEN
   cooper run --warm --preload pandas example_name script.py             # milliseconds, from the second run on
   cooper run --result sum.json --report run.json example_name script.py 1 2
+  cooper run --network allow:api.example.org,db.internal=10.0.0.5:5432 example_name script.py
+
+With --network allow:HOST[:PORT],… it reaches these hosts by TCP and nothing else, without a port 80
+and 443. Names are resolved outside, for each connection. One that leads to a private, link-local or
+metadata address or to this host itself stays closed, unless the list has the address: 10.0.0.5:8080,
+[fd00::1]:443, NAME=10.0.0.5:5432. There are no wildcards, networks or ranges of ports.
 
 Everything after the script belongs to it; flags of `cooper run` stand before it. The script has its
 arguments as a JSON array in $COOPER_ARGS too, where they are text and not more than 64 KiB.
@@ -76,7 +83,8 @@ pub(crate) struct RunArgs {
     pub(crate) rest: Vec<OsString>,
     #[command(flatten)]
     limits: LimitArgs,
-    /// Whom it can reach: none, or host (as the host itself, also what listens only on the host's loopback)
+    /// Whom it can reach: none, allow:HOST[:PORT],… (these alone), or host (as the host itself, also what
+    /// listens only on the host's loopback)
     #[arg(long, value_name = "NETWORK")]
     network: Option<String>,
     /// Set an environment variable for it
@@ -126,6 +134,7 @@ fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<E
         program,
         args: rest.to_vec(),
         network: settings.value::<Network>(&key::RUN_NETWORK)?,
+        gateway: GatewayProgram::this_executable(),
         limits,
         enforcement,
         env,
@@ -140,6 +149,7 @@ fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<E
     if let Some(text) = unenforced::note(&ran.outcome.enforced) {
         shell.note("note", &text);
     }
+    network::tell_refusals(&ran, shell);
     args.grants.tell(&order, &ran, shell)?;
     Ok(exit)
 }

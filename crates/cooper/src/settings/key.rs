@@ -54,6 +54,11 @@ fn at_most<T: SettingType + PartialOrd>(ours: &[String], theirs: &[String]) -> b
     matches!((T::parse(ours), T::parse(theirs)), (Ok(ours), Ok(theirs)) if ours <= theirs)
 }
 
+/// Whether the first network reaches nobody whom the second does not; what cannot be parsed does.
+fn network_within(ours: &[String], theirs: &[String]) -> bool {
+    matches!((Network::parse(ours), Network::parse(theirs)), (Ok(ours), Ok(theirs)) if ours.within(&theirs))
+}
+
 const fn key<T: SettingType>(
     name: &'static str,
     variables: &'static [&'static str],
@@ -161,7 +166,12 @@ pub(crate) static RUN_MEMORY: Key = bound::<ByteCount>("run.memory", &["COOPER_R
 pub(crate) static RUN_PIDS: Key = bound::<Count>("run.pids", &["COOPER_RUN_PIDS"], "256");
 pub(crate) static RUN_FILES: Key = bound::<Count>("run.files", &["COOPER_RUN_FILES"], "1024");
 pub(crate) static RUN_CPUS: Key = bound::<MilliCpus>("run.cpus", &["COOPER_RUN_CPUS"], "1");
-pub(crate) static RUN_NETWORK: Key = bound::<Network>("run.network", &["COOPER_RUN_NETWORK"], "none");
+pub(crate) static RUN_NETWORK: Key = key::<Network>(
+    "run.network",
+    &["COOPER_RUN_NETWORK"],
+    ProjectRule::Lower(network_within),
+)
+.or("none");
 pub(crate) static RUN_TMP: Key = bound::<ByteCount>("run.tmp", &["COOPER_RUN_TMP"], "64MiB");
 pub(crate) static RUN_SCRATCH: Key = bound::<ByteCount>("run.scratch", &["COOPER_RUN_SCRATCH"], "64MiB");
 pub(crate) static RUN_OUTPUT_SIZE: Key =

@@ -87,6 +87,21 @@ mod tests {
         let tight = "organisation = \"team\"\nbase = \"debian:bookworm\"\n[image]\nversion = \"2.0\"\n[freshness]\nmax_age = \"1m\"\n[network]\noffline = true\n[run]\nmemory = \"64MiB\"\ntimeout = \"5m\"\npids = 10\ncpus = 0.5";
         assert_eq!(verdict(tight, ""), Ok(()));
         assert_eq!(verdict("network.offline = false", ""), Ok(()));
+        let allowed = "run.network = \"allow:a.test,b.test:1\"";
+        for narrow in ["none", "allow:a.test", "allow:b.test:1,a.test:443"] {
+            assert_eq!(verdict(&format!("run.network = \"{narrow}\""), allowed), Ok(()));
+        }
+        for wide in [
+            "host",
+            "allow:c.test",
+            "allow:a.test:1",
+            "allow:a.test=10.0.0.5:443",
+        ] {
+            assert!(
+                verdict(&format!("run.network = \"{wide}\""), allowed).is_err(),
+                "{wide}"
+            );
+        }
         assert_eq!(verdict("run.memory = \"2GiB\"", "run.memory = \"4GiB\""), Ok(()));
     }
 
@@ -112,6 +127,8 @@ mod tests {
             "run.scratch = \"1GiB\"",
             "run.output_size = \"1GiB\"",
             "run.writable = true",
+            "run.network = \"host\"",
+            "run.network = \"allow:example.org\"",
         ] {
             let refused = verdict(wide, "").unwrap_err();
             assert!(refused.contains("/project/cooper.toml:1"), "{refused}");

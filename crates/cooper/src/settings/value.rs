@@ -61,11 +61,7 @@ impl SettingType for Enforcement {
 
 impl SettingType for Network {
     fn parse(texts: &[String]) -> Result<Self, String> {
-        match only(texts)? {
-            "none" => Ok(Self::None),
-            "host" => Ok(Self::Host),
-            _ => Err("expected `none` or `host`".to_owned()),
-        }
+        only(texts)?.parse().map_err(|error| format!("{error}"))
     }
 }
 

@@ -164,6 +164,90 @@ fn the_network_is_there_only_when_asked_for() {
 }
 
 #[test]
+fn an_allow_list_opens_a_way_to_its_hosts_alone() {
+    let world = world();
+    let address = world.server.url("simple/");
+    let port = address.trim_end_matches("/simple/").rsplit(':').next().unwrap();
+    let fetch =
+        format!("busybox wget -q -O - http://index.internal:{port}/simple/ >/dev/null && echo fetched");
+    let run = |network: &str, script: &str| {
+        let network = network.replace("PORT", port);
+        world.cooper(&[
+            "run",
+            "--network",
+            &network,
+            "example_name",
+            "--",
+            "busybox",
+            "sh",
+            "-c",
+            script,
+        ])
+    };
+    let reached = run("allow:index.internal=127.0.0.1:PORT", &fetch).good();
+    assert_eq!(
+        (reached.stdout.as_str(), reached.stderr.as_str()),
+        ("fetched\n", "")
+    );
+    let other_port = run("allow:index.internal=127.0.0.1:1", &fetch);
+    assert_ne!(other_port.status, 0, "{other_port}");
+    let unknown = run("allow:other.internal=127.0.0.1:PORT", &fetch);
+    assert_ne!(unknown.status, 0, "{unknown}");
+    assert!(
+        unknown
+            .stderr
+            .contains("warning: the name index.internal was asked for and is not allowed"),
+        "{unknown}"
+    );
+    for wrong in [
+        "allow:*.internal",
+        "allow:10.0.0.0/8",
+        "allow:a:1-9",
+        "allow:",
+        "allow:localhost",
+    ] {
+        let refused = run(wrong, "true").with(125);
+        assert!(refused.stderr.starts_with("error: --network: "), "{refused}");
+    }
+    // The setting takes the same text.
+    let settings = format!("run.network = \"allow:index.internal=127.0.0.1:{port}\"\n");
+    world.host.write("home/.config/cooper/cooper.toml", &settings);
+    let by_setting = world.cooper(&["run", "example_name", "--", "busybox", "sh", "-c", &fetch]);
+    assert_eq!(by_setting.good().stdout, "fetched\n");
+}
+
+#[test]
+fn a_report_tells_of_connections() {
+    let world = world();
+    let address = world.server.url("simple/");
+    let port = address.trim_end_matches("/simple/").rsplit(':').next().unwrap();
+    let fetch = format!("busybox wget -q -O - http://index.internal:{port}/simple/ >/dev/null");
+    let report = world.host.path("report.json");
+    let script = format!("{fetch}; {fetch}; busybox wget -q http://elsewhere.test/; true");
+    let network = format!("allow:index.internal=127.0.0.1:{port}");
+    let told = [
+        "run",
+        "-q",
+        "--network",
+        &network,
+        "--report",
+        report.to_str().unwrap(),
+    ];
+    world
+        .cooper(&[&told[..], &["example_name", "--", "busybox", "sh", "-c", &script]].concat())
+        .good();
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    let network = &report["network"];
+    assert_eq!(network["connections"], 2, "{report}");
+    assert!(network["bytes_received"].as_u64() > Some(100), "{report}");
+    assert_eq!(network["refused"], serde_json::json!([]), "{report}");
+    assert_eq!(
+        network["unknown_names"],
+        serde_json::json!([{"name": "elsewhere.test", "count": 1}])
+    );
+}
+
+#[test]
 fn limits_end_a_run_and_say_so() {
     let world = world();
     let started = Instant::now();

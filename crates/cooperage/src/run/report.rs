@@ -6,6 +6,7 @@ use cooper_sandbox::{Collected, End, Enforcer, Limit, Outcome};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::network_report::ConnectionsReport;
 use super::result::ResultError;
 use super::{Ran, RunOrder};
 
@@ -28,6 +29,8 @@ pub struct RunReport {
     pub usage: UsageReport,
     /// Every limit by the name of its flag, and what held it.
     pub enforced: Vec<EnforcedReport>,
+    /// What became of its connections; null where its network was no allow-list.
+    pub network: Option<ConnectionsReport>,
     /// The files that it left in `/output`; null where there was none.
     pub outputs: Option<Vec<OutputReport>>,
     /// What was not taken of it, the first hundred.
@@ -121,6 +124,7 @@ impl RunReport {
                 memory_peak_bytes: *memory_peak_bytes,
             },
             enforced: enforced(order, &ran.outcome),
+            network: ran.outcome.network.as_ref().map(ConnectionsReport::new),
             outputs: collected.map(outputs),
             outputs_refused: collected.map(refused).unwrap_or_default(),
             outputs_refused_beside: collected.map_or(0, |collected| collected.refused_beside),
