@@ -38,8 +38,9 @@
 //! It is executed anew ([`serve_gateway`]), so that it has nothing of the caller's memory and may allocate; then it has
 //! a user of its own, no capabilities and no way to gain any, the system-call list of a run without `execve`, `fork` and
 //! `listen`, files of size zero, and bounds on connections, buffers and times. It has a run's data in its hands, but
-//! neither a run's files nor the caller's. It dies with the thread that started it, or when the last end of its control
-//! socket closes. Its processor time is not the run's: it is one thread that copies.
+//! neither a run's files nor the caller's. An ordinary user may have no id to spare: then it is the user that runs are,
+//! or with one id alone the caller, without capabilities all the same. It dies with the thread that started it, or when
+//! the last end of its control socket closes. Its processor time is not the run's: it is one thread that copies.
 
 mod address;
 mod dns;

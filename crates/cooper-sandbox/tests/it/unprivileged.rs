@@ -129,6 +129,11 @@ fn roots_and_refusals() {
 }
 
 #[test]
+fn an_allow_list_has_its_gateway() {
+    with_ids().pass_one("allow::nothing_is_left_of_a_run");
+}
+
+#[test]
 fn with_one_id_alone_runs_are_contained_too() {
     let stage = Stage::new(Subordinate::None);
     for name in [
@@ -142,6 +147,7 @@ fn with_one_id_alone_runs_are_contained_too() {
         "limits::time_over_kills_all",
         "roots::the_top_layer_wins",
         "streams::bytes_on_standard_input_arrive_whole",
+        "allow::nothing_is_left_of_a_run",
     ] {
         stage.pass_one(name);
     }
