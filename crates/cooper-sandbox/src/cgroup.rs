@@ -23,7 +23,8 @@ use crate::error::SandboxError;
 use crate::outcome::{Enforced, Enforcer, Limit};
 use crate::spec::{Enforcement, Limits};
 
-pub(crate) use place::Hierarchies;
+pub(crate) use directories::may_make;
+pub(crate) use place::{Hierarchies, Place};
 
 /// The group of one run.
 #[derive(Debug)]

@@ -65,6 +65,7 @@ compile_error!("cooper-sandbox runs on Linux on amd64 only");
 mod bpf;
 mod caller;
 mod cgroup;
+mod check;
 mod clean;
 mod collect;
 mod error;
@@ -82,17 +83,20 @@ mod policy;
 mod prepare;
 mod program;
 mod root;
+mod self_test;
 mod show;
 mod signals;
 mod spec;
 mod status;
 mod streams;
 mod supervise;
+mod survey;
 mod syscall;
 mod user_namespace;
 pub mod warm;
 
 pub use caller::{Caller, IMAGE_IDS};
+pub use check::{Check, State};
 pub use clean::Cleaner;
 pub use collect::{
     CollectError, CollectLimits, Collected, CollectedFile, FileFound, REFUSED_MAX, Refusal, Refused, collect,
@@ -109,8 +113,10 @@ pub use network::{
 };
 pub use outcome::{End, Enforced, Enforcer, Limit, Outcome};
 pub use root::{overlay_fd, stack_fd};
+pub use self_test::{SelfTestError, inside, self_test};
 pub use spec::{Enforcement, InjectedFile, Limits, Profile, Root, Spec, Stdin, Stdio, User};
 pub use supervise::{preflight, run};
+pub use survey::survey;
 pub use user_namespace::{
     BecomeRootError, Forbidden, Lacking, become_root, forbidden_by, lacking_ids, remedy,
 };

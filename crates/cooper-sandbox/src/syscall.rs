@@ -513,3 +513,17 @@ pub(crate) fn forget_keys() -> Result<()> {
     // SAFETY: a null name asks for an anonymous keyring.
     check(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, ptr::null::<c_char>()) }).map(|_| ())
 }
+
+/// The version of Landlock that this kernel has.
+pub(crate) fn landlock_version() -> Result<c_long> {
+    const VERSION: c_int = 1;
+    // SAFETY: with this flag the kernel takes no attributes, says a number and makes nothing.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            ptr::null::<c_void>(),
+            0,
+            VERSION,
+        )
+    })
+}

@@ -9,6 +9,7 @@ use crate::command::completions::{CompletionsArgs, ManArgs};
 use crate::command::config::ConfigArgs;
 use crate::command::create::CreateArgs;
 use crate::command::diff::DiffArgs;
+use crate::command::doctor::{DoctorArgs, InsideArgs};
 use crate::command::fsck::FsckArgs;
 use crate::command::images::ImagesArgs;
 use crate::command::inspect::InspectArgs;
@@ -116,6 +117,10 @@ pub(crate) enum Command {
     Gc(GcArgs),
     Fsck(FsckArgs),
     Config(ConfigArgs),
+    Doctor(DoctorArgs),
+    /// Try the walls of the sandbox that this is in: started there by `cooper doctor`
+    #[command(hide = true)]
+    Inside(InsideArgs),
     Version(VersionArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),

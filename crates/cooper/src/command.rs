@@ -4,6 +4,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod diff;
+pub(crate) mod doctor;
 mod dry_run;
 pub(crate) mod fsck;
 pub(crate) mod images;
@@ -76,6 +77,8 @@ fn dispatch(command: Command, command_line: &[OsString], shell: &Shell) -> Resul
         Command::Gc(args) => remove::gc(&args, shell),
         Command::Fsck(args) => fsck::fsck(&args, shell),
         Command::Config(_) => config::config(shell),
+        Command::Doctor(_) => doctor::doctor(shell),
+        Command::Inside(args) => doctor::inside(&args, shell),
         Command::Version(_) => version::version(shell),
         Command::Completions(args) => completions::completions(&args, shell),
         Command::Man(args) => completions::man(&args, shell),

@@ -141,6 +141,12 @@ impl Failure {
         &self.0.message
     }
 
+    /// What happened and why, in one sentence.
+    pub(crate) fn sentence(&self) -> String {
+        let all = std::iter::once(&self.0.message).chain(&self.0.causes);
+        all.cloned().collect::<Vec<_>>().join(": ")
+    }
+
     pub(crate) fn is_silent(&self) -> bool {
         self.0.silent
     }

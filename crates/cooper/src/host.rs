@@ -72,7 +72,8 @@ fn check_machine(doing: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn become_able(doing: &str) -> Result<Vec<Lacking>, Failure> {
+/// Be root, of the host or of a user namespace; what is lacking for all ids of an image.
+pub(crate) fn become_able(doing: &str) -> Result<Vec<Lacking>, Failure> {
     check_machine(doing)?;
     if Caller::of_process() != Caller::Ordinary {
         return Ok(Vec::new());

@@ -126,6 +126,11 @@ impl Shell {
         (plain && io::stdout().is_terminal()).then_some(name)
     }
 
+    /// Where short-lived files go: TMPDIR, else `/tmp`.
+    pub(crate) fn temporary_folder(&self) -> &Path {
+        self.environment.path("TMPDIR").unwrap_or(Path::new("/tmp"))
+    }
+
     /// Whether the result is wanted as JSON.
     pub(crate) fn json(&self) -> bool {
         self.globals.json

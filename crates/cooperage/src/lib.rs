@@ -7,6 +7,7 @@ pub mod base_image;
 pub mod chat;
 mod code;
 pub mod create;
+pub mod doctor;
 pub mod dry_run;
 pub mod fsck;
 pub mod images;
@@ -37,9 +38,9 @@ pub use cooper_resolve::python::default_index as default_python_index;
 pub use cooper_resolve::{DebianSource, Freshness, Sources};
 pub use cooper_sandbox::warm::keep;
 pub use cooper_sandbox::{
-    BecomeRootError, Caller, Cleaner, Collected, End, Enforced, Enforcement, Enforcer, GatewayProgram,
-    Lacking, Limit, Limits, Network, NetworkReport, Outcome, Refused, become_root, before_interrupt, remedy,
-    serve_gateway,
+    BecomeRootError, Caller, Check, Cleaner, Collected, End, Enforced, Enforcement, Enforcer, GatewayProgram,
+    Lacking, Limit, Limits, Network, NetworkReport, Outcome, Refused, SelfTestError, State, become_root,
+    before_interrupt, inside, remedy, self_test, serve_gateway, survey,
 };
 pub use cooper_store::{
     CredentialHelper, Credentials, DiskUse, Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig,

@@ -79,7 +79,7 @@ fn own_number() -> String {
 
 /// Whether a run's directory can be made here, and a process be started in it, as far as permissions tell. In version 2
 /// starting one also takes the right to move processes within the nearest group above both.
-pub(super) fn may_make(place: &Place) -> bool {
+pub(crate) fn may_make(place: &Place) -> bool {
     let parent = &place.directory;
     let common = parent.join(PARENT);
     let holds = if common.is_dir() { &common } else { parent };

@@ -13,6 +13,7 @@ mod broken_input;
 mod context;
 mod create;
 mod create_failures;
+mod doctor;
 mod grants;
 mod help;
 mod hostile;

@@ -302,3 +302,39 @@ fn what_is_lacking_is_told_at_once() {
         "{contained}"
     );
 }
+
+#[test]
+fn the_doctor_sees_what_an_ordinary_user_has() {
+    let ordinary = Ordinary::of(Host::new(), Subordinate::None);
+    let states = |told: &Done| {
+        let document = told.json();
+        let checks = document["checks"].as_array().unwrap().clone();
+        move |code: &str| {
+            let check = checks.iter().find(|check| check["check"] == code).unwrap();
+            check["state"].as_str().unwrap().to_owned()
+        }
+    };
+    let without = ordinary.cooper(&["doctor", "--json"]).with(1);
+    let state = states(&without);
+    assert_eq!(
+        (
+            state("subordinate-ids").as_str(),
+            state("run-capabilities").as_str()
+        ),
+        ("bad", "good")
+    );
+    assert!(without.stdout.contains("sudo usermod --add-subuids"), "{without}");
+    ordinary.user.grant(Subordinate::Usual).unwrap();
+    let state = states(&ordinary.cooper(&["doctor", "--json"]).good());
+    for (code, expected) in [
+        ("subordinate-ids", "good"),
+        ("run-user", "good"),
+        ("run-system-calls", "good"),
+        ("run-host-network", "good"),
+        ("run-processes", "good"),
+        ("run-memory", "weak"),
+        ("run-cpu", "weak"),
+    ] {
+        assert_eq!(state(code), expected, "{code}");
+    }
+}
