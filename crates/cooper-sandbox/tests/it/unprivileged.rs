@@ -7,9 +7,14 @@ use std::process::{Command, Output};
 
 use testkit::{OrdinaryUser, Subordinate};
 
-/// What is otherwise without the host's root: memory and processor time are in no cgroup, and some tests make device
-/// nodes or look at the host's root to see what they test.
+/// What is otherwise without the host's root: memory and processor time are in no cgroup, no file is shown with another
+/// owner, and some tests make device nodes or look at the host's root to see what they test.
 const NEED_THE_HOSTS_ROOT: &[&str] = &[
+    "grants::a_hundred_runs_with_grants_leave_nothing_behind",
+    "grants::a_private_file_that_is_given_is_readable_and_stays_private_on_the_host",
+    "grants::a_root_in_memory_takes_writes_and_forgets_them",
+    "grants::setuid_files_of_a_writable_root_give_nothing",
+    "leavings::pipes_sockets_and_devices_are_refused_and_nobody_waits",
     "limits::a_run_cannot_use_up_what_the_hosts_root_needs",
     "limits::a_writable_root_without_a_read_only_one_keeps_the_limits",
     "limits::an_out_of_memory_child_is_told_beside_the_programs_own_end",
@@ -121,6 +126,11 @@ fn limits_that_need_no_cgroup() {
 #[test]
 fn lives_and_ends() {
     with_ids().pass(&["lives", "ends", "streams"]);
+}
+
+#[test]
+fn grants_and_leavings() {
+    with_ids().pass(&["grants", "leavings"]);
 }
 
 #[test]
