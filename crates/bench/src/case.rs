@@ -229,6 +229,12 @@ impl<'a> Bench<'a> {
             Self::twenty_sets,
             Self::twenty_sets_on_disk,
             Self::memory,
+            Self::warm_trivial,
+            Self::warm_trivial_p99,
+            Self::warm_pandas,
+            Self::warm_throughput,
+            Self::warm_memory,
+            Self::warm_in_a_row,
         ];
         let numbered = cases.iter().zip(1..);
         let wanted = numbered.filter(|(_, number)| self.options.wants(*number));

@@ -98,6 +98,13 @@ impl Cooper {
         timed(self.command(store).args(["run", image, "-c", code]))
     }
 
+    /// A runner that takes requests from its standard input.
+    pub(crate) fn runner(&self, store: &Path, image: &str) -> Command {
+        let mut command = self.command(store);
+        command.args(["runner", image]);
+        command
+    }
+
     /// List all images.
     pub(crate) fn images(&self, store: &Path) -> Result<Finished, BenchError> {
         timed(self.command(store).arg("images"))

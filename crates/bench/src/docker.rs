@@ -189,6 +189,26 @@ impl Docker {
         timed(self.client().args(["load", "--quiet", "--input"]).arg(archive)).map(drop)
     }
 
+    /// Start a container that does nothing, for programs to be executed in it. It goes with the engine.
+    pub(crate) fn start_idle(&self, tag: &str) -> Result<String, BenchError> {
+        let words = ["run", "--detach", "--network", "none", tag, "sleep", "infinity"];
+        Ok(timed(self.client().args(words))?.stdout.trim().to_owned())
+    }
+
+    /// Execute a program in a running container; it has to print this.
+    pub(crate) fn exec(&self, container: &str, words: &[&str], prints: &str) -> Result<Finished, BenchError> {
+        let mut command = self.client();
+        command.args(["exec", container]).args(words);
+        let finished = timed(&mut command)?;
+        if finished.stdout == prints {
+            return Ok(finished);
+        }
+        Err(BenchError::NotDone {
+            command: command_line(&command),
+            what: format!("it printed {:?}", finished.stdout),
+        })
+    }
+
     /// Run a program in a fresh container without network.
     pub(crate) fn run(&self, tag: &str, words: &[&str]) -> Result<Finished, BenchError> {
         timed(

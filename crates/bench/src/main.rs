@@ -22,6 +22,7 @@ mod run_case;
 mod run_folder;
 mod sets;
 mod uv;
+mod warm_case;
 
 use std::io::Write as _;
 use std::process::ExitCode;

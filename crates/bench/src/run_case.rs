@@ -66,12 +66,12 @@ impl Bench<'_> {
         CaseResult::new(
             "`run IMAGE -c pass`, whole process",
             series,
-            &[docker_goal, Goal::default(), Goal::of(2.0, 1.2)],
+            &[docker_goal, Goal::default(), Goal::of(1.6, 1.2)],
         )
     }
 
     /// The root that crun and chroot use: our image's. When that cannot be had, docker's, and it is said.
-    fn namespace(
+    pub(crate) fn namespace(
         &self,
         known: &Result<PathBuf, BenchError>,
     ) -> (Result<Namespace, BenchError>, &'static str) {

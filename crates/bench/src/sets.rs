@@ -309,7 +309,7 @@ fn peak_memory(command: &mut Command) -> Result<u64, BenchError> {
 }
 
 /// The proportional set size of a process and all below it, in bytes. Who ends meanwhile has none.
-fn memory_of(process: u32) -> u64 {
+pub(crate) fn memory_of(process: u32) -> u64 {
     let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
     let own = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
     let own = own
