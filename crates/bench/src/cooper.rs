@@ -85,6 +85,21 @@ impl Cooper {
         timed(&mut command)
     }
 
+    /// Create an image of libraries alone.
+    pub(crate) fn create_library(
+        &self,
+        store: &Path,
+        name: &str,
+        libraries: &[&str],
+    ) -> Result<(), BenchError> {
+        let asked = Asked {
+            name,
+            dependencies: libraries,
+            packages: &[],
+        };
+        timed(&mut self.creating(store, &asked)).map(drop)
+    }
+
     /// The same, for a look at its processes.
     pub(crate) fn creating(&self, store: &Path, asked: &Asked<'_>) -> Command {
         let mut command = self.command(store);

@@ -194,7 +194,8 @@ impl Bench<'_> {
 
     pub(crate) fn warm_pandas(&self) -> Option<CaseResult> {
         let mut runner = self.known_store().and_then(|store| {
-            self.cooper.create(&store, &PANDAS, true)?;
+            self.cooper
+                .create_library(&store, PANDAS.name, PANDAS.dependencies)?;
             let rehearsal = self.scratch.join("rehearsal.py");
             crate::base::put(&rehearsal, GROUPBY)?;
             let mut command = self.cooper.runner(&store, PANDAS.name);

@@ -31,6 +31,8 @@ pub(crate) use place::{Hierarchies, Place};
 pub(crate) struct Cgroup {
     directories: Vec<Directory>,
     memory: Option<usize>,
+    /// Of earlier runs.
+    oom_kills_before: u64,
     enforced: Vec<Enforced>,
     /// Locked for as long as the run lives.
     _lock: Option<File>,
@@ -102,6 +104,7 @@ impl Cgroup {
         let mut group = Self {
             directories,
             memory: None,
+            oom_kills_before: 0,
             enforced: Vec::new(),
             _lock: lock,
         };
@@ -220,8 +223,29 @@ impl Cgroup {
             .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
         Usage {
             memory_peak_bytes: read(peak).trim().parse().ok(),
-            oom_kills: kills.unwrap_or(0),
+            oom_kills: kills.unwrap_or(0_u64).saturating_sub(self.oom_kills_before),
         }
+    }
+
+    /// The same group for another run, where nothing is left in it and its counts can begin anew; else it is removed.
+    pub(crate) fn reset(mut self) -> Option<Self> {
+        let is_empty = |directory: &Directory| {
+            let list = fs::read_to_string(directory.path.join("cgroup.procs"));
+            directory.version == Version::One && list.is_ok_and(|list| list.is_empty())
+        };
+        let memory = self.memory.and_then(|index| self.directories.get(index));
+        let is_reset = |directory: &Directory| {
+            let empty = directory.write("memory.force_empty", "0");
+            empty
+                .and_then(|()| directory.write("memory.max_usage_in_bytes", "0"))
+                .is_ok()
+        };
+        if self.directories.iter().all(is_empty) && memory.is_none_or(is_reset) {
+            self.oom_kills_before += self.usage().oom_kills;
+            return Some(self);
+        }
+        self.remove();
+        None
     }
 
     /// Remove the group; its processes have ended, or are about to. The locked directory goes last: where it is gone,

@@ -5,6 +5,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
+use rustix::thread::CapabilitySet;
+
 use crate::bpf::Instruction;
 use crate::caller::{self, Caller, IMAGE_IDS};
 use crate::error::SandboxError;
@@ -12,6 +14,7 @@ use crate::grants::Secret;
 use crate::ids::{self, IdSpace};
 use crate::network::Network;
 use crate::policy;
+use crate::program::BUILD_CAPABILITIES;
 use crate::root;
 use crate::spec::{InjectedFile, Limits, Profile, Spec};
 use crate::syscall::CStringArray;
@@ -45,6 +48,8 @@ pub(crate) struct Prepared<'a> {
     pub(crate) ids: Ids,
     pub(crate) program: Program,
     pub(crate) filter: Vec<Instruction>,
+    /// What the program keeps, in its own user namespace.
+    pub(crate) capabilities: CapabilitySet,
     pub(crate) open_files: u64,
     /// For each process, where no cgroup bounds the whole.
     pub(crate) address_space_bytes: Option<u64>,
@@ -156,6 +161,10 @@ impl Prepared<'_> {
             program: program(spec)?,
             filter: policy::filter(spec.profile)
                 .ok_or_else(|| fault("the system-call filter is too long"))?,
+            capabilities: match spec.profile {
+                Profile::Run => CapabilitySet::empty(),
+                Profile::Build => BUILD_CAPABILITIES,
+            },
             open_files: spec.limits.open_files,
             address_space_bytes: None,
             processes: None,

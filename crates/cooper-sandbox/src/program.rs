@@ -15,13 +15,12 @@ use crate::caller::Caller;
 use crate::error::Step;
 use crate::init::{During as _, Failure, Job};
 use crate::prepare::Program;
-use crate::spec::Profile;
 use crate::status::Word;
 use crate::streams::Stream;
 use crate::syscall::{self, SignalSet};
 
 /// What maintainer scripts need: own and write any file of the tree, switch users, `setcap`, `chroot`.
-const BUILD_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
+pub(crate) const BUILD_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
     .union(CapabilitySet::FSETID)
@@ -48,19 +47,13 @@ fn become_program(job: &Job<'_>, wait: BorrowedFd<'_>) -> Result<Infallible, Fai
     }
     rustix::process::setsid().during(Step::SetSession)?;
     connect_streams(job).during(Step::SetStreams)?;
-    let kept = match prepared.profile {
-        Profile::Run => CapabilitySet::empty(),
-        Profile::Build => BUILD_CAPABILITIES,
-    };
+    let kept = prepared.capabilities;
     // The bounding set goes first: afterwards the right to change it is gone.
     bound_capabilities(kept).during(Step::DropCapabilities)?;
+    // Else a change of user takes all.
+    rustix::thread::set_keep_capabilities(!kept.is_empty()).during(Step::DropCapabilities)?;
     set_ids(prepared.caller, prepared.ids.uid, prepared.ids.gid).during(Step::SetIds)?;
-    let sets = CapabilitySets {
-        effective: kept,
-        permitted: kept,
-        inheritable: CapabilitySet::empty(),
-    };
-    rustix::thread::set_capabilities(None, sets).during(Step::DropCapabilities)?;
+    keep_capabilities(kept, prepared.ids.uid).during(Step::DropCapabilities)?;
     rustix::thread::set_no_new_privs(true).during(Step::NoNewPrivileges)?;
     set_fallback_limits(prepared.address_space_bytes, prepared.processes).during(Step::SetRlimits)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -82,6 +75,21 @@ fn connect_streams(job: &Job<'_>) -> Result<(), Errno> {
     stdin.map_or(Ok(()), rustix::stdio::dup2_stdin)?;
     stdout.map_or(Ok(()), rustix::stdio::dup2_stdout)?;
     stderr.map_or(Ok(()), rustix::stdio::dup2_stderr)
+}
+
+/// Root keeps what is permitted when it executes a program, everybody else what is ambient.
+fn keep_capabilities(kept: CapabilitySet, uid: u32) -> Result<(), Errno> {
+    let ambient = if uid == 0 { CapabilitySet::empty() } else { kept };
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: ambient,
+    };
+    rustix::thread::set_capabilities(None, sets)?;
+    if ambient.is_empty() {
+        return Ok(());
+    }
+    rustix::thread::configure_capability_in_ambient_set(ambient, true)
 }
 
 pub(crate) fn bound_capabilities(kept: CapabilitySet) -> Result<(), Errno> {

@@ -13,8 +13,9 @@
 //! - The **keeper** ([`keep`]) is a process of its own, so that it is small and has one thread. It alone talks with the
 //!   caller, makes what needs root, keeps time, collects output and judges the end. What runs in containers reaches it
 //!   only through pipes and sockets whose content it bounds, and by ending.
-//! - The **template** is contained like a run: own user, no capabilities, read-only root, no network, its own cgroup. Its
-//!   system-call list is a run's with `setns`. It never sees a request.
+//! - The **template** is contained like a run: own user, read-only root, no network, its own cgroup. Its system-call list is
+//!   a run's with `setns`, its one capability is `CAP_SYS_ADMIN` in a user namespace that owns nothing: with both its children
+//!   are born in the pid namespaces made for them, as children of the keeper. It never sees a request.
 //! - The **holder** is pid 1 of a child's pid namespace. Its user namespace belongs to the template's user, which is why
 //!   the child may enter. When it is killed, the kernel ends everything in there.
 //! - The **child** enters the namespaces, becomes a user that nobody else on the host is, drops what entering gave it, and

@@ -24,9 +24,9 @@ use crate::status::Word;
 use crate::streams::{Capture, Keeps, READS_AT_ONCE_MAX, Stream, own};
 use crate::syscall::{self, CloneRequest, Ended};
 
-/// The namespaces in the order in which a child enters them: the first gives it the right to the others.
-const NAMESPACES: [&str; 7] = ["user", "mnt", "net", "ipc", "uts", "cgroup", "pid_for_children"];
-const NAMESPACE_OF_PROCESSES: &str = "pid";
+/// The namespaces in the order in which a child enters them: the first gives it the right to the others, in the last one
+/// it is born.
+const NAMESPACES: [&str; 7] = ["user", "mnt", "net", "ipc", "uts", "cgroup", "pid"];
 /// A child that takes longer to become ready is given up.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 /// What a request's words may have together.
@@ -77,7 +77,12 @@ pub(super) struct Child {
 
 impl Child {
     /// Start to make one, for a user that nobody else on the host is now.
-    pub(super) fn make(pattern: &Pattern, template: &Template, user: u32) -> Result<Self, SandboxError> {
+    pub(super) fn make(
+        pattern: &Pattern,
+        template: &Template,
+        user: u32,
+        cgroup: Option<Cgroup>,
+    ) -> Result<Self, SandboxError> {
         let settings = &pattern.settings;
         let namespace = template.namespace.as_ref();
         let namespace = namespace.ok_or_else(|| failed("make a child")(Errno::SRCH))?;
@@ -85,7 +90,8 @@ impl Child {
         let attached = mounts.attached();
         let prepared = pattern.prepared(&pattern.argv, &[], &[], &attached, user)?;
         let limits = settings.limits.limits();
-        let cgroup = Cgroup::create(&pattern.hierarchies, &limits, pattern.enforcement())?;
+        let new = || Cgroup::create(&pattern.hierarchies, &limits, pattern.enforcement());
+        let cgroup = cgroup.map_or_else(new, Ok)?;
         let streams = Streams::open(settings.limits.stream_bytes_max, user)?;
         let (status, writer) = status_pipe()?;
         let task_files = cgroup.task_files();
@@ -215,11 +221,6 @@ impl Child {
         let holder = self.holder.as_ref().map_or(0, |(pid, _)| *pid);
         let mut namespaces = Vec::with_capacity(NAMESPACES.len());
         for name in NAMESPACES {
-            let name = if name == "pid_for_children" {
-                NAMESPACE_OF_PROCESSES
-            } else {
-                name
-            };
             namespaces.push(pattern.namespace(holder, name)?);
         }
         let joined = self.cgroup.join_files()?;
@@ -373,14 +374,15 @@ impl Child {
         self.failed.as_deref()
     }
 
-    /// What became of it, if it had a request; everything that was its own is gone afterwards.
-    pub(super) fn conclude(mut self, pattern: &Pattern) -> Option<Frame<Report>> {
+    /// What became of it, if it had a request, and its group where another one can have that; everything else that was its
+    /// own is gone afterwards.
+    pub(super) fn conclude(mut self, pattern: &Pattern) -> (Option<Frame<Report>>, Option<Cgroup>) {
         self.stdout.drain(u32::MAX);
         self.stderr.drain(u32::MAX);
         let usage = self.cgroup.usage();
-        self.cgroup.remove();
+        let cgroup = self.cgroup.reset();
         let State::Running(running) = self.state else {
-            return None;
+            return (None, cgroup);
         };
         let Running {
             job,
@@ -427,10 +429,11 @@ impl Child {
         };
         let mut parts = vec![stdout.bytes, stderr.bytes, result.unwrap_or_default()];
         parts.extend(contents);
-        Some(Frame {
+        let frame = Frame {
             header: Report::Done(Box::new(reply)),
             parts,
-        })
+        };
+        (Some(frame), cgroup)
     }
 }
 

@@ -14,7 +14,7 @@ use super::child::Child;
 use super::template::{Pattern, Template, failed};
 use super::wire::{Frame, FrameError, Order, Report, TemplateSettings, WarmJob};
 use crate::caller::Caller;
-use crate::cgroup::{self, Hierarchies};
+use crate::cgroup::{self, Cgroup, Hierarchies};
 use crate::error::SandboxError;
 use crate::ids::Range;
 use crate::streams::READS_AT_ONCE_MAX;
@@ -98,6 +98,7 @@ struct Keeper {
     started: Instant,
     children: Vec<Child>,
     free_users: Vec<u32>,
+    free_groups: Vec<Cgroup>,
     waiting: VecDeque<(WarmJob, Vec<Vec<u8>>)>,
     caller: UnixStream,
     received: Vec<u8>,
@@ -123,6 +124,7 @@ impl Keeper {
             started: Instant::now(),
             children: Vec::new(),
             free_users: (rest.first..rest.first + rest.count).collect(),
+            free_groups: Vec::new(),
             waiting: VecDeque::new(),
             caller,
             received: Vec::new(),
@@ -162,7 +164,8 @@ impl Keeper {
         let mut ahead = self.children.len() - running;
         while ahead < self.pattern.settings.pool.max(1) {
             let Some(user) = self.free_users.pop() else { return };
-            match Child::make(&self.pattern, &self.template, user) {
+            let group = self.free_groups.pop();
+            match Child::make(&self.pattern, &self.template, user, group) {
                 Ok(child) => self.children.push(child),
                 Err(error) => {
                     tracing::warn!(%error, "a child of the template cannot be made");
@@ -331,7 +334,9 @@ impl Keeper {
                 (true, Some(fault)) => tracing::warn!(fault, "a run could not be begun"),
                 (true, None) => self.failures = 0,
             }
-            if let Some(reply) = child.conclude(&self.pattern) {
+            let (reply, group) = child.conclude(&self.pattern);
+            self.free_groups.extend(group);
+            if let Some(reply) = reply {
                 self.tell(&reply);
             }
         }

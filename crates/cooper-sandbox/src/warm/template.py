@@ -29,8 +29,14 @@ PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 22, 2
 SECCOMP_MODE_FILTER = 2
 CAPABILITY_VERSION_3 = 0x20080522
 CAPSET = 126
+CLONE = 56
+CLONE_PARENT, CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x8000, 0x200000, 0x1000000
+THREAD_TID_OFFSET = 0x2D0
 
 libc = ctypes.CDLL(None, use_errno=True)
+# Keeps the interpreter's lock: nothing of Python's may run between the clone and what has to be done after it.
+raw_clone = ctypes.PyDLL(None).syscall
+raw_clone.argtypes, raw_clone.restype = [ctypes.c_long] * 6, ctypes.c_long
 settings = json.loads(sys.argv[1])
 
 
@@ -67,12 +73,34 @@ def preload():
         raise RuntimeError(f"{threads - 1} threads are left after the imports: a template must have none")
 
 
-def join(fds):
-    """Join the cgroup and the namespaces; the next fork is inside."""
-    for fd in fds[NAMESPACES + 1 + STREAMS:]:
+def enter(fds):
+    """Join the cgroup and enter the namespaces; the first of them gives the right to the others."""
+    for fd in fds[NAMESPACES + 1 + STREAMS :]:
         os.write(fd, b"0")
-    for fd in fds[:NAMESPACES]:
+    for fd in fds[: NAMESPACES - 1]:
         check(libc.setns(fd, 0), "setns")
+
+
+def own_tid():
+    """Where the C library keeps the number of this thread, or null: after a clone of our own the kernel puts the child's
+    number there, as after the library's."""
+    libc.pthread_self.restype = ctypes.c_ulong
+    address = libc.pthread_self() + THREAD_TID_OFFSET
+    known = ctypes.c_int.from_address(address).value == threading.get_native_id()
+    return address if known else 0
+
+
+def fork_for_keeper():
+    """Fork, but for the keeper: it is the parent, and sees the child's end. There is no other thread, so that nothing that
+    the C library does around its own fork is missed."""
+    flags = CLONE_PARENT | (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID if tid_address else 0)
+    ctypes.pythonapi.PyOS_BeforeFork()
+    pid = raw_clone(CLONE, flags, 0, 0, tid_address, 0)
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+    else:
+        ctypes.pythonapi.PyOS_AfterFork_Parent()
+    return pid
 
 
 def give_up(user, group):
@@ -191,9 +219,7 @@ def child(fds):
     """Never returns."""
     status = 125
     try:
-        join(fds)
-        if os.fork():
-            os._exit(0)
+        enter(fds)
         control = socket.socket(fileno=os.dup(fds[NAMESPACES]))
         for number, fd in enumerate(fds[NAMESPACES + 1:][:STREAMS]):
             os.dup2(fd, number)
@@ -219,12 +245,11 @@ def serve():
         message, fds, _, _ = socket.recv_fds(keeper, 1, FDS_MAX)
         if not message:
             os._exit(0)
-        pid = os.fork()
-        if pid == 0:
+        check(libc.setns(fds[NAMESPACES - 1], 0), "setns")
+        if fork_for_keeper() == 0:
             child(fds)
         for fd in fds:
             os.close(fd)
-        os.waitpid(pid, 0)
 
 
 keeper = socket.socket(fileno=os.dup(0))
@@ -232,6 +257,7 @@ null = os.open("/dev/null", os.O_RDWR)
 os.dup2(null, 0)
 os.close(null)
 preload()
+tid_address = own_tid()
 gc.collect()
 gc.freeze()
 keeper.send(b"R")

@@ -12,6 +12,7 @@ use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 use rustix::pipe::PipeFlags;
+use rustix::thread::CapabilitySet;
 
 use super::given::{POINTS, clone_of};
 use super::place;
@@ -166,6 +167,8 @@ impl Template {
             .collect();
         let mut prepared = pattern.prepared(&argv, &env, &files, &[], pattern.ids.first)?;
         prepared.filter = policy::template_filter().ok_or_else(too_long)?;
+        // With it, and with what its user owns, it may have its children born in their own pid namespaces.
+        prepared.capabilities = CapabilitySet::SYS_ADMIN;
         prepared.ids.add_mapped(pattern.ids.rest())?;
         let cgroup = Cgroup::create(
             &pattern.hierarchies,
