@@ -63,6 +63,8 @@ pub(crate) struct Usage {
 /// The period of `cpu.cfs_quota_us` and `cpu.max`.
 const CPU_PERIOD_US: u64 = 100_000;
 const SOCKET_MEMORY_PART: u64 = 4;
+/// So much may be left in a group, as what the kernel keeps of ended processes, and count for the next run.
+const LEFT_BYTES_MAX: u64 = 256 << 10;
 const REMOVE_TRIES_MAX: u32 = 400;
 
 impl Cgroup {
@@ -235,10 +237,11 @@ impl Cgroup {
         };
         let memory = self.memory.and_then(|index| self.directories.get(index));
         let is_reset = |directory: &Directory| {
-            let empty = directory.write("memory.force_empty", "0");
-            empty
-                .and_then(|()| directory.write("memory.max_usage_in_bytes", "0"))
-                .is_ok()
+            let left = fs::read_to_string(directory.path.join("memory.usage_in_bytes"));
+            let left = left.ok().and_then(|left| left.trim().parse().ok());
+            let is_little = left.is_some_and(|left: u64| left <= LEFT_BYTES_MAX);
+            let is_emptied = is_little || directory.write("memory.force_empty", "0").is_ok();
+            is_emptied && directory.write("memory.max_usage_in_bytes", "0").is_ok()
         };
         if self.directories.iter().all(is_empty) && memory.is_none_or(is_reset) {
             self.oom_kills_before += self.usage().oom_kills;

@@ -175,8 +175,12 @@ def run(request):
     builtins.cooper_result = cooper_result
     sys.modules["__main__"] = main
     sys.argv[:] = [path, *args]
-    os.environ.clear()
-    os.environ.update(variables)
+    # The template's own environment is nearly the same, and what is not written to stays shared.
+    for name in [name for name in os.environ if name not in variables]:
+        del os.environ[name]
+    for name, value in variables.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
     os.chdir(cwd)
     try:
         with open(path, "rb") as file:

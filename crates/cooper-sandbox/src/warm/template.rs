@@ -14,7 +14,7 @@ use rustix::net::{
 use rustix::pipe::PipeFlags;
 use rustix::thread::CapabilitySet;
 
-use super::given::{POINTS, clone_of};
+use super::given::{POINTS, RESULT_PATH, clone_of};
 use super::place;
 use super::wire::TemplateSettings;
 use crate::cgroup::{Cgroup, Hierarchies};
@@ -164,6 +164,7 @@ impl Template {
             .env
             .iter()
             .map(|(name, value)| (name.into(), value.into()))
+            .chain([("COOPER_RESULT".into(), RESULT_PATH.into())])
             .collect();
         let mut prepared = pattern.prepared(&argv, &env, &files, &[], pattern.ids.first)?;
         prepared.filter = policy::template_filter().ok_or_else(too_long)?;
