@@ -64,7 +64,7 @@ pub(crate) struct Usage {
 const CPU_PERIOD_US: u64 = 100_000;
 const SOCKET_MEMORY_PART: u64 = 4;
 /// So much may be left in a group, as what the kernel keeps of ended processes, and count for the next run.
-const LEFT_BYTES_MAX: u64 = 256 << 10;
+const LEFT_BYTES_MAX: u64 = 2 << 20;
 const REMOVE_TRIES_MAX: u32 = 400;
 
 impl Cgroup {

@@ -30,6 +30,7 @@ mod handle;
 mod keeper;
 mod place;
 mod template;
+mod undertaker;
 mod wire;
 
 pub use handle::start_keeper;

@@ -51,6 +51,16 @@ struct Running {
     timed_out: bool,
 }
 
+/// What is left of a child.
+pub(super) struct Concluded {
+    /// What became of its run.
+    pub(super) reply: Option<Frame<Report>>,
+    /// Its group.
+    pub(super) cgroup: Cgroup,
+    /// What takes its time to be let go of.
+    pub(super) remains: Vec<OwnedFd>,
+}
+
 /// A child with all that is its own.
 pub(super) struct Child {
     /// Its user on the host.
@@ -69,6 +79,8 @@ pub(super) struct Child {
     /// The fork that makes its place.
     place: i32,
     holder: Option<(i32, OwnedFd)>,
+    /// Keeps the mounts until the run is answered.
+    mounts: Option<OwnedFd>,
     holder_ended: Option<Ended>,
     program: Option<i32>,
     program_ended: Option<Ended>,
@@ -130,6 +142,7 @@ impl Child {
             inside: streams.inside,
             place: place.pid,
             holder: None,
+            mounts: None,
             holder_ended: None,
             program: None,
             program_ended: None,
@@ -228,6 +241,8 @@ impl Child {
         let all: Vec<BorrowedFd<'_>> = all.map(OwnedFd::as_fd).collect();
         template.ask(&all)?;
         self.inside.clear();
+        // The second one.
+        self.mounts = namespaces.into_iter().nth(1);
         Ok(())
     }
 
@@ -374,15 +389,19 @@ impl Child {
         self.failed.as_deref()
     }
 
-    /// What became of it, if it had a request, and its group where another one can have that; everything else that was its
-    /// own is gone afterwards.
-    pub(super) fn conclude(mut self, pattern: &Pattern) -> (Option<Frame<Report>>, Option<Cgroup>) {
+    /// What became of it, if it had a request, and what is left.
+    pub(super) fn conclude(mut self, pattern: &Pattern) -> Concluded {
         self.stdout.drain(u32::MAX);
         self.stderr.drain(u32::MAX);
         let usage = self.cgroup.usage();
-        let cgroup = self.cgroup.reset();
+        let cgroup = self.cgroup;
         let State::Running(running) = self.state else {
-            return (None, cgroup);
+            let remains = self.given.into_remains().into_iter().chain(self.mounts);
+            return Concluded {
+                reply: None,
+                cgroup,
+                remains: remains.collect(),
+            };
         };
         let Running {
             job,
@@ -433,7 +452,11 @@ impl Child {
             header: Report::Done(Box::new(reply)),
             parts,
         };
-        (Some(frame), cgroup)
+        Concluded {
+            reply: Some(frame),
+            cgroup,
+            remains: self.given.into_remains().into_iter().chain(self.mounts).collect(),
+        }
     }
 }
 

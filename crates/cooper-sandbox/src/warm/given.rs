@@ -142,6 +142,11 @@ impl Given {
         Ok(bytes.filter(|bytes| !bytes.is_empty()))
     }
 
+    /// What has to be let go of.
+    pub(super) fn into_remains(self) -> [OwnedFd; 3] {
+        [self.folders, self.output, self.result]
+    }
+
     /// What is in `/output`.
     pub(super) fn left(&self, limits: &WarmLimits) -> Left {
         let files_max = u32::try_from(limits.output_files_max).unwrap_or(u32::MAX);

@@ -12,6 +12,7 @@ use rustix::net::RecvFlags;
 
 use super::child::Child;
 use super::template::{Pattern, Template, failed};
+use super::undertaker::Undertaker;
 use super::wire::{Frame, FrameError, Order, Report, TemplateSettings, WarmJob};
 use crate::caller::Caller;
 use crate::cgroup::{self, Cgroup, Hierarchies};
@@ -24,6 +25,8 @@ use crate::syscall::{self, CloneRequest, Ended, SignalSet};
 const FAILURES_MAX: u32 = 5;
 /// Imports may take this long.
 const IMPORTS_WITHIN: Duration = Duration::from_mins(5);
+/// Whatever has happened already goes before the making of a child.
+const QUIET: Duration = Duration::ZERO;
 const READ_BYTES: usize = 64 << 10;
 
 /// Keep a template for the caller at the other end of this socket, until that closes it or tells to end. To be called in
@@ -90,6 +93,13 @@ fn frame(header: Report) -> Frame<Report> {
     }
 }
 
+/// Who said or did something.
+enum Heard {
+    Caller,
+    Others,
+    Nothing,
+}
+
 struct Keeper {
     pattern: Pattern,
     template: Template,
@@ -99,6 +109,7 @@ struct Keeper {
     children: Vec<Child>,
     free_users: Vec<u32>,
     free_groups: Vec<Cgroup>,
+    undertaker: Undertaker,
     waiting: VecDeque<(WarmJob, Vec<Vec<u8>>)>,
     caller: UnixStream,
     received: Vec<u8>,
@@ -113,6 +124,7 @@ impl Keeper {
         syscall::set_blocked(blocked).map_err(failed("block signals"))?;
         let signals = syscall::signalfd(SignalSet::EMPTY.with(libc::SIGCHLD));
         let signals = signals.map_err(failed("watch signals"))?;
+        let undertaker = Undertaker::start()?;
         let pattern = Pattern::new(settings, ids)?;
         let template = Template::start(&pattern)?;
         let rest = ids.rest();
@@ -125,6 +137,7 @@ impl Keeper {
             children: Vec::new(),
             free_users: (rest.first..rest.first + rest.count).collect(),
             free_groups: Vec::new(),
+            undertaker,
             waiting: VecDeque::new(),
             caller,
             received: Vec::new(),
@@ -136,14 +149,19 @@ impl Keeper {
 
     fn serve(mut self) -> Result<(), SandboxError> {
         loop {
-            self.fill_pool();
             self.hand_out();
+            let lacking = self.lacking();
+            if self.is_urgent(lacking) {
+                (0..lacking).for_each(|_| self.make_child());
+            }
             if self.is_retiring && self.waiting.is_empty() && !self.children.iter().any(Child::is_running) {
                 return Ok(());
             }
-            let hears_caller = self.wait()?;
-            if hears_caller && !self.hear_caller()? {
-                return Ok(());
+            match self.wait()? {
+                Heard::Caller if !self.hear_caller()? => return Ok(()),
+                // One at a time: whoever comes meanwhile waits for no more than that.
+                Heard::Nothing if lacking > 0 => self.make_child(),
+                _ => {}
             }
             self.hear_template()?;
             for child in &mut self.children {
@@ -155,26 +173,34 @@ impl Keeper {
         }
     }
 
-    /// As many children on their way or waiting as are wanted, and no more alive than there are users for.
-    fn fill_pool(&mut self) {
+    /// How many children there are too few on their way or waiting; no more than there are users for.
+    fn lacking(&self) -> usize {
         if !self.is_ready || self.template_ended || self.is_retiring && self.waiting.is_empty() {
-            return;
+            return 0;
         }
-        let running = self.children.iter().filter(|child| child.is_running()).count();
-        let mut ahead = self.children.len() - running;
-        while ahead < self.pattern.settings.pool.max(1) {
-            let Some(user) = self.free_users.pop() else { return };
-            let group = self.free_groups.pop();
-            match Child::make(&self.pattern, &self.template, user, group) {
-                Ok(child) => self.children.push(child),
-                Err(error) => {
-                    tracing::warn!(%error, "a child of the template cannot be made");
-                    self.failures += 1;
-                    self.free_users.push(user);
-                    return;
-                }
+        let wanted = self.pattern.settings.pool.max(1);
+        wanted.saturating_sub(self.ahead()).min(self.free_users.len())
+    }
+
+    fn ahead(&self) -> usize {
+        self.children.iter().filter(|child| !child.is_running()).count()
+    }
+
+    /// Whether children are made at once: to make one takes longer than to answer.
+    fn is_urgent(&self, lacking: usize) -> bool {
+        lacking > 0 && (!self.waiting.is_empty() || self.ahead() < lacking)
+    }
+
+    fn make_child(&mut self) {
+        let Some(user) = self.free_users.pop() else { return };
+        let group = self.free_groups.pop();
+        match Child::make(&self.pattern, &self.template, user, group) {
+            Ok(child) => self.children.push(child),
+            Err(error) => {
+                tracing::warn!(%error, "a child of the template cannot be made");
+                self.failures += 1;
+                self.free_users.push(user);
             }
-            ahead += 1;
         }
     }
 
@@ -192,8 +218,8 @@ impl Keeper {
         }
     }
 
-    /// Until something happens; whether the caller said something.
-    fn wait(&self) -> Result<bool, SandboxError> {
+    /// Until something happens; not at all while a child is to be made.
+    fn wait(&self) -> Result<Heard, SandboxError> {
         let mut polled = vec![
             PollFd::new(&self.caller, PollFlags::IN),
             PollFd::new(&self.signals, PollFlags::IN),
@@ -218,11 +244,15 @@ impl Keeper {
             .chain(imports)
             .min()
             .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let quiet = (self.lacking() > 0).then_some(QUIET);
+        let left = left.into_iter().chain(quiet).min();
         match rustix::event::poll(&mut polled, left.map(timespec).as_ref()) {
+            Ok(0) => return Ok(Heard::Nothing),
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(failed("wait for what happens")(errno)),
         }
-        Ok(polled.first().is_some_and(|caller| !caller.revents().is_empty()))
+        let is_caller = polled.first().is_some_and(|caller| !caller.revents().is_empty());
+        Ok(if is_caller { Heard::Caller } else { Heard::Others })
     }
 
     /// Read what the caller sent; false when it is gone.
@@ -334,11 +364,12 @@ impl Keeper {
                 (true, Some(fault)) => tracing::warn!(fault, "a run could not be begun"),
                 (true, None) => self.failures = 0,
             }
-            let (reply, group) = child.conclude(&self.pattern);
-            self.free_groups.extend(group);
-            if let Some(reply) = reply {
+            let concluded = child.conclude(&self.pattern);
+            if let Some(reply) = concluded.reply {
                 self.tell(&reply);
             }
+            self.free_groups.extend(concluded.cgroup.reset());
+            self.undertaker.take(&concluded.remains);
         }
         if self.failures > FAILURES_MAX {
             return Err(SandboxError::Supervise {
