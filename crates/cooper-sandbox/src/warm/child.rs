@@ -262,9 +262,12 @@ impl Child {
             Err(errno) => return Err(failed("hear from a child")(errno)),
         };
         let sender = ancillary.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmCredentials(credentials) => Some(credentials.pid.as_raw_nonzero().get()),
+            RecvAncillaryMessage::ScmCredentials(credentials) => Some(credentials),
             _ => None,
         });
+        // It is the user that it was to become.
+        let sender = sender.filter(|sender| sender.uid.as_raw() == self.user);
+        let sender = sender.map(|sender| sender.pid.as_raw_nonzero().get());
         let known = |pid: i32| pid == template.pid || Some(pid) == self.holder.as_ref().map(|(pid, _)| *pid);
         match sender.filter(|pid| !known(*pid)) {
             Some(pid) if word.get(..length) == Some(b"ready") && self.cgroup.holds_processes(2) => {
