@@ -17,6 +17,7 @@ mod doctor;
 mod grants;
 mod help;
 mod hostile;
+mod hostile_scripts;
 mod interop;
 mod inventory;
 mod kept_wheels;

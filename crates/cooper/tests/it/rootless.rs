@@ -11,13 +11,13 @@ use testkit::{DebPackage, OrdinaryUser, Subordinate};
 use crate::context::{Done, Host, World, archive, done, index};
 
 /// A host of an ordinary user.
-struct Ordinary {
-    host: Host,
-    user: OrdinaryUser,
+pub(crate) struct Ordinary {
+    pub(crate) host: Host,
+    pub(crate) user: OrdinaryUser,
 }
 
 impl Ordinary {
-    fn of(mut host: Host, ids: Subordinate) -> Self {
+    pub(crate) fn of(mut host: Host, ids: Subordinate) -> Self {
         assert!(
             std::path::Path::new("/usr/bin/newuidmap").exists(),
             "install Debian's uidmap: what ordinary users do is tested with it"
@@ -43,7 +43,7 @@ impl Ordinary {
         Self::of(world.another_host(), ids)
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let as_root = self.host.command(args);
         let mut command = self.user.command(self.host.path("cooper"));
         command.args(args).env_clear().stdin(Stdio::null());
@@ -55,7 +55,7 @@ impl Ordinary {
         command
     }
 
-    fn cooper(&self, args: &[&str]) -> Done {
+    pub(crate) fn cooper(&self, args: &[&str]) -> Done {
         done(&self.command(args).output().unwrap())
     }
 

@@ -1,0 +1,2 @@
+# die by a signal
+ctypes.string_at(8)

@@ -1,0 +1,3 @@
+# compute for ever
+while True:
+    pass
