@@ -89,6 +89,22 @@ pub enum SandboxError {
         /// Why.
         source: io::Error,
     },
+    /// The runtime cannot do what is asked for.
+    #[error("{runtime} cannot run this: {reason}")]
+    RuntimeRefuses {
+        /// Its name.
+        runtime: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The runtime did not start the program.
+    #[error("{runtime} could not start the program{}", said.as_deref().map(|said| format!(": {said}")).unwrap_or_default())]
+    RuntimeFailed {
+        /// Its name.
+        runtime: &'static str,
+        /// The last thing in its log.
+        said: Option<String>,
+    },
     /// There is no gateway to the hosts that the run may reach.
     #[error("cannot {operation}")]
     Gateway {
@@ -152,6 +168,9 @@ impl SandboxError {
                 source,
             } if is_permission(source) || source.raw_os_error() == Some(libc::ENOSPC) => {
                 "allow user namespaces: `sysctl -w user.max_user_namespaces=10000`"
+            }
+            Self::RuntimeRefuses { .. } | Self::RuntimeFailed { .. } => {
+                "run it without the runtime: `--runtime own`"
             }
             Self::Terminal { .. } => {
                 "redirect the streams to files, or give the program the terminal itself with `--raw`"
@@ -223,4 +242,7 @@ steps! {
     ChangeDirectory => "enter the working directory",
     LoadFilter => "load the system-call filter",
     Execute => "execute the program",
+    PlaceBundle => "put the runtime's bundle in its place",
+    ExecuteRuntime => "execute the runtime",
+    StartRuntime => "let the runtime start the program",
 }

@@ -69,10 +69,20 @@ pub(crate) fn run(job: &Job<'_>) -> ! {
         Word::Failed(step, errno).send(job.status.as_fd());
         syscall::exit_now(125);
     }
-    watch(job.status.as_fd())
+    watch(job.status.as_fd(), PROGRAM_PID)
 }
 
 fn set_up(job: &Job<'_>) -> Result<(), Failure> {
+    begin(job)?;
+    mounts::make(job.prepared)?;
+    set_up_network(job)?;
+    rustix::system::sethostname(job.prepared.hostname).during(Step::Hostname)?;
+    set_rlimits(job.prepared).during(Step::SetRlimits)?;
+    start_program(job)
+}
+
+/// Be a process of the run alone: its descriptors, its cgroup, its end with the caller's.
+pub(crate) fn begin(job: &Job<'_>) -> Result<(), Failure> {
     syscall::set_blocked(SignalSet::ALL).during(Step::TieToParent)?;
     close_others(job).during(Step::TieToParent)?;
     tie_to_parent(job.status.as_fd()).during(Step::TieToParent)?;
@@ -84,8 +94,11 @@ fn set_up(job: &Job<'_>) -> Result<(), Failure> {
     for file in job.task_files {
         write_file(file, b"0").during(Step::JoinCgroup)?;
     }
-    syscall::unshare(libc::CLONE_NEWCGROUP).during(Step::HideCgroup)?;
-    mounts::make(job.prepared)?;
+    syscall::unshare(libc::CLONE_NEWCGROUP).during(Step::HideCgroup)
+}
+
+/// The loopback interface, and what listens on it for the hosts that the run may reach.
+pub(crate) fn set_up_network(job: &Job<'_>) -> Result<(), Failure> {
     if *job.prepared.network != Network::Host {
         loopback_up().during(Step::Loopback)?;
     }
@@ -94,9 +107,7 @@ fn set_up(job: &Job<'_>) -> Result<(), Failure> {
         let gateway = gateway.as_raw_fd();
         syscall::close_range(gateway, gateway, false).during(Step::MakeListeners)?;
     }
-    rustix::system::sethostname(job.prepared.hostname).during(Step::Hostname)?;
-    set_rlimits(job.prepared).during(Step::SetRlimits)?;
-    start_program(job)
+    Ok(())
 }
 
 /// Close every descriptor but the standard streams and those of the job.
@@ -244,18 +255,18 @@ pub(crate) fn give_up_privileges() -> Result<(), Errno> {
     rustix::thread::set_capabilities(None, sets)
 }
 
-/// Pass signals on and reap, until the program has ended. What it leaves behind dies with this process.
-fn watch(status: BorrowedFd<'_>) -> ! {
+/// Pass signals on and reap, until this program has ended. What it leaves behind dies with this process.
+pub(crate) fn watch(status: BorrowedFd<'_>, program: i32) -> ! {
     loop {
         let Ok(received) = syscall::wait_signal() else {
             continue;
         };
         if received.signal != libc::SIGCHLD {
-            pass_on(received);
+            pass_on(received, program);
             continue;
         }
         while let Some(ended) = syscall::reap_any() {
-            if ended.pid == PROGRAM_PID {
+            if ended.pid == program {
                 Word::Ended {
                     code: ended.code,
                     status: ended.status,
@@ -267,11 +278,9 @@ fn watch(status: BorrowedFd<'_>) -> ! {
     }
 }
 
-fn pass_on(received: syscall::Received) {
-    let (Some(signal), Some(program)) = (
-        Signal::from_named_raw(received.signal),
-        Pid::from_raw(PROGRAM_PID),
-    ) else {
+fn pass_on(received: syscall::Received, program: i32) {
+    let (Some(signal), Some(program)) = (Signal::from_named_raw(received.signal), Pid::from_raw(program))
+    else {
         return;
     };
     let group = received.word == TO_GROUP;

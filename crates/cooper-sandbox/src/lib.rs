@@ -83,6 +83,7 @@ mod policy;
 mod prepare;
 mod program;
 mod root;
+mod runtime;
 mod self_test;
 mod show;
 mod signals;
@@ -113,9 +114,10 @@ pub use network::{
 };
 pub use outcome::{End, Enforced, Enforcer, Limit, Outcome};
 pub use root::{overlay_fd, stack_fd};
+pub use runtime::{Runtime, RuntimeProgram};
 pub use self_test::{SelfTestError, inside, self_test};
 pub use spec::{Enforcement, InjectedFile, Limits, Profile, Root, Spec, Stdin, Stdio, User};
-pub use supervise::{preflight, run};
+pub use supervise::{preflight, run, run_by};
 pub use survey::survey;
 pub use user_namespace::{
     BecomeRootError, Forbidden, Lacking, become_root, forbidden_by, lacking_ids, remedy,

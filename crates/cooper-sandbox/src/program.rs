@@ -65,7 +65,7 @@ fn become_program(job: &Job<'_>, wait: BorrowedFd<'_>) -> Result<Infallible, Fai
     Err(Failure(Step::Execute, execute(&prepared.program)))
 }
 
-fn connect_streams(job: &Job<'_>) -> Result<(), Errno> {
+pub(crate) fn connect_streams(job: &Job<'_>) -> Result<(), Errno> {
     let null = rustix::fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     let [stdin, stdout, stderr] = job.streams.each_ref().map(|stream| match stream {
         Stream::Callers => None,

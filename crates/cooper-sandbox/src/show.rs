@@ -19,7 +19,8 @@ pub(crate) struct Shown {
     /// Until the last writer has gone.
     pipe: Option<OwnedFd>,
     terminal: OwnedFd,
-    cleaner: Cleaner,
+    /// None for a file, which gets every byte.
+    cleaner: Option<Cleaner>,
     /// Clean, and not yet taken by the terminal.
     pending: Vec<u8>,
 }
@@ -35,7 +36,21 @@ impl Shown {
         let shown = Self {
             pipe: Some(reader),
             terminal,
-            cleaner: Cleaner::default(),
+            cleaner: Some(Cleaner::default()),
+            pending: Vec::new(),
+        };
+        Ok((shown, writer))
+    }
+
+    /// The way to a file, byte for byte.
+    pub(crate) fn plain(file: BorrowedFd<'_>) -> Result<(Self, OwnedFd), Errno> {
+        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&reader, true)?;
+        let shown = Self {
+            pipe: Some(reader),
+            // Not opened anew: where it is written, and whether at its end, belongs to what is open.
+            terminal: rustix::io::fcntl_dupfd_cloexec(file, 3)?,
+            cleaner: None,
             pending: Vec::new(),
         };
         Ok((shown, writer))
@@ -70,7 +85,9 @@ impl Shown {
                 return;
             }
         }
-        self.cleaner.end(&mut self.pending);
+        if let Some(cleaner) = &mut self.cleaner {
+            cleaner.end(&mut self.pending);
+        }
         self.write();
     }
 
@@ -96,7 +113,10 @@ impl Shown {
             Ok(0) => self.pipe = None,
             Ok(length) => {
                 let bytes = buffer.get(..length).unwrap_or_default();
-                self.cleaner.clean(bytes, &mut self.pending);
+                match &mut self.cleaner {
+                    Some(cleaner) => cleaner.clean(bytes, &mut self.pending),
+                    None => self.pending.extend_from_slice(bytes),
+                }
                 return true;
             }
             Err(Errno::INTR) => return true,
@@ -104,6 +124,13 @@ impl Shown {
         }
         false
     }
+}
+
+/// Whether both are the same file.
+pub(crate) fn same_file(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> bool {
+    let [first, second] = [first, second].map(rustix::fs::fstat);
+    matches!((first, second), (Ok(first), Ok(second))
+        if (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino))
 }
 
 /// Whether both are the same terminal.

@@ -153,6 +153,36 @@ impl Streams {
         Ok(())
     }
 
+    /// Put pipes between the program and regular files: a kernel of the program's own would write to each at places that
+    /// it counts itself, over what others have written there.
+    pub(crate) fn pipe_files(&mut self, host_id: u32) -> Result<(), SandboxError> {
+        let outputs = [rustix::stdio::stdout(), rustix::stdio::stderr()];
+        for (index, output) in outputs.into_iter().enumerate() {
+            let place = index + 1;
+            if !matches!(self.inside[place], Stream::Callers) || !is_regular(output) {
+                continue;
+            }
+            let first = if place == 2 {
+                &self.inside[1]
+            } else {
+                &Stream::Null
+            };
+            let writer = match first {
+                Stream::Own(first) if show::same_file(outputs[0], output) => {
+                    rustix::io::fcntl_dupfd_cloexec(first, 3).map_err(failed("make a pipe"))?
+                }
+                _ => {
+                    let (shown, writer) = Shown::plain(output).map_err(failed("make a pipe"))?;
+                    own(writer.as_fd(), host_id).map_err(failed("make a pipe"))?;
+                    self.shown.push(shown);
+                    writer
+                }
+            };
+            self.inside[place] = Stream::Own(writer);
+        }
+        Ok(())
+    }
+
     /// The terminal to read from, or a pipe where that cannot be had: it is another session's, or another user's.
     fn keyboard(&mut self, host_id: u32) -> Result<OwnedFd, Errno> {
         let stdin = rustix::stdio::stdin();
@@ -224,6 +254,10 @@ fn give_pipes(spec: &Spec<'_>, host_id: u32) -> Result<(), SandboxError> {
         }
     }
     Ok(())
+}
+
+fn is_regular(stream: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(stream).is_ok_and(|state| state.st_mode & libc::S_IFMT == libc::S_IFREG)
 }
 
 /// Whether it is a pipe without a name.

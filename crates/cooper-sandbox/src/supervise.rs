@@ -17,6 +17,7 @@ use crate::init::{self, Job};
 use crate::network::{Gateway, HandOut, Network, NetworkReport, Rules, SessionId};
 use crate::outcome::{End, Enforced, Enforcer, Limit, Outcome};
 use crate::prepare::Prepared;
+use crate::runtime::{self, Bundle, RuntimeProgram};
 use crate::signals::Forwarding;
 use crate::spec::{Profile, Spec};
 use crate::status::Word;
@@ -47,21 +48,54 @@ pub fn preflight() -> Result<(), SandboxError> {
 /// When the specification is wrong, the container cannot be made, or the program cannot be executed. What the program
 /// does is in the outcome.
 pub fn run(spec: &Spec<'_>) -> Result<Outcome, SandboxError> {
+    run_with(spec, None)
+}
+
+/// The same, the program started by an OCI runtime of the host: see the module `runtime` for what it makes and what not.
+///
+/// # Errors
+/// As of [`run`]; also when the runtime cannot do what is asked for.
+pub fn run_by(spec: &Spec<'_>, runtime: &RuntimeProgram) -> Result<Outcome, SandboxError> {
+    runtime.check(spec)?;
+    run_with(spec, Some(runtime))
+}
+
+fn run_with(spec: &Spec<'_>, runtime: Option<&RuntimeProgram>) -> Result<Outcome, SandboxError> {
     preflight()?;
     let started = Instant::now();
     let mut prepared = Prepared::new(spec)?;
     let way_out = WayOut::open(spec)?;
-    let cgroup = Cgroup::create(&Hierarchies::of_host(), &spec.limits, spec.enforcement)?;
+    let of_group = runtime.map_or_else(
+        || spec.limits.clone(),
+        |runtime| runtime.cgroup_limits(&spec.limits),
+    );
+    let cgroup = Cgroup::create(&Hierarchies::of_host(), &of_group, spec.enforcement)?;
     let enforced = enforce_without_cgroup(spec, &mut prepared, &cgroup);
+    let bundle = runtime.map(|runtime| Bundle::make(runtime, spec, &prepared));
+    let bundle = match bundle.transpose() {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            cgroup.remove();
+            return Err(error);
+        }
+    };
     let ran = match &way_out {
         Some(way_out) => way_out.gateway.await_ready(),
         None => Ok(()),
     };
-    let ran = ran.and_then(|()| contain(spec, prepared, &cgroup, way_out.as_ref(), started));
+    let ran = ran.and_then(|()| {
+        contain(
+            spec,
+            prepared,
+            &cgroup,
+            (way_out.as_ref(), bundle.as_ref()),
+            started,
+        )
+    });
     let usage = cgroup.usage();
     cgroup.remove();
     let ran = ran?;
-    let end = judge(spec, &ran, usage)?;
+    let end = judge(spec, &ran, usage, bundle.as_ref())?;
     let network = way_out.map(|way_out| way_out.close(end));
     Ok(Outcome {
         end,
@@ -200,16 +234,21 @@ fn contain(
     spec: &Spec<'_>,
     prepared: Prepared<'_>,
     cgroup: &Cgroup,
-    way_out: Option<&WayOut<'_>>,
+    (way_out, bundle): (Option<&WayOut<'_>>, Option<&Bundle>),
     started: Instant,
 ) -> Result<Ran, SandboxError> {
     let (status_reader, status) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
     rustix::io::ioctl_fionbio(&status_reader, true).map_err(failed("make a pipe"))?;
     let mut streams = Streams::open(spec, prepared.ids.host)?;
+    if bundle.is_some_and(Bundle::stays) {
+        streams.pipe_files(prepared.ids.host)?;
+    }
     let forwarding = Forwarding::start(&spec.stdio).map_err(failed("watch signals"))?;
     let task_files = cgroup.task_files();
-    let kept = kept_numbers(&prepared, &streams, &status, way_out);
+    let mut kept = kept_numbers(&prepared, &streams, &status, way_out);
+    kept.extend(bundle.map(Bundle::number));
+    kept.sort_unstable();
     let job = Job {
         prepared: &prepared,
         task_files: &task_files,
@@ -223,7 +262,10 @@ fn contain(
         exit_signal: 0,
         cgroup: cgroup.unified(),
     };
-    let child = syscall::clone_process(request, || init::run(&job));
+    let child = syscall::clone_process(request, || match bundle {
+        Some(bundle) => runtime::run(&job, bundle),
+        None => init::run(&job),
+    });
     let running = Running(Some(
         child.map_err(|errno| SandboxError::Clone { source: errno.into() })?,
     ));
@@ -260,7 +302,6 @@ fn kept_numbers(
             .iter()
             .map(|attached| attached.mount.as_raw_fd()),
     );
-    kept.sort_unstable();
     kept
 }
 
@@ -338,18 +379,27 @@ fn read_words(pipe: &OwnedFd) -> Vec<Word> {
 }
 
 /// From what the container's processes said, and from what happened to them, to how the run ended.
-fn judge(spec: &Spec<'_>, ran: &Ran, usage: Usage) -> Result<End, SandboxError> {
+fn judge(spec: &Spec<'_>, ran: &Ran, usage: Usage, bundle: Option<&Bundle>) -> Result<End, SandboxError> {
+    let out_of_memory = usage.oom_kills > 0;
     for word in &ran.words {
         if let Word::Failed(step, errno) = *word {
-            return Err(setup_error(spec, step, errno));
+            return match bundle {
+                Some(_) if ran.timed_out => Ok(End::TimeLimit),
+                Some(_) if out_of_memory => Ok(End::MemoryLimit),
+                Some(bundle) if step == Step::StartRuntime => Err(bundle.failed()),
+                _ => Err(setup_error(spec, step, errno)),
+            };
         }
     }
-    let out_of_memory = usage.oom_kills > 0;
     let ended = ran.words.iter().find_map(|word| match word {
         Word::Ended { code, status } => Some((*code, *status)),
         Word::Failed(..) | Word::Started { .. } | Word::Ready => None,
     });
     match ended {
+        Some((libc::CLD_EXITED, status)) if bundle.is_some_and(Bundle::stays) => bundle
+            .map_or(Err(SandboxError::KilledFromOutside), |bundle| {
+                bundle.judge(status, out_of_memory)
+            }),
         Some((libc::CLD_EXITED, status)) => Ok(End::Exited(u8::try_from(status & 0xff).unwrap_or(u8::MAX))),
         Some((_, libc::SIGKILL)) if out_of_memory => Ok(End::MemoryLimit),
         Some((_, signal)) => Ok(End::Signaled(signal)),

@@ -3,13 +3,13 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::caller::Caller;
 use crate::cgroup::{Hierarchies, Place, Version, may_make};
 use crate::check::{Check, State};
+use crate::runtime::{Runtime, RuntimeProgram};
 use crate::syscall;
 use crate::user_namespace::{Forbidden, forbidden_by, lacking_ids, remedy};
 
@@ -17,14 +17,7 @@ use crate::user_namespace::{Forbidden, forbidden_by, lacking_ids, remedy};
 const KERNEL_MIN: (u32, u32) = (5, 12);
 const NAMESPACES: [&str; 7] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
 /// Runtimes that an administrator may have for stronger walls.
-const RUNTIMES: [&str; 2] = ["crun", "runsc"];
-const RUNTIME_DIRECTORIES: [&str; 5] = [
-    "/usr/bin",
-    "/usr/sbin",
-    "/usr/local/bin",
-    "/usr/local/sbin",
-    "/bin",
-];
+const RUNTIMES: [Runtime; 2] = [Runtime::Crun, Runtime::Runsc];
 const VERSION_CHARACTERS_MAX: usize = 60;
 
 /// Look at this host, as the calling user. Nothing is changed.
@@ -183,17 +176,15 @@ fn kvm() -> Check {
     }
 }
 
-fn runtime(name: &'static str) -> Check {
-    let paths = RUNTIME_DIRECTORIES.map(|directory| Path::new(directory).join(name));
-    let Some(path) = paths.into_iter().find(is_program) else {
-        return Check::new(name, State::Absent, "not installed; nothing here needs it");
+fn runtime(runtime: Runtime) -> Check {
+    let name = runtime.as_str();
+    let Some(program) = RuntimeProgram::installed(runtime) else {
+        let told = format!("not installed; only `cooper run --runtime {name}` needs it");
+        return Check::new(name, State::Absent, told).remedy(runtime.remedy());
     };
-    let told = version_line(&path).unwrap_or_else(|| "it does not say its version".to_owned());
+    let path = program.path();
+    let told = version_line(path).unwrap_or_else(|| "it does not say its version".to_owned());
     Check::new(name, State::Good, format!("{}: {told}", path.display()))
-}
-
-fn is_program(path: &PathBuf) -> bool {
-    fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }
 
 /// What a program says first of its version.

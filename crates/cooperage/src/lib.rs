@@ -39,8 +39,8 @@ pub use cooper_resolve::{DebianSource, Freshness, Sources};
 pub use cooper_sandbox::warm::keep;
 pub use cooper_sandbox::{
     BecomeRootError, Caller, Check, Cleaner, Collected, End, Enforced, Enforcement, Enforcer, GatewayProgram,
-    Lacking, Limit, Limits, Network, NetworkReport, Outcome, Refused, SelfTestError, State, become_root,
-    before_interrupt, inside, remedy, self_test, serve_gateway, survey,
+    Lacking, Limit, Limits, Network, NetworkReport, Outcome, Refused, Runtime, RuntimeProgram, SelfTestError,
+    State, become_root, before_interrupt, inside, remedy, self_test, serve_gateway, survey,
 };
 pub use cooper_store::{
     CredentialHelper, Credentials, DiskUse, Fault, FsckError, FsckReport, GcError, GcReport, IntakeConfig,

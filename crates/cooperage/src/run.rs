@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use cooper_core::{DiffId, ImageReference};
 use cooper_sandbox::{
     CollectError, Collected, Enforcement, GatewayProgram, Grants, InjectedFile, Limits, Network, Outcome,
-    Profile, Root, SandboxError, Spec, Stdin, Stdio, User,
+    Profile, Root, RuntimeProgram, SandboxError, Spec, Stdin, Stdio, User,
 };
 use cooper_store::Holds;
 use serde_json::value::RawValue;
@@ -47,6 +47,8 @@ pub struct RunOrder {
     pub env: Vec<(OsString, OsString)>,
     /// What it gets beside.
     pub grants: RunGrants,
+    /// The runtime of the host that starts it; none for our own steps.
+    pub runtime: Option<RuntimeProgram>,
     /// A terminal gets what it writes as it is, and it gets the terminal itself.
     pub raw_terminal: bool,
 }
@@ -198,7 +200,11 @@ impl Workshop {
             },
             hostname: image.name.as_str(),
         };
-        let outcome = cooper_sandbox::run(&spec).map_err(sandbox)?;
+        let outcome = match &order.runtime {
+            Some(runtime) => cooper_sandbox::run_by(&spec, runtime),
+            None => cooper_sandbox::run(&spec),
+        };
+        let outcome = outcome.map_err(sandbox)?;
         let result = mounts
             .result()
             .map(|mount| read_result(mount.as_fd(), RESULT_BYTES_MAX));
@@ -287,6 +293,14 @@ pub(crate) fn usual_environment() -> Vec<(&'static str, &'static str)> {
 fn environment(order: &RunOrder) -> Vec<(OsString, OsString)> {
     let usual = usual_environment().into_iter();
     let mut env: Vec<(OsString, OsString)> = usual.map(|(name, value)| (name.into(), value.into())).collect();
+    // gVisor writes to a pipe what it takes at once and returns that; Python without a buffer would lose the rest.
+    if order
+        .runtime
+        .as_ref()
+        .is_some_and(RuntimeProgram::writes_in_parts)
+    {
+        env.retain(|(name, _)| name != "PYTHONUNBUFFERED");
+    }
     let arguments = arguments_json(&order.args).map(|json| ("COOPER_ARGS".into(), json.into()));
     env.extend(arguments);
     if order.grants.result {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use cooper_sandbox::{
     Attached, Enforcement, GatewayProgram, Grants, InjectedFile, Limits, Network, Outcome, Profile, Root,
-    SandboxError, Secret, Spec, Stdin, Stdio, User,
+    RuntimeProgram, SandboxError, Secret, Spec, Stdin, Stdio, User,
 };
 use tempfile::TempDir;
 
@@ -118,6 +118,7 @@ impl Bed {
             files: Vec::new(),
             secrets: Vec::new(),
             hostname: "box".to_owned(),
+            runtime: None,
         }
     }
 
@@ -229,6 +230,7 @@ pub(crate) struct Run {
     pub(crate) files: Vec<InjectedFile>,
     pub(crate) secrets: Vec<Secret>,
     pub(crate) hostname: String,
+    pub(crate) runtime: Option<RuntimeProgram>,
 }
 
 impl Run {
@@ -236,6 +238,12 @@ impl Run {
     pub(crate) fn build(mut self) -> Self {
         self.profile = Profile::Build;
         self.user = User { uid: 0, gid: 0 };
+        self
+    }
+
+    /// Started by this runtime.
+    pub(crate) fn by(mut self, runtime: &RuntimeProgram) -> Self {
+        self.runtime = Some(runtime.clone());
         self
     }
 
@@ -269,7 +277,7 @@ impl Run {
         mounts: &[Attached<'_>],
     ) -> Result<Outcome, SandboxError> {
         let gateway = self.network.rules().map(|_| GatewayProgram::at(contained()));
-        cooper_sandbox::run(&Spec {
+        let spec = Spec {
             root,
             argv: &self.argv,
             env: &self.env,
@@ -288,7 +296,11 @@ impl Run {
                 secrets: &self.secrets,
             },
             hostname: &self.hostname,
-        })
+        };
+        match &self.runtime {
+            Some(runtime) => cooper_sandbox::run_by(&spec, runtime),
+            None => cooper_sandbox::run(&spec),
+        }
     }
 
     /// The outcome, in the test bed's tree.

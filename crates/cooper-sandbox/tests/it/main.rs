@@ -23,6 +23,7 @@ mod network;
 mod privileges;
 mod refusals;
 mod roots;
+mod runtimes;
 mod streams;
 mod unprivileged;
 mod views;

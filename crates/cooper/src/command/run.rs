@@ -2,6 +2,7 @@
 
 mod grants;
 mod network;
+pub(crate) mod runtime;
 mod unenforced;
 mod warm;
 
@@ -36,6 +37,7 @@ Examples:
   cooper run --secret TOKEN=token.txt example_name script.py            # /run/secrets/TOKEN
   cooper run --warm --preload pandas example_name script.py             # milliseconds, from the second run on
   cooper run --result sum.json --report run.json example_name script.py 1 2
+  cooper run --runtime runsc example_name script.py   # gVisor: a kernel of its own for the run
   cooper run --network allow:api.example.org,db.internal=10.0.0.5:5432 example_name script.py
 
 With --network allow:HOST[:PORT],… it reaches these hosts by TCP and nothing else, without a port 80
@@ -87,6 +89,10 @@ pub(crate) struct RunArgs {
     /// listens only on the host's loopback)
     #[arg(long, value_name = "NETWORK")]
     network: Option<String>,
+    /// What starts it: own, crun, or runsc (gVisor: with a kernel of its own); these two are programs of
+    /// the host
+    #[arg(long, value_name = "RUNTIME", conflicts_with = "warm")]
+    runtime: Option<String>,
     /// Set an environment variable for it
     #[arg(long, short, value_name = "NAME=VALUE")]
     env: Vec<OsString>,
@@ -139,9 +145,11 @@ fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<E
         enforcement,
         env,
         grants,
+        runtime: runtime::find(&settings)?,
         raw_terminal: args.grants.raw(),
     };
     if args.warm {
+        runtime::refuse_warm(&settings)?;
         return run_warm(args, order, &workshop, shell);
     }
     let ran = workshop.run(&order)?;
@@ -235,6 +243,9 @@ fn set_flags(settings: &mut Settings, args: &RunArgs) -> Result<(), Failure> {
     args.limits.set(settings)?;
     if let Some(network) = &args.network {
         settings.flag(&key::RUN_NETWORK, "--network", network.clone())?;
+    }
+    if let Some(runtime) = &args.runtime {
+        settings.flag(&key::RUN_RUNTIME, "--runtime", runtime.clone())?;
     }
     args.grants.set(settings)
 }

@@ -13,6 +13,7 @@ use cooperage::{Limits, Peer, ReplyLimits, Runner, TemplatePolicy};
 
 use crate::command::inspect::parse_reference;
 use crate::command::limits::{LimitArgs, limits};
+use crate::command::run::runtime::refuse_warm;
 use crate::failure::{Code, Exit, Failure};
 use crate::host::check_host_of_root;
 use crate::settings::{ByteCount, SettingType as _, Settings, Timeout};
@@ -93,6 +94,7 @@ pub(crate) struct RunnerArgs {
 pub(crate) fn runner(args: &RunnerArgs, shell: &Shell) -> Result<Exit, Failure> {
     let image = parse_reference(&args.image)?;
     let mut settings = shell.settings()?;
+    refuse_warm(&settings)?;
     args.limits.set(&mut settings)?;
     let limits = limits(&settings)?;
     check_host_of_root("keeping warm runs")?;

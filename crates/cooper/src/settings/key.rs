@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cooper_core::{Base, ImageVersion, Organisation};
-use cooperage::{Enforcement, Network};
+use cooperage::{Enforcement, Network, Runtime};
 use url::Url;
 
 use super::debian_source::SourceTable;
@@ -182,6 +182,7 @@ pub(crate) static RUN_ENFORCEMENT: Key = key::<Enforcement>(
     &["COOPER_RUN_ENFORCEMENT"],
     ProjectRule::Lower(at_most::<Enforcement>),
 );
+pub(crate) static RUN_RUNTIME: Key = bound::<Runtime>("run.runtime", &["COOPER_RUN_RUNTIME"], "own");
 pub(crate) static SCRIPTS_AS_SHIPPED: Key = key::<bool>(
     "build.scripts_as_shipped",
     &["COOPER_BUILD_SCRIPTS_AS_SHIPPED"],
@@ -196,7 +197,7 @@ pub(crate) static ALLOW_PROJECT_SOURCES: Key =
     key::<bool>("trust.allow_project_sources", &[], ProjectRule::Never).or("false");
 
 /// Every setting, in the order in which they are shown.
-pub(crate) static KEYS: [&Key; 35] = [
+pub(crate) static KEYS: [&Key; 36] = [
     &STORE,
     &ORGANISATION,
     &BASE,
@@ -227,6 +228,7 @@ pub(crate) static KEYS: [&Key; 35] = [
     &RUN_OUTPUT_SIZE,
     &RUN_WRITABLE,
     &RUN_ENFORCEMENT,
+    &RUN_RUNTIME,
     &SCRIPTS_AS_SHIPPED,
     &BUILD_TIMEOUT,
     &BUILD_MEMORY,

@@ -128,6 +128,7 @@ mod tests {
             "run.output_size = \"1GiB\"",
             "run.writable = true",
             "run.network = \"host\"",
+            "run.runtime = \"crun\"",
             "run.network = \"allow:example.org\"",
         ] {
             let refused = verdict(wide, "").unwrap_err();
@@ -144,6 +145,9 @@ mod tests {
         }
         assert!(verdict("network.offline = false", "network.offline = true").is_err());
         assert!(verdict("run.memory = \"512MiB\"", "run.memory = \"64MiB\"").is_err());
+        // A kernel of its own for each run is the stronger wall.
+        assert_eq!(verdict("run.runtime = \"runsc\"", ""), Ok(()));
+        assert!(verdict("run.runtime = \"own\"", "run.runtime = \"runsc\"").is_err());
         assert!(
             verdict(
                 "trust.allow_project_sources = true",

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cooper_core::{Base, ImageVersion, Organisation};
-use cooperage::{Enforcement, Network};
+use cooperage::{Enforcement, Network, Runtime};
 use url::Url;
 
 /// A type that a setting may have.
@@ -56,6 +56,15 @@ impl SettingType for Enforcement {
             "best-effort" => Ok(Self::BestEffort),
             _ => Err("expected `required` or `best-effort`".to_owned()),
         }
+    }
+}
+
+impl SettingType for Runtime {
+    fn parse(texts: &[String]) -> Result<Self, String> {
+        let text = only(texts)?;
+        let known = [Self::Own, Self::Crun, Self::Runsc];
+        let named = known.into_iter().find(|runtime| runtime.as_str() == text);
+        named.ok_or_else(|| "expected `own`, `crun` or `runsc`".to_owned())
     }
 }
 

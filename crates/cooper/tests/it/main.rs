@@ -30,6 +30,7 @@ mod requirements;
 mod rootless;
 mod run;
 mod runner;
+mod runtimes;
 mod save;
 mod secrets;
 mod settings;
