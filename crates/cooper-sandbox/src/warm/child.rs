@@ -27,6 +27,7 @@ use crate::syscall::{self, CloneRequest, Ended};
 /// The namespaces in the order in which a child enters them: the first gives it the right to the others, in the last one
 /// it is born.
 const NAMESPACES: [&str; 7] = ["user", "mnt", "net", "ipc", "uts", "cgroup", "pid"];
+const NAMESPACE_OF_PROCESSES: &str = "pid";
 /// A child that takes longer to become ready is given up.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 /// What a request's words may have together.
@@ -224,7 +225,7 @@ impl Child {
             }
         }
         if matches!(self.state, State::Making) && self.status.is_none() {
-            self.greet(template)?;
+            self.greet(pattern, template)?;
         }
         Ok(())
     }
@@ -247,7 +248,7 @@ impl Child {
     }
 
     /// Read the child's word that it is ready; the kernel says who it is.
-    fn greet(&mut self, template: &Template) -> Result<(), SandboxError> {
+    fn greet(&mut self, pattern: &Pattern, template: &Template) -> Result<(), SandboxError> {
         let Some(control) = &self.control else {
             return Ok(());
         };
@@ -270,13 +271,29 @@ impl Child {
         let sender = sender.map(|sender| sender.pid.as_raw_nonzero().get());
         let known = |pid: i32| pid == template.pid || Some(pid) == self.holder.as_ref().map(|(pid, _)| *pid);
         match sender.filter(|pid| !known(*pid)) {
-            Some(pid) if word.get(..length) == Some(b"ready") && self.cgroup.holds_processes(2) => {
+            Some(pid)
+                if word.get(..length) == Some(b"ready")
+                    && self.cgroup.holds_processes(2)
+                    && self.ends_with_holder(pattern, pid)? =>
+            {
                 self.program = Some(pid);
                 self.state = State::Idle;
                 Ok(())
             }
             _ => Err(failed("hear from a child")(Errno::PROTO)),
         }
+    }
+
+    /// Whether a process is in the holder's pid namespace. A library that is preloaded can change what its template does: a child
+    /// could say that it is ready without having entered anything, and would outlive its time.
+    fn ends_with_holder(&self, pattern: &Pattern, pid: i32) -> Result<bool, SandboxError> {
+        let holder = self.holder.as_ref().map_or(0, |(pid, _)| *pid);
+        let of = |pid: i32| {
+            let namespace = pattern.namespace(pid, NAMESPACE_OF_PROCESSES)?;
+            let status = rustix::fs::fstat(&namespace).map_err(failed("tell namespaces apart"))?;
+            Ok::<_, SandboxError>((status.st_dev, status.st_ino))
+        };
+        Ok(of(holder)? == of(pid)?)
     }
 
     /// Give it its one request. `parts` are the script, standard input, then the files.
@@ -379,10 +396,12 @@ impl Child {
         false
     }
 
-    /// Whether nothing of it is alive any more.
+    /// Whether nothing of it is alive any more. The holder, pid 1 of the program's namespace, ends last: a program whose end
+    /// was not seen by then was no child of the keeper, and never will be seen to end.
     pub(super) fn is_over(&self) -> bool {
         let holder_over = self.holder.is_none() || self.holder_ended.is_some();
-        let program_over = self.program.is_none() || self.program_ended.is_some();
+        let program_over =
+            self.program.is_none() || self.program_ended.is_some() || self.holder_ended.is_some();
         let ends = self.failed.is_some() || self.holder_ended.is_some();
         self.place == 0 && holder_over && program_over && ends
     }

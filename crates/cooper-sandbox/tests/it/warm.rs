@@ -451,3 +451,19 @@ fn a_keeper_ends_with_its_caller() {
     drop(kept);
     assert!(!is_running(&marker));
 }
+
+#[test]
+fn a_run_whose_end_the_keeper_does_not_see_is_answered_at_its_time_limit() {
+    // What a hostile library could do to its own template.
+    let grandchild = "import os\nkept = os.setsid\ndef setsid():\n    pid = os.fork()\n    if pid:\n        os.waitpid(pid, 0)\n        \
+                      os._exit(0)\n    kept()\nos.setsid = setsid\n";
+    let mut kept = Kept::with(|settings| settings.rehearsal = Some(grandchild.to_owned()));
+    for _ in 0..3 {
+        kept.order("print('ran')", |job, _| job.wall = Duration::from_millis(300));
+        let done = kept.done();
+        assert_eq!(
+            (done.reply.end, done.stdout.as_str()),
+            (WarmEnd::TimeLimit, "ran\n")
+        );
+    }
+}
