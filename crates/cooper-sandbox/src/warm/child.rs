@@ -30,6 +30,8 @@ const NAMESPACES: [&str; 7] = ["user", "mnt", "net", "ipc", "uts", "cgroup", "pi
 const NAMESPACE_OF_PROCESSES: &str = "pid";
 /// A child that takes longer to become ready is given up.
 const READY_WITHIN: Duration = Duration::from_secs(20);
+/// What was ended is gone within this time.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// What a request's words may have together.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 const LAST_PID_MIN: u32 = 300;
@@ -86,6 +88,8 @@ pub(super) struct Child {
     program: Option<i32>,
     program_ended: Option<Ended>,
     failed: Option<String>,
+    /// When it was ended.
+    killed: Option<Instant>,
 }
 
 impl Child {
@@ -148,6 +152,7 @@ impl Child {
             program: None,
             program_ended: None,
             failed: None,
+            killed: None,
         })
     }
 
@@ -180,10 +185,11 @@ impl Child {
 
     /// When something has to be done about it at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match &self.state {
-            State::Making => self.made.checked_add(READY_WITHIN),
-            State::Idle => None,
-            State::Running(running) => (!running.timed_out).then_some(running.deadline),
+        match (&self.state, self.killed) {
+            (_, Some(killed)) => killed.checked_add(GONE_WITHIN),
+            (State::Making, None) => self.made.checked_add(READY_WITHIN),
+            (State::Idle, None) => None,
+            (State::Running(running), None) => Some(running.deadline),
         }
     }
 
@@ -195,7 +201,8 @@ impl Child {
         self.stdout.drain(READS_AT_ONCE_MAX);
         self.stderr.drain(READS_AT_ONCE_MAX);
         self.feed();
-        if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+        let is_late = self.deadline().is_some_and(|deadline| deadline <= Instant::now());
+        if is_late && self.killed.is_none() {
             match &mut self.state {
                 State::Running(running) => running.timed_out = true,
                 _ => self.failed = Some("it did not become ready in time".to_owned()),
@@ -370,8 +377,14 @@ impl Child {
         self.kill();
     }
 
+    /// Whether it was ended long ago and is still there. A library that is preloaded can see to that.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.killed.is_some_and(|killed| killed.elapsed() > GONE_WITHIN)
+    }
+
     /// End everything in it.
-    pub(super) fn kill(&self) {
+    pub(super) fn kill(&mut self) {
+        self.killed.get_or_insert_with(Instant::now);
         if let Some((_, descriptor)) = &self.holder {
             // It may have ended already.
             let _ = rustix::process::pidfd_send_signal(descriptor, Signal::KILL);

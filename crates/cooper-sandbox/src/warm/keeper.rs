@@ -18,6 +18,7 @@ use crate::caller::Caller;
 use crate::cgroup::{self, Cgroup, Hierarchies};
 use crate::error::SandboxError;
 use crate::ids::Range;
+use crate::outcome::{Enforced, Enforcer, Limit};
 use crate::streams::READS_AT_ONCE_MAX;
 use crate::syscall::{self, CloneRequest, Ended, SignalSet};
 
@@ -25,6 +26,18 @@ use crate::syscall::{self, CloneRequest, Ended, SignalSet};
 const FAILURES_MAX: u32 = 5;
 /// Imports may take this long.
 const IMPORTS_WITHIN: Duration = Duration::from_mins(5);
+/// What holds the limits that no cgroup does.
+const HELD_BY_OTHERS: [Enforced; 4] = [
+    held(Limit::OpenFiles, Enforcer::Rlimit),
+    held(Limit::Wall, Enforcer::Timer),
+    held(Limit::Tmp, Enforcer::Tmpfs),
+    held(Limit::Scratch, Enforcer::Tmpfs),
+];
+
+const fn held(limit: Limit, by: Enforcer) -> Enforced {
+    Enforced { limit, by }
+}
+
 /// Whatever has happened already goes before the making of a child.
 const QUIET: Duration = Duration::ZERO;
 const READ_BYTES: usize = 64 << 10;
@@ -300,15 +313,16 @@ impl Keeper {
         let mut word = [0; 4];
         if rustix::net::recv(&self.template.socket, &mut word, RecvFlags::DONTWAIT) == Ok((1, 1)) {
             self.is_ready = true;
-            let enforced = self.template.cgroup.enforced().iter();
-            let enforced = enforced.map(|enforced| {
-                (
-                    enforced.limit.as_str().to_owned(),
-                    enforced.by.as_str().to_owned(),
-                )
-            });
+            let held = self
+                .template
+                .cgroup
+                .enforced()
+                .iter()
+                .copied()
+                .chain(HELD_BY_OTHERS);
+            let names = held.map(|held| (held.limit.as_str().to_owned(), held.by.as_str().to_owned()));
             let report = Report::Ready {
-                enforced: enforced.collect(),
+                enforced: names.collect(),
             };
             self.tell(&frame(report));
         }
@@ -370,6 +384,13 @@ impl Keeper {
             }
             self.free_groups.extend(concluded.cgroup.reset());
             self.undertaker.take(&concluded.remains);
+        }
+        if self.children.iter().any(Child::is_stuck) {
+            // With the keeper everything in its pid namespace ends.
+            return Err(SandboxError::Supervise {
+                operation: "end a child of the template",
+                source: std::io::Error::other("the template holds it"),
+            });
         }
         if self.failures > FAILURES_MAX {
             return Err(SandboxError::Supervise {

@@ -467,3 +467,18 @@ fn a_run_whose_end_the_keeper_does_not_see_is_answered_at_its_time_limit() {
         );
     }
 }
+
+#[test]
+fn a_template_that_holds_on_to_its_children_is_given_up() {
+    // The child is born in the run's pid namespace, and the template never looks at its end.
+    let hostile = "import __main__, os\n\
+                   def enter(fds):\n    for fd in fds[8 + 3:]: os.write(fd, b'0')\n    \
+                   for fd in fds[:6]: __main__.check(__main__.libc.setns(fd, 0), 'setns')\n\
+                   __main__.enter = enter\n__main__.fork_for_keeper = os.fork\n";
+    let mut kept = Kept::with(|settings| settings.rehearsal = Some(hostile.to_owned()));
+    kept.order("pass", |job, _| job.wall = Duration::from_secs(1));
+    let started = Instant::now();
+    let (reason, _) = kept.lost();
+    assert!(reason.contains("the template holds it"), "{reason}");
+    assert!(started.elapsed() < Duration::from_secs(30));
+}
