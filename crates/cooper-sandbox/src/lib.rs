@@ -31,7 +31,7 @@
 //! on memory, processes and CPU; sizes for every place in memory that can be written.
 //!
 //! What a run gets beside ([`Grants`]) comes as detached mounts, attached in its own mount namespace; what it leaves is
-//! read from such a mount by descriptor ([`collect`]) when everything in it has ended, and nothing of it is believed.
+//! read from such a mount by descriptor ([`collect()`]) when everything in it has ended, and nothing of it is believed.
 //!
 //! # What they do not hold
 //!

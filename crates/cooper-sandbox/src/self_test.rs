@@ -2,7 +2,7 @@
 //!
 //! What tries them is this program itself, with the libraries that it has loaded: put into an empty root, and started
 //! by the loader that it was started by. So the test needs no image, which may not be there yet and whose programs are
-//! others' work, and no program that would have to be built for it. [`inside`] is what it does there; it says what it
+//! others' work, and no program that would have to be built for it. [`inside()`] is what it does there; it says what it
 //! saw, and the judgement is made outside.
 
 mod inside;
@@ -56,7 +56,7 @@ pub enum SelfTestError {
 }
 
 /// Try the walls. `folder` is an empty directory, which becomes the root of sandboxes; `words` are the arguments by which
-/// this program calls [`inside`] with what follows them.
+/// this program calls [`inside()`] with what follows them.
 ///
 /// # Errors
 /// When the test cannot be prepared. A sandbox that cannot be made is a bad answer and no error.

@@ -1,4 +1,4 @@
-//! What this host can enforce, as far as looking tells; [`crate::self_test`] tries it.
+//! What this host can enforce, as far as looking tells; [`crate::self_test()`] tries it.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -33,7 +33,7 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(300);
 /// Where clouds tell machines their secrets.
 const METADATA_ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
-/// Do what these words say; the text is what was seen, for [`crate::self_test`] to read. Called by a program in the
+/// Do what these words say; the text is what was seen, for [`crate::self_test()`] to read. Called by a program in the
 /// sandbox that is tested.
 pub fn inside(words: &[String]) -> String {
     let number = words

@@ -85,9 +85,11 @@ pub(crate) struct RunArgs {
     pub(crate) rest: Vec<OsString>,
     #[command(flatten)]
     limits: LimitArgs,
-    /// Whom it can reach: none, allow:HOST[:PORT],… (these alone), or host (as the host itself, also what
-    /// listens only on the host's loopback)
-    #[arg(long, value_name = "NETWORK")]
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        help = "Whom it can reach: none, allow:HOST[:PORT],… (these alone), or host (as the host itself, also what listens only on the host's loopback)"
+    )]
     network: Option<String>,
     /// What starts it: own, crun, or runsc (gVisor: with a kernel of its own); these two are programs of
     /// the host
