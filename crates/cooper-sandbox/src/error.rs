@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 use crate::outcome::Limit;
 
 /// Why a run did not take place, or its end is not known. What the program itself does is no error.
@@ -133,6 +135,12 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
+    /// With its cause, in one line.
+    pub(crate) fn with_cause(&self) -> String {
+        let cause = std::error::Error::source(self).map(|cause| format!(": {cause}"));
+        format!("{self}{}", cause.unwrap_or_default())
+    }
+
     /// What to do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
@@ -181,6 +189,14 @@ impl SandboxError {
             _ => return None,
         };
         Some(text.to_owned())
+    }
+}
+
+/// Names what the supervisor, or a keeper of warm runs, was doing.
+pub(crate) fn supervising(operation: &'static str) -> impl Fn(Errno) -> SandboxError {
+    move |errno| SandboxError::Supervise {
+        operation,
+        source: errno.into(),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::policy;
 use crate::program::BUILD_CAPABILITIES;
 use crate::root;
 use crate::spec::{InjectedFile, Limits, Profile, Spec};
+use crate::streams::Stream;
 use crate::syscall::CStringArray;
 
 mod attached;
@@ -169,6 +170,21 @@ impl Prepared<'_> {
             address_space_bytes: None,
             processes: None,
         })
+    }
+
+    /// The descriptors that the container's processes need, by number, ascending.
+    pub(crate) fn kept_numbers(
+        &self,
+        streams: &[Stream; 3],
+        status: &OwnedFd,
+        beside: Option<RawFd>,
+    ) -> Vec<RawFd> {
+        let mut kept: Vec<RawFd> = streams.each_ref().map(Stream::number).to_vec();
+        kept.extend([status.as_raw_fd(), self.root_number()]);
+        kept.extend(beside);
+        kept.extend(self.attached.iter().map(|attached| attached.mount.as_raw_fd()));
+        kept.sort_unstable();
+        kept
     }
 
     /// The number of the root's descriptor.

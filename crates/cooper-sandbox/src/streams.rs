@@ -12,7 +12,7 @@ use rustix::pipe::PipeFlags;
 use rustix::termios::isatty;
 
 use crate::caller::Caller;
-use crate::error::SandboxError;
+use crate::error::{SandboxError, supervising};
 use crate::show::{self, Keyboard, Shown, Typed};
 use crate::spec::{Profile, Spec, Stdin, Stdio};
 
@@ -80,13 +80,6 @@ pub(crate) enum Keeps {
     FirstAndLast,
 }
 
-fn failed(operation: &'static str) -> impl Fn(Errno) -> SandboxError {
-    move |errno| SandboxError::Supervise {
-        operation,
-        source: errno.into(),
-    }
-}
-
 impl Streams {
     /// The streams that the specification asks for; `host_id` is what the program's user is on the host.
     pub(crate) fn open(spec: &Spec<'_>, host_id: u32) -> Result<Self, SandboxError> {
@@ -130,7 +123,7 @@ impl Streams {
         let [stdout, stderr] = outputs.map(isatty);
         let mut open = |stream| -> Result<OwnedFd, SandboxError> {
             let (shown, writer) = Shown::open(stream).map_err(terminal)?;
-            own(writer.as_fd(), host_id).map_err(failed("make a pipe"))?;
+            own(writer.as_fd(), host_id).map_err(supervising("make a pipe"))?;
             self.shown.push(shown);
             Ok(writer)
         };
@@ -169,11 +162,11 @@ impl Streams {
             };
             let writer = match first {
                 Stream::Own(first) if show::same_file(outputs[0], output) => {
-                    rustix::io::fcntl_dupfd_cloexec(first, 3).map_err(failed("make a pipe"))?
+                    rustix::io::fcntl_dupfd_cloexec(first, 3).map_err(supervising("make a pipe"))?
                 }
                 _ => {
-                    let (shown, writer) = Shown::plain(output).map_err(failed("make a pipe"))?;
-                    own(writer.as_fd(), host_id).map_err(failed("make a pipe"))?;
+                    let (shown, writer) = Shown::plain(output).map_err(supervising("make a pipe"))?;
+                    own(writer.as_fd(), host_id).map_err(supervising("make a pipe"))?;
                     self.shown.push(shown);
                     writer
                 }
@@ -250,7 +243,7 @@ fn give_pipes(spec: &Spec<'_>, host_id: u32) -> Result<(), SandboxError> {
         match own(stream, host_id) {
             // Somebody else's, which a namespace's root cannot give away.
             Err(Errno::PERM) if Caller::of_process().is_namespaced() => {}
-            given => given.map_err(failed("give a pipe to the program's user"))?,
+            given => given.map_err(supervising("give a pipe to the program's user"))?,
         }
     }
     Ok(())
@@ -272,8 +265,8 @@ pub(crate) fn own(stream: BorrowedFd<'_>, host_id: u32) -> Result<(), Errno> {
 
 /// A file that has no name and holds these bytes.
 fn in_memory(bytes: &[u8]) -> Result<OwnedFd, SandboxError> {
-    let file =
-        rustix::fs::memfd_create(c"stdin", MemfdFlags::CLOEXEC).map_err(failed("make standard input"))?;
+    let file = rustix::fs::memfd_create(c"stdin", MemfdFlags::CLOEXEC)
+        .map_err(supervising("make standard input"))?;
     let mut file = File::from(file);
     let filled = file.write_all(bytes).and_then(|()| file.rewind());
     filled.map_err(|source| SandboxError::Supervise {
@@ -286,9 +279,10 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, SandboxError> {
 impl Capture {
     /// A capture and the end of its pipe for the program, whom it belongs to so that `/dev/stdout` can be opened.
     pub(crate) fn open(bytes_max: u64, keeps: Keeps, host_id: u32) -> Result<(Self, Stream), SandboxError> {
-        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
-        rustix::io::ioctl_fionbio(&reader, true).map_err(failed("make a pipe"))?;
-        own(writer.as_fd(), host_id).map_err(failed("make a pipe"))?;
+        let (reader, writer) =
+            rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(supervising("make a pipe"))?;
+        rustix::io::ioctl_fionbio(&reader, true).map_err(supervising("make a pipe"))?;
+        own(writer.as_fd(), host_id).map_err(supervising("make a pipe"))?;
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         Ok((
             Self {

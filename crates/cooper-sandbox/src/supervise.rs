@@ -1,7 +1,7 @@
 //! The caller's side of a run: start the container, pass signals on, keep time, collect output, judge the end.
 
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::caller::Caller;
 use crate::cgroup::{Cgroup, Hierarchies, Usage};
-use crate::error::{SandboxError, Step};
+use crate::error::{SandboxError, Step, supervising};
 use crate::ids::IdSpace;
 use crate::init::{self, Job};
 use crate::network::{Gateway, HandOut, Network, NetworkReport, Rules, SessionId};
@@ -21,7 +21,7 @@ use crate::runtime::{self, Bundle, RuntimeProgram};
 use crate::signals::Forwarding;
 use crate::spec::{Profile, Spec};
 use crate::status::Word;
-use crate::streams::{Captured, Stream, Streams};
+use crate::streams::{Captured, Streams};
 use crate::syscall::{self, Child, CloneRequest, Ended};
 
 /// Whether a sandbox can be made by this process at all.
@@ -210,7 +210,7 @@ impl Running {
 
     fn reap(mut self) -> Result<Ended, SandboxError> {
         let child = self.0.take().ok_or(SandboxError::KilledFromOutside)?;
-        syscall::reap(child.pidfd.as_fd()).map_err(failed("wait for the container's end"))
+        syscall::reap(child.pidfd.as_fd()).map_err(supervising("wait for the container's end"))
     }
 }
 
@@ -223,13 +223,6 @@ impl Drop for Running {
     }
 }
 
-fn failed(operation: &'static str) -> impl Fn(Errno) -> SandboxError {
-    move |errno| SandboxError::Supervise {
-        operation,
-        source: errno.into(),
-    }
-}
-
 fn contain(
     spec: &Spec<'_>,
     prepared: Prepared<'_>,
@@ -238,15 +231,19 @@ fn contain(
     started: Instant,
 ) -> Result<Ran, SandboxError> {
     let (status_reader, status) =
-        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
-    rustix::io::ioctl_fionbio(&status_reader, true).map_err(failed("make a pipe"))?;
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(supervising("make a pipe"))?;
+    rustix::io::ioctl_fionbio(&status_reader, true).map_err(supervising("make a pipe"))?;
     let mut streams = Streams::open(spec, prepared.ids.host)?;
     if bundle.is_some_and(Bundle::stays) {
         streams.pipe_files(prepared.ids.host)?;
     }
-    let forwarding = Forwarding::start(&spec.stdio).map_err(failed("watch signals"))?;
+    let forwarding = Forwarding::start(&spec.stdio).map_err(supervising("watch signals"))?;
     let task_files = cgroup.task_files();
-    let mut kept = kept_numbers(&prepared, &streams, &status, way_out);
+    let mut kept = prepared.kept_numbers(
+        &streams.inside,
+        &status,
+        way_out.map(|way_out| way_out.gateway.control().as_raw_fd()),
+    );
     kept.extend(bundle.map(Bundle::number));
     kept.sort_unstable();
     let job = Job {
@@ -284,25 +281,6 @@ fn contain(
         stdout,
         stderr,
     })
-}
-
-/// The descriptors that pass into the container, by number, ascending.
-fn kept_numbers(
-    prepared: &Prepared<'_>,
-    streams: &Streams,
-    status: &OwnedFd,
-    way_out: Option<&WayOut<'_>>,
-) -> Vec<RawFd> {
-    let mut kept: Vec<RawFd> = streams.inside.each_ref().map(Stream::number).to_vec();
-    kept.extend([status.as_raw_fd(), prepared.root_number()]);
-    kept.extend(way_out.map(|way_out| way_out.gateway.control().as_raw_fd()));
-    kept.extend(
-        prepared
-            .attached
-            .iter()
-            .map(|attached| attached.mount.as_raw_fd()),
-    );
-    kept
 }
 
 fn namespaces(network: &Network) -> u64 {
@@ -348,7 +326,7 @@ fn watch(
         );
         match rustix::event::poll(&mut polled, left.map(timespec).as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(failed("wait for the container")(errno)),
+            Err(errno) => return Err(supervising("wait for the container")(errno)),
         }
         let ended = polled.first().is_some_and(|init| !init.revents().is_empty());
         drop(polled);

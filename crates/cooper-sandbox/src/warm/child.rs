@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -15,10 +15,10 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::given::{Given, RESULT_PATH};
 use super::place::{self, HolderJob};
-use super::template::{Pattern, Template, failed, kept_numbers, read_words, status_pipe};
+use super::template::{Pattern, Template, read_words, status_pipe};
 use super::wire::{Frame, Report, WarmEnd, WarmJob, WarmReply};
 use crate::cgroup::Cgroup;
-use crate::error::SandboxError;
+use crate::error::{SandboxError, supervising};
 use crate::init::Job;
 use crate::status::Word;
 use crate::streams::{Capture, Keeps, READS_AT_ONCE_MAX, Stream, own};
@@ -102,7 +102,7 @@ impl Child {
     ) -> Result<Self, SandboxError> {
         let settings = &pattern.settings;
         let namespace = template.namespace.as_ref();
-        let namespace = namespace.ok_or_else(|| failed("make a child")(Errno::SRCH))?;
+        let namespace = namespace.ok_or_else(|| supervising("make a child")(Errno::SRCH))?;
         let (given, mounts) = Given::make(user, &settings.limits)?;
         let attached = mounts.attached();
         let prepared = pattern.prepared(&pattern.argv, &[], &[], &attached, user)?;
@@ -113,7 +113,7 @@ impl Child {
         let (status, writer) = status_pipe()?;
         let task_files = cgroup.task_files();
         let none = [Stream::Null, Stream::Null, Stream::Null];
-        let kept = kept_numbers(&prepared, &none, &writer, &[namespace.as_fd()]);
+        let kept = prepared.kept_numbers(&none, &writer, Some(namespace.as_raw_fd()));
         let holder = HolderJob {
             job: Job {
                 prepared: &prepared,
@@ -220,9 +220,10 @@ impl Child {
                     return Err(SandboxError::Setup { step, source });
                 }
                 Word::Started { pid } => {
-                    let number = Pid::from_raw(pid).ok_or_else(|| failed("find the holder")(Errno::SRCH))?;
+                    let number =
+                        Pid::from_raw(pid).ok_or_else(|| supervising("find the holder")(Errno::SRCH))?;
                     let opened = rustix::process::pidfd_open(number, PidfdFlags::empty());
-                    self.holder = Some((pid, opened.map_err(failed("find the holder"))?));
+                    self.holder = Some((pid, opened.map_err(supervising("find the holder"))?));
                 }
                 Word::Ready => {
                     self.status = None;
@@ -267,7 +268,7 @@ impl Child {
         let length = match received {
             Ok(received) => received.bytes,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
-            Err(errno) => return Err(failed("hear from a child")(errno)),
+            Err(errno) => return Err(supervising("hear from a child")(errno)),
         };
         let sender = ancillary.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmCredentials(credentials) => Some(credentials),
@@ -287,7 +288,7 @@ impl Child {
                 self.state = State::Idle;
                 Ok(())
             }
-            _ => Err(failed("hear from a child")(Errno::PROTO)),
+            _ => Err(supervising("hear from a child")(Errno::PROTO)),
         }
     }
 
@@ -297,7 +298,7 @@ impl Child {
         let holder = self.holder.as_ref().map_or(0, |(pid, _)| *pid);
         let of = |pid: i32| {
             let namespace = pattern.namespace(pid, NAMESPACE_OF_PROCESSES)?;
-            let status = rustix::fs::fstat(&namespace).map_err(failed("tell namespaces apart"))?;
+            let status = rustix::fs::fstat(&namespace).map_err(supervising("tell namespaces apart"))?;
             Ok::<_, SandboxError>((status.st_dev, status.st_ino))
         };
         Ok(of(holder)? == of(pid)?)
@@ -337,16 +338,16 @@ impl Child {
         }
         let request = fields(pattern, job)?;
         if request.len() > REQUEST_BYTES_MAX {
-            return Err(failed("give a run its arguments")(Errno::TOOBIG));
+            return Err(supervising("give a run its arguments")(Errno::TOOBIG));
         }
         let length = u32::try_from(request.len()).unwrap_or(u32::MAX).to_ne_bytes();
         let control = self.control.take();
-        let control = control.ok_or_else(|| failed("give a run its request")(Errno::PIPE))?;
+        let control = control.ok_or_else(|| supervising("give a run its request")(Errno::PIPE))?;
         let bytes = [length.as_slice(), &request].concat();
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             let sent = rustix::net::send(&control, rest, SendFlags::NOSIGNAL);
-            let sent = sent.map_err(failed("give a run its request"))?;
+            let sent = sent.map_err(supervising("give a run its request"))?;
             rest = rest.get(sent..).unwrap_or_default();
         }
         Ok(())
@@ -372,8 +373,7 @@ impl Child {
     }
 
     fn fail(&mut self, error: &SandboxError) {
-        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-        self.failed = Some(format!("{error}{}", cause.unwrap_or_default()));
+        self.failed = Some(error.with_cause());
         self.kill();
     }
 
@@ -508,7 +508,7 @@ fn fields(pattern: &Pattern, job: &WarmJob) -> Result<Vec<u8>, SandboxError> {
     fields.extend(variables);
     fields.extend(["COOPER_RESULT", RESULT_PATH].map(ToOwned::to_owned));
     if fields.iter().any(|field| field.contains('\0')) {
-        return Err(failed("give a run its arguments")(Errno::INVAL));
+        return Err(supervising("give a run its arguments")(Errno::INVAL));
     }
     Ok((fields.join("\0") + "\0").into_bytes())
 }
@@ -525,7 +525,7 @@ struct Streams {
 
 impl Streams {
     fn open(bytes_max: u64, user: u32) -> Result<Self, SandboxError> {
-        let make = failed("make a pipe");
+        let make = supervising("make a pipe");
         let (control, child) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::STREAM,

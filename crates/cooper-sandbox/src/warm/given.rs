@@ -10,12 +10,11 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
-use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
 use super::wire::{WarmFile, WarmLimits};
 use crate::collect::{CollectLimits, Refusal, collect, read_file};
-use crate::error::SandboxError;
+use crate::error::{SandboxError, supervising};
 use crate::grants::{Attached, Owner};
 use crate::memory::tmpfs_fd;
 use crate::syscall::{self, MountFlags};
@@ -69,13 +68,6 @@ impl GivenMounts {
     }
 }
 
-fn failed(operation: &'static str) -> impl Fn(Errno) -> SandboxError {
-    move |errno| SandboxError::Supervise {
-        operation,
-        source: errno.into(),
-    }
-}
-
 impl Given {
     /// New ones, and the mounts for the child's place. `user` is the child's on the host.
     pub(super) fn make(user: u32, limits: &WarmLimits) -> Result<(Self, GivenMounts), SandboxError> {
@@ -91,11 +83,11 @@ impl Given {
         let result = tmpfs_fd(result_bytes, RESULT_FILES_MAX, user, 0o700)?;
         let mut mounts = Vec::with_capacity(FOLDERS.len() + 2);
         for (name, target) in FOLDERS {
-            let make = failed("make a folder for the run");
+            let make = supervising("make a folder for the run");
             rustix::fs::mkdirat(&given, name, Mode::from_raw_mode(0o755)).map_err(make)?;
             let mount = clone_of(given.as_fd(), name)?;
             let sealed = MountFlags(MountFlags::READ_ONLY | MountFlags::NO_SUID | MountFlags::NO_DEV);
-            syscall::set_mount_flags(mount.as_fd(), c"", sealed).map_err(failed("restrict a mount"))?;
+            syscall::set_mount_flags(mount.as_fd(), c"", sealed).map_err(supervising("restrict a mount"))?;
             mounts.push((PathBuf::from(target), mount));
         }
         for (mount, target) in [(&output, "/output"), (&result, "/run/result")] {
@@ -127,13 +119,13 @@ impl Given {
         let path = Path::new(folder).join(name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folders, &path, flags, Mode::from_raw_mode(mode));
-        let mut file = File::from(file.map_err(failed(OPERATION))?);
+        let mut file = File::from(file.map_err(supervising(OPERATION))?);
         file.write_all(bytes).map_err(|source| SandboxError::Supervise {
             operation: OPERATION,
             source,
         })?;
         rustix::fs::fchown(&file, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))
-            .map_err(failed(OPERATION))
+            .map_err(supervising(OPERATION))
     }
 
     /// The bytes of the result, if there is one.
@@ -186,5 +178,5 @@ impl Given {
 pub(super) fn clone_of(mount: BorrowedFd<'_>, folder: &str) -> Result<OwnedFd, SandboxError> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    rustix::mount::open_tree(mount, folder, flags).map_err(failed("copy a mount"))
+    rustix::mount::open_tree(mount, folder, flags).map_err(supervising("copy a mount"))
 }

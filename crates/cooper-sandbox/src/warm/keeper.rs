@@ -1,25 +1,25 @@
 //! The keeper: one thread that waits for everything and does what is next.
 
 use std::collections::VecDeque;
-use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use super::child::Child;
-use super::template::{Pattern, Template, failed};
+use super::template::{Pattern, Template};
 use super::undertaker::Undertaker;
 use super::wire::{Frame, FrameError, Order, Report, TemplateSettings, WarmJob};
 use crate::caller::Caller;
 use crate::cgroup::{self, Cgroup, Hierarchies};
-use crate::error::SandboxError;
+use crate::error::{SandboxError, supervising};
 use crate::ids::Range;
 use crate::outcome::{Enforced, Enforcer, Limit};
 use crate::streams::READS_AT_ONCE_MAX;
+use crate::supervise::timespec;
 use crate::syscall::{self, CloneRequest, Ended, SignalSet};
 
 /// So many children in a row may fail to become ready before the template is given up.
@@ -38,8 +38,6 @@ const fn held(limit: Limit, by: Enforcer) -> Enforced {
     Enforced { limit, by }
 }
 
-/// Whatever has happened already goes before the making of a child.
-const QUIET: Duration = Duration::ZERO;
 const READ_BYTES: usize = 64 << 10;
 
 /// Keep a template for the caller at the other end of this socket, until that closes it or tells to end. To be called in
@@ -83,16 +81,15 @@ pub fn keep(mut socket: UnixStream) -> Result<(), SandboxError> {
         syscall::exit_now(0);
     })
     .map_err(|errno| SandboxError::Clone { source: errno.into() })?;
-    syscall::reap(child.pidfd.as_fd()).map_err(failed("wait for the keeper"))?;
+    syscall::reap(child.pidfd.as_fd()).map_err(supervising("wait for the keeper"))?;
     // With it, everything in its pid namespace has ended.
     cgroup::sweep(&Hierarchies::of_host());
     Ok(())
 }
 
 fn tell_loss(to: &mut UnixStream, error: &SandboxError, log: String) {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
     let report = Report::Lost {
-        reason: format!("{error}{}", cause.unwrap_or_default()),
+        reason: error.with_cause(),
         log,
     };
     // Who is gone cannot be told.
@@ -134,9 +131,9 @@ struct Keeper {
 impl Keeper {
     fn start(settings: TemplateSettings, ids: Range, caller: UnixStream) -> Result<Self, SandboxError> {
         let blocked = SignalSet::EMPTY.with(libc::SIGCHLD).with(libc::SIGPIPE);
-        syscall::set_blocked(blocked).map_err(failed("block signals"))?;
+        syscall::set_blocked(blocked).map_err(supervising("block signals"))?;
         let signals = syscall::signalfd(SignalSet::EMPTY.with(libc::SIGCHLD));
-        let signals = signals.map_err(failed("watch signals"))?;
+        let signals = signals.map_err(supervising("watch signals"))?;
         let undertaker = Undertaker::start()?;
         let pattern = Pattern::new(settings, ids)?;
         let template = Template::start(&pattern)?;
@@ -167,13 +164,14 @@ impl Keeper {
             if self.is_urgent(lacking) {
                 (0..lacking).for_each(|_| self.make_child());
             }
+            let lacks = self.lacking() > 0;
             if self.is_retiring && self.waiting.is_empty() && !self.children.iter().any(Child::is_running) {
                 return Ok(());
             }
-            match self.wait()? {
+            match self.wait(lacks)? {
                 Heard::Caller if !self.hear_caller()? => return Ok(()),
                 // One at a time: whoever comes meanwhile waits for no more than that.
-                Heard::Nothing if lacking > 0 => self.make_child(),
+                Heard::Nothing if lacks => self.make_child(),
                 _ => {}
             }
             self.hear_template()?;
@@ -231,8 +229,8 @@ impl Keeper {
         }
     }
 
-    /// Until something happens; not at all while a child is to be made.
-    fn wait(&self) -> Result<Heard, SandboxError> {
+    /// Until something happens; not at all while a child is to be made: what has happened already goes before.
+    fn wait(&self, lacks: bool) -> Result<Heard, SandboxError> {
         let mut polled = vec![
             PollFd::new(&self.caller, PollFlags::IN),
             PollFd::new(&self.signals, PollFlags::IN),
@@ -257,12 +255,12 @@ impl Keeper {
             .chain(imports)
             .min()
             .map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let quiet = (self.lacking() > 0).then_some(QUIET);
+        let quiet = lacks.then_some(Duration::ZERO);
         let left = left.into_iter().chain(quiet).min();
         match rustix::event::poll(&mut polled, left.map(timespec).as_ref()) {
             Ok(0) => return Ok(Heard::Nothing),
             Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(failed("wait for what happens")(errno)),
+            Err(errno) => return Err(supervising("wait for what happens")(errno)),
         }
         let is_caller = polled.first().is_some_and(|caller| !caller.revents().is_empty());
         Ok(if is_caller { Heard::Caller } else { Heard::Others })
@@ -277,7 +275,7 @@ impl Keeper {
                 Ok((length, _)) => self.received.extend_from_slice(&buffer[..length]),
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
-                Err(errno) => return Err(failed("hear the caller")(errno)),
+                Err(errno) => return Err(supervising("hear the caller")(errno)),
             }
         }
         loop {
@@ -332,7 +330,6 @@ impl Keeper {
     fn tell(&mut self, frame: &Frame<Report>) {
         // When the caller is gone, the next wait says so.
         let _ = frame.send(&mut self.caller);
-        let _ = self.caller.flush();
     }
 
     fn reap(&mut self) -> Result<(), SandboxError> {
@@ -426,12 +423,5 @@ impl Keeper {
             String::from_utf8_lossy(&log.bytes).into_owned(),
         );
         syscall::exit_now(0)
-    }
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: duration.subsec_nanos().into(),
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -18,7 +18,7 @@ use super::given::{POINTS, RESULT_PATH, clone_of};
 use super::place;
 use super::wire::TemplateSettings;
 use crate::cgroup::{Cgroup, Hierarchies};
-use crate::error::SandboxError;
+use crate::error::{SandboxError, supervising};
 use crate::grants::{Attached, Grants};
 use crate::ids::Range;
 use crate::init::Job;
@@ -80,7 +80,7 @@ impl Pattern {
         Ok(Self {
             hierarchies: Hierarchies::of_host(),
             root,
-            processes: own_processes().map_err(failed("mount /proc"))?,
+            processes: own_processes().map_err(supervising("mount /proc"))?,
             argv: vec![settings.python.clone().into()],
             ids,
             settings,
@@ -99,7 +99,8 @@ impl Pattern {
     pub(super) fn namespace(&self, pid: i32, name: &str) -> Result<OwnedFd, SandboxError> {
         let path = format!("{pid}/ns/{name}");
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.processes, path, flags, Mode::empty()).map_err(failed("open a namespace"))
+        rustix::fs::openat(&self.processes, path, flags, Mode::empty())
+            .map_err(supervising("open a namespace"))
     }
 
     /// A container like that of a run. `files` are put into `/run/cooper`.
@@ -135,13 +136,6 @@ impl Pattern {
             hostname: &self.settings.hostname,
         };
         Prepared::on_root(&spec, clone_of(self.root.as_fd(), "")?, owner)
-    }
-}
-
-pub(super) fn failed(operation: &'static str) -> impl Fn(Errno) -> SandboxError {
-    move |errno| SandboxError::Supervise {
-        operation,
-        source: errno.into(),
     }
 }
 
@@ -182,10 +176,10 @@ impl Template {
             SocketFlags::CLOEXEC,
             None,
         )
-        .map_err(failed("make a socket"))?;
+        .map_err(supervising("make a socket"))?;
         let (log, stream) = Capture::open(LOG_BYTES_MAX, Keeps::FirstAndLast, pattern.ids.first)?;
         let Stream::Own(output) = stream else {
-            return Err(failed("make a pipe")(Errno::BADF));
+            return Err(supervising("make a pipe")(Errno::BADF));
         };
         let error = output.try_clone().map_err(|source| SandboxError::Supervise {
             operation: "make a pipe",
@@ -194,7 +188,7 @@ impl Template {
         let streams = [Stream::Own(inside), Stream::Own(output), Stream::Own(error)];
         let (status, writer) = status_pipe()?;
         let task_files = cgroup.task_files();
-        let kept = kept_numbers(&prepared, &streams, &writer, &[]);
+        let kept = prepared.kept_numbers(&streams, &writer, None);
         let job = Job {
             prepared: &prepared,
             task_files: &task_files,
@@ -247,34 +241,14 @@ impl Template {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
-            return Err(failed("ask for a child")(Errno::NOBUFS));
+            return Err(supervising("ask for a child")(Errno::NOBUFS));
         }
         let message = [IoSlice::new(b"F")];
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         rustix::net::sendmsg(&self.socket, &message, &mut ancillary, flags)
             .map(drop)
-            .map_err(failed("ask for a child"))
+            .map_err(supervising("ask for a child"))
     }
-}
-
-/// The numbers of the descriptors that a fork of the keeper needs, ascending.
-pub(super) fn kept_numbers(
-    prepared: &Prepared<'_>,
-    streams: &[Stream; 3],
-    status: &OwnedFd,
-    beside: &[BorrowedFd<'_>],
-) -> Vec<RawFd> {
-    let mut kept: Vec<RawFd> = streams.each_ref().map(Stream::number).to_vec();
-    kept.extend([status.as_raw_fd(), prepared.root_number()]);
-    kept.extend(
-        prepared
-            .attached
-            .iter()
-            .map(|attached| attached.mount.as_raw_fd()),
-    );
-    kept.extend(beside.iter().map(BorrowedFd::as_raw_fd));
-    kept.sort_unstable();
-    kept
 }
 
 /// The words that are there.
@@ -286,8 +260,8 @@ pub(super) fn read_words(pipe: &OwnedFd) -> Vec<Word> {
 
 /// A pipe for words; the reader does not block.
 pub(super) fn status_pipe() -> Result<(OwnedFd, OwnedFd), SandboxError> {
-    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
-    rustix::io::ioctl_fionbio(&reader, true).map_err(failed("make a pipe"))?;
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(supervising("make a pipe"))?;
+    rustix::io::ioctl_fionbio(&reader, true).map_err(supervising("make a pipe"))?;
     Ok((reader, writer))
 }
 

@@ -13,8 +13,7 @@ use rustix::net::{
     SocketFlags, SocketType,
 };
 
-use super::template::failed;
-use crate::error::SandboxError;
+use crate::error::{SandboxError, supervising};
 use crate::syscall::{self, CloneRequest, SignalSet};
 
 const DESCRIPTORS_MAX: usize = 8;
@@ -29,7 +28,7 @@ impl Undertaker {
     pub(super) fn start() -> Result<Self, SandboxError> {
         let kind = SocketType::SEQPACKET;
         let pair = rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None);
-        let (socket, theirs) = pair.map_err(failed("make a socket"))?;
+        let (socket, theirs) = pair.map_err(supervising("make a socket"))?;
         let request = CloneRequest {
             flags: 0,
             exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),

@@ -156,6 +156,7 @@ fn rehearsal(path: &Path) -> Result<String, Failure> {
             Code::Script,
             format!("cannot read the rehearsal {}: {error}", path.display()),
         )
+        .hint("name a Python file of at most 1 MiB, or leave `--rehearse` out".to_owned())
     };
     let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
     let mut text = String::new();
@@ -314,9 +315,12 @@ pub(crate) fn keep() -> Result<Exit, Failure> {
     use std::os::fd::AsFd as _;
     let socket = rustix::stdio::stdin().as_fd().try_clone_to_owned();
     let socket = socket.map_err(|error| Failure::new(CANNOT_SERVE, format!("no socket: {error}")))?;
-    let null = std::fs::File::open("/dev/null").map_err(|error| Failure::output(&error))?;
-    rustix::stdio::dup2_stdin(&null).map_err(|errno| Failure::output(&errno.into()))?;
-    cooperage::keep(UnixStream::from(socket))
-        .map_err(|error| Failure::new(CANNOT_SERVE, error.to_string()))?;
+    let failed = |error: &io::Error| {
+        Failure::new(CANNOT_SERVE, format!("cannot open /dev/null: {error}"))
+            .hint("start `cooper runner`: it starts its keepers itself".to_owned())
+    };
+    let null = std::fs::File::open("/dev/null").map_err(|error| failed(&error))?;
+    rustix::stdio::dup2_stdin(&null).map_err(|errno| failed(&errno.into()))?;
+    cooperage::keep(UnixStream::from(socket)).map_err(|error| Failure::of(CANNOT_SERVE, &error))?;
     Ok(Exit::GOOD)
 }

@@ -115,8 +115,7 @@ impl WarmRun<'_> {
     }
 
     fn ask(&self, request: &Value) -> Result<Value, Failure> {
-        let failed =
-            |error: &io::Error| Failure::new(NO_RUNNER, format!("the runner does not answer: {error}"));
+        let failed = |error: &io::Error| without_warm(format!("the runner does not answer: {error}"));
         let stream = self.connect()?;
         let mut writer = stream.try_clone().map_err(|error| failed(&error))?;
         writeln!(writer, "{request}").map_err(|error| failed(&error))?;
@@ -151,17 +150,14 @@ impl WarmRun<'_> {
                 }
                 let text = std::fs::read_to_string(&log).unwrap_or_default();
                 let text = text.trim().trim_start_matches("error: ").to_owned();
-                return Err(Failure::new(
-                    NO_RUNNER,
-                    format!("the runner did not start: {text}"),
-                ));
+                return Err(without_warm(format!("the runner did not start: {text}")));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
     fn start(&self, socket: &Path, log: &Path) -> Result<Child, Failure> {
-        let failed = |error: io::Error| Failure::new(NO_RUNNER, format!("cannot start a runner: {error}"));
+        let failed = |error: io::Error| without_warm(format!("cannot start a runner: {error}"));
         let log = std::fs::File::options()
             .write(true)
             .create(true)
@@ -245,6 +241,7 @@ fn own_folder() -> Result<PathBuf, Failure> {
             NO_RUNNER,
             format!("cannot use {} for sockets: {reason}", folder.display()),
         )
+        .hint("make it yours alone (`chmod 700`), or name another folder in XDG_RUNTIME_DIR".to_owned())
     };
     match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error.to_string())),
@@ -266,6 +263,11 @@ fn own_peer(socket: &Path) -> io::Result<UnixStream> {
     } else {
         Err(io::ErrorKind::PermissionDenied.into())
     }
+}
+
+/// A failure of warm runs alone.
+fn without_warm(message: String) -> Failure {
+    Failure::new(NO_RUNNER, message).hint("`cooper run` without `--warm` needs no runner".to_owned())
 }
 
 fn read_stdin() -> Result<Vec<u8>, Failure> {
@@ -336,7 +338,7 @@ fn told(reply: &Value, limits: &Limits, shell: &Shell) -> Result<WarmRan, Failur
         }
         _ => {
             let error = text("error").unwrap_or("the runner gave no reason");
-            return Err(Failure::new(NO_RUNNER, format!("cannot run it warm: {error}")));
+            return Err(without_warm(format!("cannot run it warm: {error}")));
         }
     };
     Ok(WarmRan {
