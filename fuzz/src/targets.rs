@@ -1,5 +1,6 @@
 //! The targets: one for each parser of outside bytes.
 
+mod advisory;
 mod archive;
 mod debian;
 mod network;
@@ -48,6 +49,12 @@ pub const TARGETS: &[&Target] = &[
     &terminal::TERMINAL,
     &network::ALLOW_LIST,
     &network::DNS_QUERY,
+    &advisory::OSV_RECORD,
+    &advisory::ADVISORY_SNAPSHOT,
+    &advisory::VEX,
+    &advisory::EPSS,
+    &advisory::KNOWN_EXPLOITED,
+    &advisory::CVSS,
 ];
 
 /// How a result ended.

@@ -80,4 +80,10 @@ targets! {
     terminal "terminal",
     allow_list "allow-list",
     dns_query "dns-query",
+    osv_record "osv-record",
+    advisory_snapshot "advisory-snapshot",
+    vex "vex",
+    epss "epss",
+    known_exploited "known-exploited",
+    cvss "cvss",
 }

@@ -1,0 +1,318 @@
+//! Which vulnerabilities affect a package: all snapshots together, one hit for each vulnerability.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use cooper_core::Timestamp;
+
+use super::ecosystem::{AnyVersion, Ecosystem, Subject};
+use super::epss::EpssTable;
+use super::exploited::ExploitedList;
+use super::hit::Hit;
+use super::osv::Urgency;
+use super::range::{EventKind, is_in_ranges, is_listed};
+use super::severity::{Rating, Severity, SeveritySource};
+use super::snapshot::{AdvisorySnapshot, Entry, ReadSnapshotError, RecordData};
+use super::vex::VexStatements;
+
+/// Everything that is known of vulnerabilities, for queries. Empty parts say nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Advisories {
+    /// OSV records. Of records with one id in several snapshots the newest counts.
+    pub snapshots: Vec<AdvisorySnapshot>,
+    /// Known to be exploited.
+    pub exploited: ExploitedList,
+    /// Probabilities of exploitation.
+    pub epss: Option<EpssTable>,
+    /// Statements that lift findings.
+    pub vex: VexStatements,
+}
+
+/// A record that affects the subject.
+struct Match {
+    id: String,
+    modified: i64,
+    data: RecordData,
+    urgency: Option<Urgency>,
+    entries: Vec<Entry>,
+}
+
+impl Match {
+    fn affects(&self, version: &AnyVersion) -> bool {
+        self.entries.iter().any(|entry| entry.affects(version))
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.id).chain(&self.data.aliases)
+    }
+}
+
+impl Entry {
+    fn affects(&self, version: &AnyVersion) -> bool {
+        is_in_ranges(version, &self.ranges) || is_listed(version, self.versions.iter().map(String::as_str))
+    }
+}
+
+impl Advisories {
+    /// Whether there are any records at all.
+    pub fn is_empty(&self) -> bool {
+        self.snapshots
+            .iter()
+            .all(|snapshot| snapshot.counts().records == 0)
+    }
+
+    /// The vulnerabilities that affect a package at its version, the worst first: one hit for each, under whatever ids
+    /// it has records.
+    ///
+    /// # Errors
+    /// When a snapshot is damaged: then nothing is known.
+    pub fn affecting(&self, subject: &Subject<'_>) -> Result<Vec<Hit>, ReadSnapshotError> {
+        let version = subject.version();
+        let matches = self.matches(subject.ecosystem(), subject.name(), &version)?;
+        let groups = covered(grouped(matches));
+        let mut hits: Vec<Hit> = groups
+            .iter()
+            .map(|group| self.hit(group, subject, &version))
+            .collect();
+        hits.sort_by(|a, b| {
+            let rank = |hit: &Hit| (hit.malicious, hit.severity.rating, hit.severity.score_tenths);
+            rank(b).cmp(&rank(a)).then_with(|| a.id.cmp(&b.id))
+        });
+        Ok(hits)
+    }
+
+    /// The smallest version above the subject's at which nothing that is fixed by these hits affects it any more, and
+    /// nothing else does either; `None` where no known fix is that good.
+    ///
+    /// # Errors
+    /// When a snapshot is damaged.
+    pub fn smallest_repair(
+        &self,
+        subject: &Subject<'_>,
+        hits: &[Hit],
+    ) -> Result<Option<String>, ReadSnapshotError> {
+        let version = subject.version();
+        let texts: BTreeSet<&String> = hits.iter().flat_map(|hit| &hit.fixed_in).collect();
+        let parsed = texts
+            .into_iter()
+            .filter_map(|text| Some((version.sibling(text)?, text)));
+        let mut candidates: Vec<(AnyVersion, &String)> = parsed.collect();
+        candidates.sort_by(|(a, _), (b, _)| a.compare(b));
+        for (candidate, text) in candidates {
+            if self
+                .matches(subject.ecosystem(), subject.name(), &candidate)?
+                .is_empty()
+            {
+                return Ok(Some(text.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn matches(
+        &self,
+        ecosystem: Ecosystem,
+        name: &str,
+        version: &AnyVersion,
+    ) -> Result<Vec<Match>, ReadSnapshotError> {
+        let mut matches: Vec<Match> = Vec::new();
+        for (number, snapshot) in self.snapshots.iter().enumerate() {
+            for (record, entry) in snapshot.entries_of(ecosystem, name)? {
+                if !entry.affects(version) {
+                    continue;
+                }
+                let row = snapshot.record(record)?;
+                if row.withdrawn || self.is_superseded(row.id, row.modified, number)? {
+                    continue;
+                }
+                if let Some(known) = matches.iter_mut().find(|known| known.id == row.id) {
+                    known.urgency = known.urgency.or(entry.urgency);
+                    known.entries.push(entry);
+                    continue;
+                }
+                matches.push(Match {
+                    id: row.id.to_owned(),
+                    modified: row.modified,
+                    data: row.read()?,
+                    urgency: entry.urgency,
+                    entries: vec![entry],
+                });
+            }
+        }
+        Ok(matches)
+    }
+
+    /// Whether another snapshot has a newer state of this record; of equal ones the first snapshot's counts.
+    fn is_superseded(&self, id: &str, modified: i64, number: usize) -> Result<bool, ReadSnapshotError> {
+        for (other, snapshot) in self.snapshots.iter().enumerate() {
+            if other == number {
+                continue;
+            }
+            let newer = |theirs: i64| theirs > modified || (theirs == modified && other < number);
+            if snapshot.find_record(id)?.is_some_and(|row| newer(row.modified)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn hit(&self, group: &[Match], subject: &Subject<'_>, version: &AnyVersion) -> Hit {
+        let ids: BTreeSet<&String> = group.iter().flat_map(Match::ids).collect();
+        let id = ids
+            .iter()
+            .min_by_key(|id| (rank(id), **id))
+            .map(|id| (*id).clone());
+        let id = id.unwrap_or_default();
+        let aliases = ids.into_iter().filter(|other| **other != id).cloned().collect();
+        let urgency = group.iter().find_map(|found| found.urgency);
+        let mut hit = Hit {
+            summary: text_of(group),
+            severity: severity_of(group, urgency),
+            fixed_in: fixes(group, version),
+            references: references_of(group),
+            malicious: group.iter().any(|found| found.id.starts_with("MAL-")),
+            exploited: None,
+            epss: None,
+            urgency,
+            vex: None,
+            records: group.iter().map(|found| found.id.clone()).collect(),
+            published: group
+                .iter()
+                .filter_map(|found| found.data.published)
+                .min()
+                .and_then(time),
+            modified: group.iter().map(|found| found.modified).max().and_then(time),
+            id,
+            aliases,
+        };
+        let covers = group
+            .iter()
+            .flat_map(|found| &found.data.covers)
+            .map(String::as_str);
+        let cves: Vec<&str> = hit
+            .ids()
+            .chain(covers)
+            .filter(|id| id.starts_with("CVE-"))
+            .collect();
+        let exploited = cves.iter().find_map(|cve| self.exploited.find(cve)).cloned();
+        let epss = self.epss.as_ref();
+        let epss = epss.and_then(|table| cves.iter().filter_map(|cve| table.find(cve)).max());
+        let vex = self.vex.last(subject, &hit.ids().collect::<Vec<_>>()).cloned();
+        (hit.exploited, hit.epss, hit.vex) = (exploited, epss, vex);
+        hit
+    }
+}
+
+fn time(second: i64) -> Option<Timestamp> {
+    Timestamp::from_second(second).ok()
+}
+
+/// By which of its ids a vulnerability is called; the smallest.
+fn rank(id: &str) -> u8 {
+    let order = ["MAL-", "PYSEC-", "GHSA-", "DSA-", "DLA-", "DEBIAN-", "CVE-"];
+    let place = order.iter().position(|prefix| id.starts_with(prefix));
+    place
+        .and_then(|place| u8::try_from(place).ok())
+        .unwrap_or(u8::MAX)
+}
+
+/// Records that share an id, directly or through others, are one vulnerability.
+fn grouped(matches: Vec<Match>) -> Vec<Vec<Match>> {
+    let mut groups: Vec<(BTreeSet<String>, Vec<Match>)> = Vec::new();
+    for found in matches {
+        let mut ids: BTreeSet<String> = found.ids().cloned().collect();
+        let mut members = vec![found];
+        let (joined, apart): (Vec<_>, Vec<_>) = groups
+            .into_iter()
+            .partition(|(others, _)| !others.is_disjoint(&ids));
+        for (others, found) in joined {
+            ids.extend(others);
+            members.extend(found);
+        }
+        groups = apart;
+        groups.push((ids, members));
+    }
+    groups
+        .into_iter()
+        .map(|(_, mut members)| {
+            members.sort_by(|a, b| (rank(&a.id), &a.id).cmp(&(rank(&b.id), &b.id)));
+            members
+        })
+        .collect()
+}
+
+/// Announcements about several vulnerabilities say nothing new where each of those is a hit of its own.
+fn covered(groups: Vec<Vec<Match>>) -> Vec<Vec<Match>> {
+    let is_announcement = |group: &[Match]| group.iter().all(|found| !found.data.covers.is_empty());
+    let single = groups.iter().filter(|group| !is_announcement(group));
+    let known: BTreeSet<String> = single.flatten().flat_map(Match::ids).cloned().collect();
+    let is_new = |group: &Vec<Match>| {
+        let mut covers = group.iter().flat_map(|found| &found.data.covers);
+        !is_announcement(group) || covers.any(|cve| !known.contains(cve))
+    };
+    groups.into_iter().filter(is_new).collect()
+}
+
+fn text_of(group: &[Match]) -> String {
+    let texts = group.iter().map(|found| &found.data.summary);
+    let texts = texts.filter(|text| !text.is_empty());
+    // The shortest is a title, the longest details.
+    texts.min_by_key(|text| text.len()).cloned().unwrap_or_default()
+}
+
+fn references_of(group: &[Match]) -> Vec<String> {
+    let mut references: Vec<String> = Vec::new();
+    for reference in group.iter().flat_map(|found| &found.data.references) {
+        if !references.contains(reference) && references.len() < 3 {
+            references.push(reference.clone());
+        }
+    }
+    references
+}
+
+/// What Debian calls unimportant has no severity; its other words count where nobody has a vector.
+fn severity_of(group: &[Match], urgency: Option<Urgency>) -> Severity {
+    let of_urgency = |urgency: Urgency, rating| Severity {
+        score_tenths: None,
+        rating,
+        source: SeveritySource::Urgency,
+        text: urgency.as_str().to_owned(),
+    };
+    if urgency == Some(Urgency::Unimportant) {
+        return of_urgency(Urgency::Unimportant, Rating::None);
+    }
+    let severities = group.iter().map(|found| found.data.severity.clone());
+    let worst = severities
+        .reduce(Severity::worse)
+        .unwrap_or_else(Severity::missing);
+    let rated = urgency.and_then(|urgency| {
+        let rating = match urgency {
+            Urgency::Low => Rating::Low,
+            Urgency::Medium => Rating::Medium,
+            Urgency::High => Rating::High,
+            Urgency::Unimportant | Urgency::EndOfLife => return None,
+        };
+        Some(of_urgency(urgency, rating))
+    });
+    match rated {
+        Some(rated) if worst.source == SeveritySource::Missing => rated,
+        _ => worst,
+    }
+}
+
+/// Versions above this one at which a fix came, and which no record of the group calls affected.
+fn fixes(group: &[Match], version: &AnyVersion) -> Vec<String> {
+    let events = group.iter().flat_map(|found| &found.entries);
+    let events = events
+        .flat_map(|entry| &entry.ranges)
+        .flat_map(|range| &range.events);
+    let fixed = events.filter(|event| event.kind == EventKind::Fixed);
+    let mut candidates: Vec<(AnyVersion, String)> = fixed
+        .filter_map(|event| Some((event.version()?.clone(), event.text.clone())))
+        .filter(|(candidate, _)| candidate.compare(version) == Ordering::Greater)
+        .filter(|(candidate, _)| !group.iter().any(|found| found.affects(candidate)))
+        .collect();
+    candidates.sort_by(|(a, a_text), (b, b_text)| a.compare(b).then_with(|| a_text.cmp(b_text)));
+    candidates.dedup_by(|(a, _), (b, _)| a.compare(b) == Ordering::Equal);
+    candidates.into_iter().map(|(_, text)| text).collect()
+}

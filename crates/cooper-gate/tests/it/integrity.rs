@@ -1,0 +1,271 @@
+//! The integrity gate against plans that are each wrong in one way.
+
+use cooper_core::lock::Recipe;
+use cooper_core::plan::{Plan, PlannedDebian, PlannedImage, PlannedPython, Snapshot};
+use cooper_core::{Base, BaseChoice, BlobDigest, Digest, Effect, FindingCode, Request, Timestamp};
+use cooper_gate::{Evidence, evaluate};
+
+fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn evidence() -> Evidence {
+    Evidence::at(time("2026-11-23T08:00:00Z"))
+}
+
+fn good_plan() -> Plan {
+    let request = Request::new(
+        "example".parse().unwrap(),
+        Base::Trixie,
+        vec!["mechanize".parse().unwrap()],
+        vec!["wget".parse().unwrap()],
+    );
+    Plan {
+        request: request.unwrap(),
+        recipe: Recipe::default(),
+        release: Base::Trixie,
+        base: vec![debian("libc6")],
+        below: vec![],
+        packages: vec![debian("wget")],
+        python: vec![python()],
+        snapshots: vec![Snapshot::Debian {
+            suite: "trixie".parse().unwrap(),
+            digest: BlobDigest::of(b"InRelease"),
+            date: time("2026-11-20T00:00:00Z"),
+            valid_until: Some(time("2026-11-27T00:00:00Z")),
+            signed_by: vec!["0123ABCD".to_owned()],
+            newest_seen: time("2026-11-20T00:00:00Z"),
+        }],
+        resolved_at: time("2026-11-23T07:59:00Z"),
+    }
+}
+
+fn debian(name: &str) -> PlannedDebian {
+    PlannedDebian {
+        name: name.parse().unwrap(),
+        version: "1.0-1".parse().unwrap(),
+        architecture: "amd64".to_owned(),
+        size: 10,
+        sha256: Some(Digest::of(name.as_bytes())),
+        suite: "trixie".parse().unwrap(),
+        path: format!("pool/main/{name}.deb").parse().unwrap(),
+    }
+}
+
+fn python() -> PlannedPython {
+    PlannedPython {
+        name: "mechanize".parse().unwrap(),
+        version: "0.4.10".parse().unwrap(),
+        filename: "mechanize-0.4.10-py2.py3-none-any.whl".to_owned(),
+        size: 10,
+        sha256: Some(Digest::of(b"wheel")),
+        url: "http://index.test/mechanize.whl".parse().unwrap(),
+        index: Some("http://index.test/simple/".parse().unwrap()),
+        metadata: None,
+        fits_platform: true,
+        yanked: None,
+        exactly_pinned: false,
+        built: None,
+    }
+}
+
+/// The codes of the findings that a changed plan gets, refused or not.
+fn codes(change: impl FnOnce(&mut Plan)) -> (bool, Vec<FindingCode>) {
+    let mut plan = good_plan();
+    change(&mut plan);
+    match evaluate(&plan, &evidence(), "test") {
+        Ok(cleared) => (true, cleared.notes().iter().map(|finding| finding.code).collect()),
+        Err(refusal) => (
+            false,
+            refusal.findings().iter().map(|finding| finding.code).collect(),
+        ),
+    }
+}
+
+fn change_debian_snapshot(
+    plan: &mut Plan,
+    change: impl FnOnce(&mut Timestamp, &mut Option<Timestamp>, &mut Vec<String>),
+) {
+    if let Snapshot::Debian {
+        date,
+        valid_until,
+        signed_by,
+        ..
+    } = &mut plan.snapshots[0]
+    {
+        change(date, valid_until, signed_by);
+    }
+}
+
+#[test]
+fn a_good_plan_is_cleared_with_every_artefact_in_the_lock() {
+    let cleared = evaluate(&good_plan(), &evidence(), "test").unwrap();
+    let lock = cleared.lock();
+    assert_eq!(lock.content.artefacts().count(), 3);
+    assert_eq!(lock.origin.artefacts.len(), 3);
+    assert!(cleared.notes().is_empty());
+}
+
+#[test]
+fn each_fault_has_its_code() {
+    let refused = |code| (false, vec![code]);
+    assert_eq!(
+        codes(|plan| plan.packages[0].sha256 = None),
+        refused(FindingCode::NoHash)
+    );
+    assert_eq!(
+        codes(|plan| plan.python[0].sha256 = None),
+        refused(FindingCode::NoHash)
+    );
+    assert_eq!(
+        codes(|plan| plan.base[0].architecture = "arm64".into()),
+        refused(FindingCode::WrongPlatform)
+    );
+    assert_eq!(
+        codes(|plan| {
+            plan.base[0].suite = "bookworm".parse().unwrap();
+            let mut other = plan.snapshots[0].clone();
+            if let Snapshot::Debian { suite, .. } = &mut other {
+                *suite = plan.base[0].suite;
+            }
+            plan.snapshots.push(other);
+        }),
+        refused(FindingCode::WrongPlatform)
+    );
+    assert_eq!(
+        codes(|plan| plan.python[0].fits_platform = false),
+        refused(FindingCode::WrongPlatform)
+    );
+    assert_eq!(
+        codes(|plan| plan.python[0].yanked = Some(String::new())),
+        refused(FindingCode::Yanked)
+    );
+    assert_eq!(
+        codes(|plan| plan.python.push(python())),
+        refused(FindingCode::Duplicate)
+    );
+    assert_eq!(
+        codes(|plan| plan.packages[0].suite = "trixie-security".parse().unwrap()),
+        refused(FindingCode::Unsigned)
+    );
+    let unsigned = codes(|plan| change_debian_snapshot(plan, |_, _, keys| keys.clear()));
+    assert_eq!(unsigned, refused(FindingCode::Unsigned));
+    let expired = |until: &str| {
+        let until = time(until);
+        codes(|plan| change_debian_snapshot(plan, |_, valid, _| *valid = Some(until)))
+    };
+    assert_eq!(expired("2026-11-22T00:00:00Z"), refused(FindingCode::Expired));
+    let old = codes(|plan| change_debian_snapshot(plan, |date, _, _| *date = time("2026-11-19T00:00:00Z")));
+    assert_eq!(old, refused(FindingCode::RolledBack));
+}
+
+#[test]
+fn an_exact_pin_lets_a_withdrawn_file_pass_with_a_note() {
+    let (cleared, notes) = codes(|plan| {
+        plan.python[0].yanked = Some("broken on Windows".to_owned());
+        plan.python[0].exactly_pinned = true;
+    });
+    assert_eq!((cleared, notes), (true, vec![FindingCode::YankedPinned]));
+}
+
+#[test]
+fn snapshots_on_a_locks_word_are_noted_once_and_change_no_lock() {
+    let plan = good_plan();
+    let checked = evaluate(&plan, &evidence(), "test").unwrap();
+    let unchecked = Evidence {
+        unchecked: Base::Trixie.suites().to_vec(),
+        ..evidence()
+    };
+    let believed = evaluate(&plan, &unchecked, "test").unwrap();
+    assert_eq!(believed.lock(), checked.lock());
+    let [note] = believed.notes() else {
+        panic!("{:?}", believed.notes())
+    };
+    assert_eq!(
+        (note.code, note.effect),
+        (FindingCode::UncheckedSnapshot, Effect::Note)
+    );
+    assert_eq!(note.subject, "suites trixie, trixie-updates, trixie-security");
+}
+
+#[test]
+fn no_valid_until_is_accepted() {
+    assert_eq!(
+        codes(|plan| change_debian_snapshot(plan, |_, until, _| *until = None)),
+        (true, vec![])
+    );
+}
+
+fn plan_on_an_image() -> Plan {
+    let request = Request::new(
+        "example".parse().unwrap(),
+        BaseChoice::Image("below".parse().unwrap()),
+        vec!["mechanize".parse().unwrap()],
+        vec![],
+    );
+    let good = good_plan();
+    Plan {
+        request: request.unwrap(),
+        below: vec![PlannedImage {
+            image: "local/below:1.0.0.3".parse().unwrap(),
+            packages: good.packages.clone(),
+            python: vec![],
+            snapshots: good.snapshots.clone(),
+            resolved_at: good.resolved_at,
+        }],
+        packages: vec![debian("jq")],
+        ..good
+    }
+}
+
+#[test]
+fn an_image_below_is_judged_and_locked_with_what_stands_on_it() {
+    let first = evaluate(&plan_on_an_image(), &evidence(), "test").unwrap();
+    let lock = first.lock();
+    let names = lock.content.debian().map(|artefact| artefact.name.to_string());
+    assert_eq!(names.collect::<Vec<_>>(), ["libc6", "wget", "jq"]);
+    assert_eq!(
+        (lock.content.artefacts().count(), lock.origin.artefacts.len()),
+        (4, 4)
+    );
+    let again = evaluate(&lock.to_plan(|_, _| true).unwrap(), &evidence(), "test").unwrap();
+    assert_eq!(again.lock(), lock);
+    // The name of the image below is not in what the digest is over; what it has is.
+    let mut elsewhere = plan_on_an_image();
+    elsewhere.below[0].image = "other/name:2.0.1".parse().unwrap();
+    let elsewhere = evaluate(&elsewhere, &evidence(), "test").unwrap();
+    assert_eq!(elsewhere.lock().content.digest(), lock.content.digest());
+    let flat = evaluate(&good_plan(), &evidence(), "test").unwrap();
+    let flat = String::from_utf8(flat.lock().content.to_canonical_json()).unwrap();
+    assert!(
+        !flat.contains("below"),
+        "the digests of images on Debian bases stay: {flat}"
+    );
+    // What is below is not there a second time.
+    let mut shadowing = plan_on_an_image();
+    shadowing.packages.push(debian("wget"));
+    let refusal = evaluate(&shadowing, &evidence(), "test").unwrap_err();
+    assert_eq!(refusal.findings()[0].code, FindingCode::Duplicate);
+    let mut unhashed = plan_on_an_image();
+    unhashed.below[0].packages[0].sha256 = None;
+    assert!(evaluate(&unhashed, &evidence(), "test").is_err());
+    // A lock that does not name what is below, or hides it, is none.
+    let mut nameless = lock.clone();
+    nameless.origin.below.clear();
+    assert!(nameless.to_plan(|_, _| true).is_err());
+    let mut hidden = lock.clone();
+    hidden.content.below.clear();
+    hidden.origin.below.clear();
+    assert!(hidden.to_plan(|_, _| true).is_err());
+}
+
+#[test]
+fn a_reloaded_lock_is_judged_again_and_gives_the_same_lock() {
+    let first = evaluate(&good_plan(), &evidence(), "test").unwrap();
+    let plan = first.lock().to_plan(|_, _| true).unwrap();
+    let again = evaluate(&plan, &Evidence::at(plan.resolved_at), "test").unwrap();
+    assert_eq!(again.lock(), first.lock());
+    let elsewhere = first.lock().to_plan(|_, _| false).unwrap();
+    let refusal = evaluate(&elsewhere, &evidence(), "test").unwrap_err();
+    assert_eq!(refusal.findings()[0].effect, Effect::Refuse);
+}
