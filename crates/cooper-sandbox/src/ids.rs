@@ -29,6 +29,16 @@ impl Range {
         }
     }
 
+    /// This many from the beginning, and the others.
+    pub(crate) fn split(self, count: u32) -> (Self, Self) {
+        let count = count.min(self.count);
+        let others = Self {
+            first: self.first + count,
+            count: self.count - count,
+        };
+        (Self { count, ..self }, others)
+    }
+
     /// All but the first.
     pub(crate) fn rest(self) -> Self {
         Self {

@@ -55,16 +55,20 @@ mod wire;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 pub use address::Closed;
 pub use dns::{Names, Reply};
 pub use endpoint::HandOut;
+pub(crate) use gateway::Heard;
 pub use gateway::{Gateway, GatewayProgram, SessionId};
 pub use report::{ConnectRefusal, NetworkReport, RefusedConnections, RefusedName};
 pub use rules::{Host, HostName, Rule, RuleError, RuleFault, Rules};
 pub use serve::serve_gateway;
 
 /// Whom the program can reach.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Network {
     /// Nobody: a network namespace with a loopback interface of its own.
     #[default]
@@ -118,6 +122,20 @@ impl FromStr for Network {
                 Ok(Self::Allow(list.parse()?))
             }
         }
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = NetworkError;
+
+    fn try_from(text: String) -> Result<Self, NetworkError> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.to_string()
     }
 }
 

@@ -136,7 +136,9 @@ impl Prepared<'_> {
         let injected = spec.files.iter().enumerate().map(prepared_file);
         let secrets = spec.grants.secrets.iter().map(prepared_secret);
         let files: Vec<PreparedFile<'_>> = injected.chain(secrets).collect::<Result<_, _>>()?;
-        let attached = attached::prepare(spec.grants.mounts, !files.is_empty(), host)?;
+        // One that covers another file is reached there, whatever is mounted where it lies.
+        let injects = files.iter().any(|file| file.over.is_none());
+        let attached = attached::prepare(spec.grants.mounts, injects, host)?;
         let [users, groups] = caller::ranges();
         let map = |inside, ranges: &[(u32, u32)]| {
             let lines = ids::lines(&space.ranges(spec.profile, inside, owner), ranges);
@@ -177,7 +179,7 @@ impl Prepared<'_> {
         &self,
         streams: &[Stream; 3],
         status: &OwnedFd,
-        beside: Option<RawFd>,
+        beside: impl IntoIterator<Item = RawFd>,
     ) -> Vec<RawFd> {
         let mut kept: Vec<RawFd> = streams.each_ref().map(Stream::number).to_vec();
         kept.extend([status.as_raw_fd(), self.root_number()]);

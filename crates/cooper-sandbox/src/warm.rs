@@ -22,15 +22,23 @@
 //!   adds to its filter so that this is a run's. Only then does it say that it is ready. Its request comes through a
 //!   socket that it alone has, its script lies in its own `/run/cooper`.
 //!
+//! # The network
+//!
+//! Where [`TemplateSettings::network`] has rules, each child has a gateway of its own, started with it as a user of its own
+//! ([`crate::Gateway`]). The holder makes the listeners in the child's network namespace and sends them there before the
+//! child is born. When the run is over, the keeper waits for the gateway's report without keeping others waiting.
+//!
 //! The caller must give one template to one owner only: what its children share is in `docs/THREATS.md`.
 
 mod child;
 mod given;
 mod handle;
 mod keeper;
+mod pipes;
 mod place;
 mod template;
 mod undertaker;
+mod way_out;
 mod wire;
 
 pub use handle::start_keeper;

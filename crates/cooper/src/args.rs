@@ -105,7 +105,7 @@ pub(crate) enum Command {
     Update(UpdateArgs),
     Images(ImagesArgs),
     Run(Box<RunArgs>),
-    Runner(RunnerArgs),
+    Runner(Box<RunnerArgs>),
     /// Keep a template of warm runs: started by `cooper runner`, with a socket as standard input
     #[command(hide = true)]
     Keeper,

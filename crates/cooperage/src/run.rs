@@ -22,6 +22,7 @@ use crate::record::FullReference;
 use crate::workshop::{LookupError, Workshop};
 
 pub use grants::{GrantError, RunGrants};
+pub use network_report::{ConnectionsReport, RefusedConnectionsReport, UnknownNameReport};
 pub use outputs::OutputFolder;
 pub use report::{RunReport, flag as limit_flag};
 pub use result::{RESULT_BYTES_MAX, ResultError, read_result};

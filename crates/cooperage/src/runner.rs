@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cooper_core::ImageReference;
-use cooper_sandbox::Limits;
 use cooper_sandbox::warm::{TemplateSettings, WarmEnd, WarmFile, WarmJob, WarmLimits, WarmReply};
+use cooper_sandbox::{Limits, Network};
 use cooper_store::Holds;
 use serde_json::Value;
 
 use crate::record::FullReference;
-use crate::run::{PYTHON, RUN_USER, RunError, WORK_DIR, usual_environment};
+use crate::run::{ConnectionsReport, PYTHON, RUN_USER, RunError, WORK_DIR, usual_environment};
 use crate::workshop::Workshop;
 use protocol::{
     Content, Output, OutputRefused, RequestLimits, RunnerReply, RunnerRequest, RunnerStatus, RunnerUsage,
@@ -144,11 +144,7 @@ impl Runner {
         peer: Peer,
     ) -> Result<(TemplateKey, WarmJob, Vec<Vec<u8>>), String> {
         let owner = owner(request.owner.as_deref(), peer)?;
-        if let Some(network) = request.network.as_ref().filter(|network| *network != "none") {
-            return Err(format!(
-                "warm runs have no network: `{network}` is not possible, `none` is"
-            ));
-        }
+        let network = self.network(request.network.as_deref())?;
         let (script, script_name) = script(&request)?;
         let wall = request.timeout_ms.map(Duration::from_millis).or(self.limits.wall);
         let (args, json) = arguments(&request.args);
@@ -187,9 +183,27 @@ impl Runner {
         let key = TemplateKey {
             owner,
             limits: self.warm_limits(&request.limits)?,
-            network: "none".to_owned(),
+            network,
         };
         Ok((key, job, parts))
+    }
+
+    /// Whom the request may reach: nobody, if it does not say.
+    fn network(&self, asked: Option<&str>) -> Result<Network, String> {
+        let Some(asked) = asked else {
+            return Ok(Network::None);
+        };
+        let network: Network = asked.parse().map_err(|error| format!("`network`: {error}"))?;
+        match &self.templates.policy().network_max {
+            _ if network == Network::Host => Err(
+                "`network`: a warm run is never in the host's network; `none` and `allow:HOST[:PORT],…` are possible"
+                    .to_owned(),
+            ),
+            Some(max) if !network.within(max) => {
+                Err(format!("`network` is more than the runner allows, which is `{max}`"))
+            }
+            _ => Ok(network),
+        }
     }
 
     fn warm_limits(&self, asked: &RequestLimits) -> Result<WarmLimits, String> {
@@ -229,6 +243,7 @@ impl Runner {
             cwd: WORK_DIR.into(),
             user: (RUN_USER.uid, RUN_USER.gid),
             hostname: self.image.name.as_str().to_owned(),
+            network: key.network.clone(),
             limits: key.limits.clone(),
             preload: policy.preload.clone(),
             rehearsal: policy.rehearsal.clone(),
@@ -344,6 +359,7 @@ fn replied(id: Value, answer: Answer) -> RunnerReply {
         result_error,
         outputs: outputs.collect(),
         outputs_refused: refused.collect(),
+        network: reply.network.as_ref().map(ConnectionsReport::new),
         duration_ms: milliseconds(reply.wall),
         usage: RunnerUsage {
             cpu_ms: milliseconds(reply.cpu),

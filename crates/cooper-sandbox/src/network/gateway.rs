@@ -56,6 +56,18 @@ pub struct Gateway {
     next_session: u64,
 }
 
+/// What a gateway has said.
+pub(crate) enum Heard {
+    /// Nothing yet.
+    Nothing,
+    /// It serves.
+    Ready,
+    /// Its session has ended.
+    Report(NetworkReport),
+    /// It is gone, or of no use, and why.
+    Lost(String),
+}
+
 /// How long a gateway may take to start.
 const READY_MAX: Duration = Duration::from_secs(10);
 /// How long a report may take beyond what connections get to finish.
@@ -145,11 +157,7 @@ impl Gateway {
     /// for the time of `grace`. Other sessions' reports that come meanwhile are lost: close from one thread.
     pub fn close(&self, session: SessionId, rules: &Rules, grace: Duration) -> NetworkReport {
         let deadline = Instant::now() + grace + REPORT_MAX;
-        let request = Request::Close {
-            session,
-            grace_ms: u32::try_from(grace.as_millis()).unwrap_or(u32::MAX),
-        };
-        if wire::send(self.control.as_fd(), &request.to_bytes(), None).is_err() {
+        if self.ask_to_close(session, grace).is_err() {
             return NetworkReport::lost();
         }
         loop {
@@ -160,6 +168,35 @@ impl Gateway {
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return NetworkReport::lost(),
             }
+        }
+    }
+
+    /// The same without waiting: what became of it is heard later ([`Self::hear`]), or not at all when it took longer than
+    /// the time that comes back.
+    pub(crate) fn ask_to_close(&self, session: SessionId, grace: Duration) -> Result<Duration, Errno> {
+        let request = Request::Close {
+            session,
+            grace_ms: u32::try_from(grace.as_millis()).unwrap_or(u32::MAX),
+        };
+        wire::send(self.control.as_fd(), &request.to_bytes(), None)?;
+        Ok(grace + REPORT_MAX)
+    }
+
+    /// What it has said meanwhile, without waiting. The rules are those of its one session.
+    pub(crate) fn hear(&self, rules: &Rules) -> Heard {
+        let mut buffer = vec![0; MESSAGE_BYTES_MAX];
+        let received = wire::receive(self.control.as_fd(), &mut buffer, RecvFlags::DONTWAIT);
+        let notice = match received {
+            Err(Errno::AGAIN) => return Heard::Nothing,
+            Err(errno) => return Heard::Lost(errno.to_string()),
+            Ok(None) => return Heard::Lost("it ended".to_owned()),
+            Ok(Some((length, _))) => Notice::parse(buffer.get(..length).unwrap_or_default()),
+        };
+        match notice {
+            Some(Notice::Ready) => Heard::Ready,
+            Some(Notice::Report { text, .. }) => Heard::Report(NetworkReport::parse(&text, rules)),
+            Some(Notice::Failed(reason)) => Heard::Lost(reason),
+            None => Heard::Lost("it says what makes no sense".to_owned()),
         }
     }
 

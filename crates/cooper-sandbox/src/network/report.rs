@@ -7,11 +7,13 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::address::{self, Closed};
 use super::rules::{Host, Rule, Rules};
 
 /// What became of a run's connections.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NetworkReport {
     /// Connections to allowed hosts that were made.
     pub connections: u64,
@@ -30,7 +32,7 @@ pub struct NetworkReport {
 }
 
 /// Connections by one rule that were refused for the same reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedConnections {
     /// The rule that they came by.
     pub rule: Rule,
@@ -41,7 +43,7 @@ pub struct RefusedConnections {
 }
 
 /// A name that no rule allows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedName {
     /// Letters, digits, `-`, `_`, `.`, and `?` in the place of anything else.
     pub name: String,
@@ -50,7 +52,8 @@ pub struct RefusedName {
 }
 
 /// Why a connection to an allowed host was not made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ConnectRefusal {
     /// The name leads to an address that names must not lead to.
     Closed(IpAddr, Closed),
@@ -193,7 +196,7 @@ fn count<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, others: &mut u64) {
 
 impl NetworkReport {
     /// When nothing was heard of the gateway.
-    pub(super) fn lost() -> Self {
+    pub(crate) fn lost() -> Self {
         Self {
             gateway_lost: true,
             ..Self::default()
@@ -303,6 +306,12 @@ mod tests {
             "a.test=10.0.0.5:443"
         );
         assert_eq!(report.refused[2].remedy(), None);
+        let written = serde_json::to_string(&report).unwrap();
+        assert_eq!(
+            serde_json::from_str::<NetworkReport>(&written).unwrap(),
+            report,
+            "{written}"
+        );
         assert_eq!((report.unknown_names.len(), report.others), (KINDS_MAX, 5));
     }
 

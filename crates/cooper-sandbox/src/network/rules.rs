@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A host name in its one form: ASCII, lower case, no dot at the end.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostName(String);
@@ -21,7 +23,8 @@ pub enum Host {
 }
 
 /// One host and one TCP port.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Rule {
     /// Whom.
     pub host: Host,
@@ -161,6 +164,29 @@ impl Rules {
     /// Whether the other list has every rule of this one.
     pub fn within(&self, other: &Self) -> bool {
         self.0.is_subset(&other.0)
+    }
+}
+
+impl TryFrom<String> for Rule {
+    type Error = RuleError;
+
+    /// An entry of a list, with its port.
+    fn try_from(text: String) -> Result<Self, RuleError> {
+        let wrong = |fault| RuleError {
+            entry: text.chars().take(ENTRY_SHOWN_MAX).collect(),
+            fault,
+        };
+        let (host, ports) = parse_entry(&text).map_err(wrong)?;
+        match *ports.as_slice() {
+            [port] => Ok(Self { host, port }),
+            _ => Err(wrong(RuleFault::Port)),
+        }
+    }
+}
+
+impl From<Rule> for String {
+    fn from(rule: Rule) -> Self {
+        rule.to_string()
     }
 }
 

@@ -27,7 +27,8 @@ pub(super) fn points<'a>(mounts: &[Attached<'a>]) -> Vec<&'a OsStr> {
     mounts.iter().filter_map(below_root).collect()
 }
 
-/// Check each target, and give each mount the owner that it shall have. Nothing is mounted where injected files are.
+/// Check each target, and give each mount the owner that it shall have. Nothing is mounted where injected files are reached:
+/// `injects` says whether there are any.
 pub(super) fn prepare<'a>(
     mounts: &[Attached<'a>],
     injects: bool,

@@ -7,21 +7,20 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
-};
-use rustix::pipe::PipeFlags;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::given::{Given, RESULT_PATH};
+use super::pipes::Pipes;
 use super::place::{self, HolderJob};
 use super::template::{Pattern, Template, read_words, status_pipe};
+use super::way_out::{GRACE, WayOut};
 use super::wire::{Frame, Report, WarmEnd, WarmJob, WarmReply};
 use crate::cgroup::Cgroup;
 use crate::error::{SandboxError, supervising};
 use crate::init::Job;
 use crate::status::Word;
-use crate::streams::{Capture, Keeps, READS_AT_ONCE_MAX, Stream, own};
+use crate::streams::{Capture, READS_AT_ONCE_MAX, Stream};
 use crate::syscall::{self, CloneRequest, Ended};
 
 /// The namespaces in the order in which a child enters them: the first gives it the right to the others, in the last one
@@ -84,6 +83,8 @@ pub(super) struct Child {
     holder: Option<(i32, OwnedFd)>,
     /// Keeps the mounts until the run is answered.
     mounts: Option<OwnedFd>,
+    /// Its gateway, where there are rules.
+    way_out: Option<WayOut>,
     holder_ended: Option<Ended>,
     program: Option<i32>,
     program_ended: Option<Ended>,
@@ -105,15 +106,18 @@ impl Child {
         let namespace = namespace.ok_or_else(|| supervising("make a child")(Errno::SRCH))?;
         let (given, mounts) = Given::make(user, &settings.limits)?;
         let attached = mounts.attached();
-        let prepared = pattern.prepared(&pattern.argv, &[], &[], &attached, user)?;
+        let prepared = pattern.prepared(&pattern.argv, &[], pattern.name_files(), &attached, user)?;
         let limits = settings.limits.limits();
         let new = || Cgroup::create(&pattern.hierarchies, &limits, pattern.enforcement());
         let cgroup = cgroup.map_or_else(new, Ok)?;
-        let streams = Streams::open(settings.limits.stream_bytes_max, user)?;
+        let streams = Pipes::open(settings.limits.stream_bytes_max, user)?;
         let (status, writer) = status_pipe()?;
         let task_files = cgroup.task_files();
         let none = [Stream::Null, Stream::Null, Stream::Null];
-        let kept = prepared.kept_numbers(&none, &writer, Some(namespace.as_raw_fd()));
+        let (way_out, hand_out) = pattern.way_out(user)?.unzip();
+        let control = way_out.as_ref().map(WayOut::control);
+        let beside = control.iter().map(BorrowedFd::as_raw_fd);
+        let kept = prepared.kept_numbers(&none, &writer, beside.chain([namespace.as_raw_fd()]));
         let holder = HolderJob {
             job: Job {
                 prepared: &prepared,
@@ -121,7 +125,7 @@ impl Child {
                 streams: &none,
                 status: &writer,
                 kept: &kept,
-                listeners: None,
+                listeners: hand_out.as_ref().zip(control),
             },
             template: namespace.as_fd(),
             last_pid: &last_pid(),
@@ -148,6 +152,7 @@ impl Child {
             place: place.pid,
             holder: None,
             mounts: None,
+            way_out,
             holder_ended: None,
             program: None,
             program_ended: None,
@@ -157,11 +162,16 @@ impl Child {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle) && self.failed.is_none() && self.program_ended.is_none()
+        let is_well = self.failed.is_none() && self.program_ended.is_none();
+        matches!(self.state, State::Idle) && is_well && !self.awaits_gateway()
     }
 
     pub(super) fn is_running(&self) -> bool {
         matches!(self.state, State::Running(_))
+    }
+
+    fn awaits_gateway(&self) -> bool {
+        self.way_out.as_ref().is_some_and(|way_out| !way_out.is_ready())
     }
 
     /// The descriptors that may bring something.
@@ -175,6 +185,7 @@ impl Child {
             .flatten()
             .map(OwnedFd::as_fd)
             .chain(outputs.into_iter().flatten())
+            .chain(self.way_out.as_ref().and_then(WayOut::watched))
     }
 
     /// The descriptor that can take something, while there is something to give.
@@ -186,7 +197,9 @@ impl Child {
     /// When something has to be done about it at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match (&self.state, self.killed) {
+            (_, Some(_)) if self.is_over() => self.way_out.as_ref().and_then(WayOut::deadline),
             (_, Some(killed)) => killed.checked_add(GONE_WITHIN),
+            (State::Idle, None) if self.awaits_gateway() => self.made.checked_add(READY_WITHIN),
             (State::Making, None) => self.made.checked_add(READY_WITHIN),
             (State::Idle, None) => None,
             (State::Running(running), None) => Some(running.deadline),
@@ -195,7 +208,7 @@ impl Child {
 
     /// Look at everything that it may have said or done.
     pub(super) fn attend(&mut self, pattern: &Pattern, template: &Template) {
-        if let Err(error) = self.hear(pattern, template) {
+        if let Err(error) = self.hear(pattern, template).and_then(|()| self.hear_gateway()) {
             self.fail(&error);
         }
         self.stdout.drain(READS_AT_ONCE_MAX);
@@ -236,6 +249,12 @@ impl Child {
             self.greet(pattern, template)?;
         }
         Ok(())
+    }
+
+    fn hear_gateway(&mut self) -> Result<(), SandboxError> {
+        let has_begun = self.is_running();
+        let way_out = self.way_out.as_mut();
+        way_out.map_or(Ok(()), |way_out| way_out.hear(has_begun))
     }
 
     /// Have the template fork for this place.
@@ -379,7 +398,7 @@ impl Child {
 
     /// Whether it was ended long ago and is still there. A library that is preloaded can see to that.
     pub(super) fn is_stuck(&self) -> bool {
-        self.killed.is_some_and(|killed| killed.elapsed() > GONE_WITHIN)
+        !self.is_over() && self.killed.is_some_and(|killed| killed.elapsed() > GONE_WITHIN)
     }
 
     /// End everything in it.
@@ -411,12 +430,27 @@ impl Child {
 
     /// Whether nothing of it is alive any more. The holder, pid 1 of the program's namespace, ends last: a program whose end
     /// was not seen by then was no child of the keeper, and never will be seen to end.
-    pub(super) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         let holder_over = self.holder.is_none() || self.holder_ended.is_some();
         let program_over =
             self.program.is_none() || self.program_ended.is_some() || self.holder_ended.is_some();
         let ends = self.failed.is_some() || self.holder_ended.is_some();
         self.place == 0 && holder_over && program_over && ends
+    }
+
+    /// Whether it is over and can be answered: of a run it is known too what became of its connections.
+    pub(super) fn is_concluded(&mut self) -> bool {
+        let (is_over, is_running) = (self.is_over(), self.is_running());
+        let has_exited = self
+            .program_ended
+            .is_some_and(|ended| ended.code == libc::CLD_EXITED);
+        match &mut self.way_out {
+            Some(way_out) if is_over && is_running => {
+                way_out.close(if has_exited { GRACE } else { Duration::ZERO });
+                way_out.is_settled()
+            }
+            _ => is_over,
+        }
     }
 
     /// Why it cannot be used, where that is so.
@@ -480,6 +514,7 @@ impl Child {
             result_fault,
             outputs,
             outputs_refused: left.refused,
+            network: self.way_out.map(WayOut::into_report),
         };
         let mut parts = vec![stdout.bytes, stderr.bytes, result.unwrap_or_default()];
         parts.extend(contents);
@@ -511,51 +546,6 @@ fn fields(pattern: &Pattern, job: &WarmJob) -> Result<Vec<u8>, SandboxError> {
         return Err(supervising("give a run its arguments")(Errno::INVAL));
     }
     Ok((fields.join("\0") + "\0").into_bytes())
-}
-
-/// Both ends of what a child talks through.
-struct Streams {
-    control: OwnedFd,
-    stdin: OwnedFd,
-    stdout: Capture,
-    stderr: Capture,
-    /// The child's: control, standard input, output, error.
-    inside: Vec<OwnedFd>,
-}
-
-impl Streams {
-    fn open(bytes_max: u64, user: u32) -> Result<Self, SandboxError> {
-        let make = supervising("make a pipe");
-        let (control, child) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(&make)?;
-        rustix::net::sockopt::set_socket_passcred(&control, true).map_err(&make)?;
-        let patience = Some(Duration::from_secs(5));
-        rustix::net::sockopt::set_socket_timeout(&control, rustix::net::sockopt::Timeout::Send, patience)
-            .map_err(&make)?;
-        let (reader, stdin) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(&make)?;
-        rustix::io::ioctl_fionbio(&stdin, true).map_err(&make)?;
-        own(reader.as_fd(), user).map_err(&make)?;
-        let (stdout, output) = Capture::open(bytes_max, Keeps::First, user)?;
-        let (stderr, error) = Capture::open(bytes_max, Keeps::FirstAndLast, user)?;
-        let mut inside = vec![child, reader];
-        for stream in [output, error] {
-            if let Stream::Own(descriptor) = stream {
-                inside.push(descriptor);
-            }
-        }
-        Ok(Self {
-            control,
-            stdin,
-            stdout,
-            stderr,
-            inside,
-        })
-    }
 }
 
 /// Where the numbers of a child's processes begin.

@@ -41,7 +41,8 @@ const fn held(limit: Limit, by: Enforcer) -> Enforced {
 const READ_BYTES: usize = 64 << 10;
 
 /// Keep a template for the caller at the other end of this socket, until that closes it or tells to end. To be called in
-/// a process of its own that has one thread and does nothing else.
+/// a process of its own that has one thread and does nothing else, of a program whose `main` begins with
+/// [`crate::serve_gateway`]. [`TemplateSettings::network`] is never [`crate::Network::Host`].
 ///
 /// # Errors
 /// When the template cannot be started. The caller is told too.
@@ -137,7 +138,8 @@ impl Keeper {
         let undertaker = Undertaker::start()?;
         let pattern = Pattern::new(settings, ids)?;
         let template = Template::start(&pattern)?;
-        let rest = ids.rest();
+        let users = pattern.children;
+        let free_users = (users.first..users.first + users.count).collect();
         Ok(Self {
             pattern,
             template,
@@ -145,7 +147,7 @@ impl Keeper {
             is_ready: false,
             started: Instant::now(),
             children: Vec::new(),
-            free_users: (rest.first..rest.first + rest.count).collect(),
+            free_users,
             free_groups: Vec::new(),
             undertaker,
             waiting: VecDeque::new(),
@@ -357,8 +359,8 @@ impl Keeper {
     /// Answer what is over, and let go of it.
     fn conclude(&mut self) -> Result<(), SandboxError> {
         let mut at = 0;
-        while let Some(child) = self.children.get(at) {
-            if !child.is_over() {
+        while let Some(child) = self.children.get_mut(at) {
+            if !child.is_concluded() {
                 at += 1;
                 continue;
             }

@@ -173,20 +173,30 @@ fn finish(holder: &HolderJob<'_>, wait: BorrowedFd<'_>) -> Result<(), Failure> {
     if length != 1 {
         return Err(Failure(Step::AwaitMap, Errno::PIPE));
     }
-    let number = job.status.as_raw_fd();
-    syscall::close_range(3, number - 1, false).during(Step::DropInitPrivileges)?;
-    syscall::close_range(number + 1, RawFd::MAX, false).during(Step::DropInitPrivileges)?;
+    close_all_but(job).during(Step::DropInitPrivileges)?;
     rustix::process::setsid().during(Step::SetSession)?;
     rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).during(Step::SetIds)?;
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).during(Step::SetIds)?;
     let _ = rustix::thread::set_name(c"cooper-holder");
     mounts::mount_proc(mounts::PROC_OPTIONS)?;
     mounts::mask_proc().during(Step::MaskProc)?;
-    init::loopback_up().during(Step::Loopback)?;
+    init::set_up_network(job)?;
     rustix::system::sethostname(job.prepared.hostname).during(Step::Hostname)?;
     init::write_file(c"/proc/sys/kernel/ns_last_pid", holder.last_pid.to_bytes()).during(Step::SealProc)?;
     syscall::set_mount_flags(CWD, c"/proc", MountFlags(MountFlags::READ_ONLY)).during(Step::SealProc)?;
     init::give_up_privileges().during(Step::DropInitPrivileges)
+}
+
+/// Close what is not a standard stream, the status pipe or the way to the gateway.
+fn close_all_but(job: &Job<'_>) -> Result<(), Errno> {
+    let status = job.status.as_raw_fd();
+    let gateway = job.listeners.map_or(status, |(_, control)| control.as_raw_fd());
+    let (first, last) = (status.min(gateway), status.max(gateway));
+    syscall::close_range(3, first - 1, false)?;
+    if first + 1 < last {
+        syscall::close_range(first + 1, last - 1, false)?;
+    }
+    syscall::close_range(last + 1, RawFd::MAX, false)
 }
 
 /// `/proc/PID/NAME`, without allocating.

@@ -16,13 +16,14 @@ use rustix::thread::CapabilitySet;
 
 use super::given::{POINTS, RESULT_PATH, clone_of};
 use super::place;
+use super::way_out::WayOut;
 use super::wire::TemplateSettings;
 use crate::cgroup::{Cgroup, Hierarchies};
 use crate::error::{SandboxError, supervising};
 use crate::grants::{Attached, Grants};
 use crate::ids::Range;
 use crate::init::Job;
-use crate::network::Network;
+use crate::network::{HandOut, Network};
 use crate::policy;
 use crate::prepare::Prepared;
 use crate::root;
@@ -66,25 +67,56 @@ pub(super) struct Pattern {
     pub(super) processes: OwnedFd,
     /// What a child's place is checked with; nothing is executed there.
     pub(super) argv: Vec<OsString>,
-    /// The host's user ids: the first is the template's, the others are the children's.
-    pub(super) ids: Range,
+    /// The template's user on the host.
+    pub(super) user: u32,
+    /// Those of the children.
+    pub(super) children: Range,
+    /// Those of their gateways, one for each of them where there are rules.
+    gateways: Range,
+    /// What names mean where there are rules.
+    name_files: Vec<InjectedFile>,
 }
 
 impl Pattern {
     /// Stack the layers.
     pub(super) fn new(settings: TemplateSettings, ids: Range) -> Result<Self, SandboxError> {
+        if settings.network == Network::Host {
+            return Err(SandboxError::Spec {
+                reason: "warm runs are never in the host's network".to_owned(),
+            });
+        }
         let root = Root::ReadOnly {
             layers: &settings.layers,
         };
         let root = root::detached(root, Profile::Run, &POINTS.map(OsStr::new), ids.first)?;
+        let rules = settings.network.rules();
+        let rest = ids.rest();
+        let (children, gateways) = rest.split(if rules.is_some() {
+            rest.count / 2
+        } else {
+            rest.count
+        });
+        let name_files = rules.map(|rules| rules.name_files(&settings.hostname));
         Ok(Self {
             hierarchies: Hierarchies::of_host(),
             root,
             processes: own_processes().map_err(supervising("mount /proc"))?,
             argv: vec![settings.python.clone().into()],
-            ids,
+            user: ids.first,
+            children,
+            gateways,
+            name_files: name_files.unwrap_or_default(),
             settings,
         })
+    }
+
+    /// Start the gateway of the child that is this user, where there are rules.
+    pub(super) fn way_out(&self, child: u32) -> Result<Option<(WayOut, HandOut)>, SandboxError> {
+        let Some(rules) = self.settings.network.rules() else {
+            return Ok(None);
+        };
+        let user = self.gateways.first + (child - self.children.first);
+        WayOut::start(rules, user).map(Some)
     }
 
     pub(super) fn enforcement(&self) -> Enforcement {
@@ -103,7 +135,13 @@ impl Pattern {
             .map_err(supervising("open a namespace"))
     }
 
-    /// A container like that of a run. `files` are put into `/run/cooper`.
+    /// The files of every child's place.
+    pub(super) fn name_files(&self) -> &[InjectedFile] {
+        &self.name_files
+    }
+
+    /// A container like that of a run. `files` are put into `/run/cooper`, or cover others. There is no network: who
+    /// shall have some is given listeners.
     pub(super) fn prepared<'a>(
         &'a self,
         argv: &'a [OsString],
@@ -153,18 +191,20 @@ impl Template {
     /// Start one. It is not ready until it says so.
     pub(super) fn start(pattern: &Pattern) -> Result<Self, SandboxError> {
         let settings = &pattern.settings;
-        let (argv, files) = command_line(settings)?;
+        let (argv, mut files) = command_line(settings)?;
+        // What a library reads when it is imported is what there is when it is used.
+        files.extend_from_slice(pattern.name_files());
         let env: Vec<(OsString, OsString)> = settings
             .env
             .iter()
             .map(|(name, value)| (name.into(), value.into()))
             .chain([("COOPER_RESULT".into(), RESULT_PATH.into())])
             .collect();
-        let mut prepared = pattern.prepared(&argv, &env, &files, &[], pattern.ids.first)?;
+        let mut prepared = pattern.prepared(&argv, &env, &files, &[], pattern.user)?;
         prepared.filter = policy::template_filter().ok_or_else(too_long)?;
         // With it, and with what its user owns, it may have its children born in their own pid namespaces.
         prepared.capabilities = CapabilitySet::SYS_ADMIN;
-        prepared.ids.add_mapped(pattern.ids.rest())?;
+        prepared.ids.add_mapped(pattern.children)?;
         let cgroup = Cgroup::create(
             &pattern.hierarchies,
             &settings.limits.limits(),
@@ -177,7 +217,7 @@ impl Template {
             None,
         )
         .map_err(supervising("make a socket"))?;
-        let (log, stream) = Capture::open(LOG_BYTES_MAX, Keeps::FirstAndLast, pattern.ids.first)?;
+        let (log, stream) = Capture::open(LOG_BYTES_MAX, Keeps::FirstAndLast, pattern.user)?;
         let Stream::Own(output) = stream else {
             return Err(supervising("make a pipe")(Errno::BADF));
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::network::{Network, NetworkReport};
 use crate::spec::Limits;
 
 /// What a keeper is started with.
@@ -24,6 +25,8 @@ pub struct TemplateSettings {
     pub user: (u32, u32),
     /// The host name that all see.
     pub hostname: String,
+    /// Whom the children can reach; never [`Network::Host`].
+    pub network: Network,
     /// Bounds for each child, and for the template.
     pub limits: WarmLimits,
     /// Modules that are imported beforehand.
@@ -161,6 +164,8 @@ pub struct WarmReply {
     pub outputs: Vec<String>,
     /// What was left in `/output` and not taken, and why.
     pub outputs_refused: Vec<(String, String)>,
+    /// What became of its connections, where the children's network is an allow-list.
+    pub network: Option<NetworkReport>,
 }
 
 /// How a warm run ended.

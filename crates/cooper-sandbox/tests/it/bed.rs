@@ -21,6 +21,7 @@ const BUSYBOX: &str = "/bin/busybox";
 pub(crate) const MIB: u64 = 1 << 20;
 
 /// A root file system in a directory of its own, which is removed in the end.
+#[derive(Clone)]
 pub(crate) struct Bed {
     directory: Arc<TempDir>,
 }

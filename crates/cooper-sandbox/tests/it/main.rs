@@ -28,4 +28,5 @@ mod streams;
 mod unprivileged;
 mod views;
 mod warm;
+mod warm_network;
 mod world;

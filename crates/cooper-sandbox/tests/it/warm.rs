@@ -1,11 +1,14 @@
 //! Warm runs in the host's own Python: what children share, what they do not, and what is left of them.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use cooper_sandbox::Network;
 use cooper_sandbox::warm::{
     Frame, Order, Report, TemplateSettings, WarmEnd, WarmFile, WarmJob, WarmLimits, WarmReply, start_keeper,
 };
@@ -14,18 +17,18 @@ use serde_json::Value;
 use crate::bed::{Bed, MIB, example};
 
 /// A keeper and its caller.
-struct Kept {
+pub(crate) struct Kept {
     _bed: Bed,
     socket: UnixStream,
-    process: Child,
+    pub(crate) process: Child,
     next: u64,
 }
 
-struct Done {
-    reply: WarmReply,
-    stdout: String,
-    stderr: String,
-    result: Value,
+pub(crate) struct Done {
+    pub(crate) reply: WarmReply,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) result: Value,
 }
 
 fn settings(bed: &Bed) -> TemplateSettings {
@@ -37,6 +40,7 @@ fn settings(bed: &Bed) -> TemplateSettings {
         cwd: "/work".into(),
         user: (1000, 1000),
         hostname: "box".to_owned(),
+        network: Network::None,
         limits: WarmLimits {
             memory_bytes: 128 * MIB,
             pids: 32,
@@ -62,11 +66,20 @@ impl Kept {
         Self::with(|_| {})
     }
 
-    fn with(change: impl FnOnce(&mut TemplateSettings)) -> Self {
-        let bed = Bed::over_the_host();
+    pub(crate) fn with(change: impl FnOnce(&mut TemplateSettings)) -> Self {
+        Self::started(Bed::over_the_host(), &example("keeper"), &[], change)
+    }
+
+    /// One whose keeper is started by this program.
+    pub(crate) fn started(
+        bed: Bed,
+        program: &Path,
+        arguments: &[OsString],
+        change: impl FnOnce(&mut TemplateSettings),
+    ) -> Self {
         let mut settings = settings(&bed);
         change(&mut settings);
-        let (socket, process) = start_keeper(&example("keeper"), &[], settings).unwrap();
+        let (socket, process) = start_keeper(program, arguments, settings).unwrap();
         socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         Self {
             _bed: bed,
@@ -76,7 +89,11 @@ impl Kept {
         }
     }
 
-    fn order(&mut self, script: &str, change: impl FnOnce(&mut WarmJob, &mut Vec<Vec<u8>>)) -> u64 {
+    pub(crate) fn order(
+        &mut self,
+        script: &str,
+        change: impl FnOnce(&mut WarmJob, &mut Vec<Vec<u8>>),
+    ) -> u64 {
         let id = self.next;
         self.next += 1;
         let mut job = WarmJob {
@@ -103,7 +120,7 @@ impl Kept {
         (header, parts)
     }
 
-    fn done(&mut self) -> Done {
+    pub(crate) fn done(&mut self) -> Done {
         loop {
             match self.report() {
                 (Report::Done(reply), parts) => {
@@ -121,7 +138,7 @@ impl Kept {
         }
     }
 
-    fn run(&mut self, script: &str) -> Done {
+    pub(crate) fn run(&mut self, script: &str) -> Done {
         self.order(script, |_, _| {});
         self.done()
     }

@@ -66,7 +66,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let bed = Bed::new();
+        Self::around(Bed::new())
+    }
+
+    /// The same, where runs are in this bed.
+    pub(crate) fn around(bed: Bed) -> Self {
         for file in ["/etc/hosts", "/etc/resolv.conf"] {
             bed.put(file, "", 0o644);
         }
@@ -110,12 +114,20 @@ impl World {
         }
     }
 
+    /// The arguments by which `nsenter` starts a program on the host.
+    pub(crate) fn on_host(&self) -> [String; 2] {
+        let id = self.host.id();
+        [
+            format!("--net=/proc/{id}/ns/net"),
+            format!("--mount=/proc/{id}/ns/mnt"),
+        ]
+    }
+
     /// A run with this network, started on the host.
     pub(crate) fn command(&self, network: &str, script: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .arg(format!("--net=/proc/{}/ns/net", self.host.id()))
-            .arg(format!("--mount=/proc/{}/ns/mnt", self.host.id()))
+            .args(self.on_host())
             .arg(contained())
             .args(["--network", network])
             .arg(self.bed.tree())

@@ -12,7 +12,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use cooperage::{End, Enforcement, GatewayProgram, Limits, Network, Program, RunOrder, Workshop};
+use cooperage::{
+    ConnectionsReport, End, Enforcement, GatewayProgram, Limits, Network, Program, RunOrder, Workshop,
+};
 
 use self::grants::GrantArgs;
 use self::warm::{WarmFiles, WarmRun};
@@ -159,7 +161,8 @@ fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<E
     if let Some(text) = unenforced::note(&ran.outcome.enforced) {
         shell.note("note", &text);
     }
-    network::tell_refusals(&ran, shell);
+    let connections = ran.outcome.network.as_ref().map(ConnectionsReport::new);
+    network::tell_refusals(connections.as_ref(), shell);
     args.grants.tell(&order, &ran, shell)?;
     Ok(exit)
 }

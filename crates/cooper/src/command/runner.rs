@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use cooperage::runner::protocol::RunnerReply;
-use cooperage::{Limits, Peer, ReplyLimits, Runner, TemplatePolicy};
+use cooperage::{Limits, Network, Peer, ReplyLimits, Runner, TemplatePolicy};
 
 use crate::command::inspect::parse_reference;
 use crate::command::limits::{LimitArgs, limits};
@@ -38,9 +38,10 @@ A request is a line of JSON:
   timeout_ms   from its start to its end
   limits       memory_bytes, pids, open_files, cpu_millis, tmp_bytes, scratch_bytes: less than the runner's
   owner        whose run it is; owners share no template. By default the peer's user
+  network      none, the default, or allow:HOST[:PORT],…: see `cooper run --help`
 
 A reply is a line of JSON, when the run has ended: id, status (exited, killed, limit, error), exit_code, limit,
-stdout, stderr, truncated, result, outputs, duration_ms, usage, enforced, error. Bytes that are no UTF-8
+stdout, stderr, truncated, result, outputs, network, duration_ms, usage, enforced, error. Bytes that are no UTF-8
 are {\"base64\": \"…\"}. A script sets its result with cooper_result(VALUE); what it leaves in /output comes back.";
 
 /// Run many scripts in one image, in milliseconds each
@@ -86,6 +87,12 @@ pub(crate) struct RunnerArgs {
     /// Bytes that a result may have
     #[arg(long, value_name = "SIZE", default_value = "1MiB")]
     result_limit: String,
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        help = "The most that a request may reach: none, or allow:HOST[:PORT],…; without it whatever the request lists"
+    )]
+    network: Option<String>,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -108,6 +115,7 @@ pub(crate) fn runner(args: &RunnerArgs, shell: &Shell) -> Result<Exit, Failure> 
         templates_max: args.templates as usize,
         runs_max: args.runs,
         age_max: Duration::from_secs(args.age),
+        network_max: args.network.as_deref().map(network_max).transpose()?,
         required: true,
     };
     let replies = ReplyLimits {
@@ -132,6 +140,14 @@ fn open(
 ) -> Result<Runner, Failure> {
     let workshop = open_workshop(settings, Need::Store)?;
     Ok(workshop.runner(image, limits, replies, policy)?)
+}
+
+fn network_max(text: &str) -> Result<Network, Failure> {
+    let wrong = |reason: String| Failure::new(Code::Usage, format!("`--network {text}`: {reason}"));
+    match text.parse() {
+        Ok(Network::Host) => Err(wrong("a warm run is never in the host's network".to_owned())),
+        parsed => parsed.map_err(|error| wrong(error.to_string())),
+    }
 }
 
 /// This program, as a keeper of templates.

@@ -62,6 +62,7 @@ fn live_a_runner_answers_each_request_once_with_what_became_of_it() {
         json!({"id": 12, "script": "", "files": {"../x": ""}}),
         json!({"id": 13, "script": "", "network": "host"}),
         json!({"id": 14, "script": "print(open('/etc/shadow').read())"}),
+        json!({"id": 15, "script": "", "network": "allow:*.example.org"}),
     ];
     host.write("project/script of the host.py", "print(__file__)");
     let replies = replies(&host, &["--preload", "numpy"], &requests);
@@ -88,7 +89,8 @@ fn live_a_runner_answers_each_request_once_with_what_became_of_it() {
         (7, "unknown field `timeout`"),
         (8, "`script` or `script_path` is missing"),
         (12, "is no name for a file"),
-        (13, "`none` is"),
+        (13, "a warm run is never in the host's network"),
+        (15, "there are no wildcards"),
     ] {
         assert_eq!(of(id)["status"], "error", "{}", of(id));
         assert!(of(id)["error"].as_str().unwrap().contains(error), "{}", of(id));
@@ -244,6 +246,18 @@ fn live_warm_runs_share_a_runner_that_is_started_and_ends_by_itself() {
             .count()
     };
     assert_eq!(sockets(), 1);
+    some_runs_are_told_why_not(&host);
+    // Who else may write to the folder could listen in the runner's place.
+    std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let done = host.cooper(&["run", "--warm", "numbers", "-c", ""]).with(125);
+    assert!(
+        done.stderr.contains("it is not a folder of yours alone"),
+        "{done}"
+    );
+    end_runners(&folder);
+}
+
+fn some_runs_are_told_why_not(host: &Host) {
     let done = host
         .cooper(&[
             "run",
@@ -264,15 +278,96 @@ fn live_warm_runs_share_a_runner_that_is_started_and_ends_by_itself() {
     let done = host
         .cooper(&["run", "--warm", "--network", "host", "numbers", "-c", ""])
         .with(125);
-    assert!(done.stderr.contains("a warm run has no network"), "{done}");
-    // Who else may write to the folder could listen in the runner's place.
-    std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    let done = host.cooper(&["run", "--warm", "numbers", "-c", ""]).with(125);
     assert!(
-        done.stderr.contains("it is not a folder of yours alone"),
+        done.stderr.contains("a warm run is never in the host's network"),
         "{done}"
     );
-    end_runners(&folder);
+}
+
+/// Answers each connection with the bytes that came, for so many connections.
+fn echo(connections: usize) -> (u16, std::thread::JoinHandle<()>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answering = std::thread::spawn(move || {
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().unwrap();
+            let mut line = String::new();
+            BufReader::new(stream.try_clone().unwrap())
+                .read_line(&mut line)
+                .unwrap();
+            (&stream).write_all(line.as_bytes()).unwrap();
+        }
+    });
+    (port, answering)
+}
+
+const ASK: &str = "
+import socket
+def ask(name):
+    try:
+        with socket.create_connection((name, PORT), 5) as s:
+            s.sendall(b'x\\n')
+            return s.recv(2).decode()
+    except OSError as error:
+        return type(error).__name__
+print([ask('own.internal'), ask('127.0.0.1'), ask('other.test')])
+";
+
+#[test]
+fn live_requests_reach_whom_they_list_and_no_more_than_the_runner_allows() {
+    let mut host = host();
+    let (port, answering) = echo(2);
+    let script = ASK.replace("PORT", &port.to_string());
+    let own = format!("allow:own.internal=127.0.0.1:{port}");
+    let requests = [
+        json!({"id": 1, "script": script}),
+        json!({"id": 2, "script": script, "network": "none"}),
+        json!({"id": 3, "script": script, "network": own}),
+        json!({"id": 4, "script": script, "network": format!("allow:127.0.0.1:{}", port - 1)}),
+    ];
+    let answered = replies(&host, &["--network", &own], &requests);
+    let closed = "['gaierror', 'ConnectionRefusedError', 'gaierror']\n";
+    for reply in &answered[..2] {
+        assert_eq!(reply["stdout"], closed, "{reply}");
+        assert!(reply.get("network").is_none(), "{reply}");
+    }
+    assert_eq!(
+        answered[2]["stdout"], "['x\\n', 'ConnectionRefusedError', 'gaierror']\n",
+        "{}",
+        answered[2]
+    );
+    let network = &answered[2]["network"];
+    assert_eq!(
+        (&network["connections"], &network["unknown_names"][0]["name"]),
+        (&json!(1), &json!("other.test")),
+        "{network}"
+    );
+    let error = answered[3]["error"].as_str().unwrap();
+    assert!(error.contains("more than the runner allows"), "{error}");
+    let refused = host.cooper(&["runner", "numbers", "--network", "host"]).with(2);
+    assert!(
+        refused.stderr.contains("never in the host's network"),
+        "{refused}"
+    );
+
+    let runtime = host.path("runtime");
+    std::fs::create_dir(&runtime).unwrap();
+    std::fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    host.set("XDG_RUNTIME_DIR", runtime.to_str().unwrap());
+    let done = host
+        .cooper(&["run", "--warm", "--network", &own, "numbers", "-c", &script])
+        .good();
+    assert_eq!(
+        done.stdout, "['x\\n', 'ConnectionRefusedError', 'gaierror']\n",
+        "{done}"
+    );
+    assert!(
+        done.stderr
+            .contains("warning: the name other.test was asked for and is not allowed"),
+        "{done}"
+    );
+    end_runners(&runtime.join("cooper-runners"));
+    answering.join().unwrap();
 }
 
 /// End what was left running in the background, as it does by itself after a while.

@@ -9,6 +9,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::run::ConnectionsReport;
+
 /// One request. Unknown fields are refused, so that a mistyped limit is never ignored.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,7 +51,7 @@ pub struct RunnerRequest {
     /// Bounds, where they are not the runner's own.
     #[serde(default)]
     pub limits: RequestLimits,
-    /// Whom it can reach: as the flag `--network`.
+    /// Whom it can reach: `none`, or `allow:HOST[:PORT],…` as the flag `--network` of a run. By default nobody.
     #[serde(default)]
     pub network: Option<String>,
 }
@@ -162,6 +164,9 @@ pub struct RunnerReply {
     /// What it left there that is not taken.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outputs_refused: Vec<OutputRefused>,
+    /// What became of its connections, where its network was an allow-list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<ConnectionsReport>,
     /// From the request to the end.
     pub duration_ms: f64,
     /// What it used.
@@ -224,6 +229,7 @@ impl RunnerReply {
             result_error: None,
             outputs: Vec::new(),
             outputs_refused: Vec::new(),
+            network: None,
             duration_ms: 0.0,
             usage: RunnerUsage::default(),
             enforced: Vec::new(),

@@ -8,6 +8,7 @@ use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use cooper_sandbox::Network;
 use cooper_sandbox::warm::{
     Frame, FrameError, Order, Report, TemplateSettings, WarmJob, WarmLimits, WarmReply, start_keeper,
 };
@@ -19,7 +20,7 @@ use super::protocol::HeldLimit;
 pub(super) struct TemplateKey {
     pub(super) owner: String,
     pub(super) limits: WarmLimits,
-    pub(super) network: String,
+    pub(super) network: Network,
 }
 
 /// How templates are kept.
@@ -41,6 +42,8 @@ pub struct TemplatePolicy {
     pub runs_max: u64,
     /// And at this age.
     pub age_max: Duration,
+    /// The most that a request may reach; any allow-list where that is not said.
+    pub network_max: Option<Network>,
     /// Whether a limit that this host cannot enforce stops everything.
     pub required: bool,
 }

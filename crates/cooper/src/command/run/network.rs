@@ -1,6 +1,6 @@
 //! What is told of a run's network.
 
-use cooperage::Ran;
+use cooperage::ConnectionsReport;
 
 use crate::shell::Shell;
 
@@ -8,20 +8,18 @@ use crate::shell::Shell;
 const TOLD_MAX: usize = 10;
 
 /// What of the network was not to be had: a script may have hidden it.
-pub(super) fn tell_refusals(ran: &Ran, shell: &Shell) {
-    let Some(report) = &ran.outcome.network else {
-        return;
-    };
-    let refused = report.refused.iter().map(|refused| match refused.remedy() {
-        Some(rule) => format!("{refused}; if that is meant: `--network allow:{rule}`"),
-        None => refused.to_string(),
+pub(super) fn tell_refusals(report: Option<&ConnectionsReport>, shell: &Shell) {
+    let Some(report) = report else { return };
+    let refused = report.refused.iter().map(|refused| match &refused.remedy {
+        Some(rule) => format!("{}; if that is meant: `--network allow:{rule}`", refused.message),
+        None => refused.message.clone(),
     });
-    let names = report.unknown_names.iter().map(ToString::to_string);
+    let names = report.unknown_names.iter().map(|name| name.message.clone());
     let all: Vec<String> = refused.chain(names).collect();
     for text in all.iter().take(TOLD_MAX) {
         shell.note("warning", text);
     }
-    let beside = all.len().saturating_sub(TOLD_MAX) as u64 + report.others;
+    let beside = all.len().saturating_sub(TOLD_MAX) as u64 + report.refused_beside;
     if beside > 0 {
         shell.note(
             "warning",

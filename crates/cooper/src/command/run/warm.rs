@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use cooper_core::Digest;
 use cooperage::runner::protocol::Content;
-use cooperage::{Cleaner, FullReference, Limits, Network, Program};
+use cooperage::{Cleaner, ConnectionsReport, FullReference, Limits, Network, Program};
 use serde_json::{Map, Value, json};
 
+use super::network::tell_refusals;
 use super::usage;
 use crate::failure::{Code, Exit, Failure};
 use crate::render::unit;
@@ -61,9 +62,10 @@ pub(super) struct WarmRan {
 impl WarmRun<'_> {
     /// Run it to the end and show what it wrote.
     pub(super) fn run(self, shell: &Shell) -> Result<WarmRan, Failure> {
-        if self.network != Network::None {
+        if self.network == Network::Host {
             return Err(usage(
-                "a warm run has no network: leave `--network` or `--warm` out",
+                "a warm run is never in the host's network: name whom it may reach, `--network allow:HOST[:PORT],…`, or \
+                 leave `--warm` out",
             ));
         }
         let raw = self.raw;
@@ -111,6 +113,7 @@ impl WarmRun<'_> {
             "files": self.files,
             "secrets": self.secrets,
             "timeout_ms": wall,
+            "network": self.network.to_string(),
         }))
     }
 
@@ -319,6 +322,9 @@ fn told(reply: &Value, limits: &Limits, shell: &Shell) -> Result<WarmRan, Failur
             "what it wrote is longer than the runner keeps, and was cut",
         );
     }
+    let connections = reply.get("network").cloned();
+    let connections = connections.and_then(|value| serde_json::from_value::<ConnectionsReport>(value).ok());
+    tell_refusals(connections.as_ref(), shell);
     let code = reply.get("exit_code").and_then(Value::as_u64);
     let exit = match (text("status"), text("limit")) {
         (Some("limit"), Some("time")) => {
