@@ -1,0 +1,624 @@
+//! The licence of a Python distribution: `License-Expression` first (PEP 639), then licence files by their texts, then
+//! classifiers, then the field `License`.
+
+use super::answer::{LicenceAnswer, LicenceSource, LicenceStatement, Sureness};
+use super::expression::LicenceExpression;
+use super::names::{self, Reading, Vague};
+use super::reading::TextReading;
+use super::words::decode;
+
+/// The most licence files of one package that are read.
+pub const LICENCE_FILES_MAX: usize = 64;
+
+/// A file with a licence, of which perhaps only the beginning was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LicenceFile {
+    /// Its path in the package.
+    pub path: String,
+    /// Its content, or the beginning of it.
+    pub bytes: Vec<u8>,
+    /// Its size in bytes, which is more than is here where it was cut.
+    pub size: u64,
+}
+
+/// What a Python distribution says about its licence.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PythonLicenceEvidence {
+    /// `License-Expression`
+    pub expression: Option<String>,
+    /// `License`: free text, perhaps a whole licence.
+    pub free_text: Option<String>,
+    /// `Classifier`: all of them, or only those that begin with `License ::`.
+    pub classifiers: Vec<String>,
+    /// The licence files of `.dist-info`.
+    pub files: Vec<LicenceFile>,
+}
+
+/// What each kind of source comes to.
+struct Sources {
+    statements: Vec<LicenceStatement>,
+    stated: Option<LicenceExpression>,
+    files: Vec<(String, TextReading)>,
+    classified: Vec<LicenceExpression>,
+    field: Option<LicenceExpression>,
+    vague: Vec<Vague>,
+}
+
+/// A conclusion before it is held against the other sources.
+struct Conclusion {
+    expression: LicenceExpression,
+    source: LicenceSource,
+    sureness: Sureness,
+}
+
+/// Find the licence of a distribution.
+pub fn of_python(evidence: &PythonLicenceEvidence) -> LicenceAnswer {
+    let sources = Sources::read(evidence);
+    let conclusion = sources
+        .by_expression()
+        .or_else(|| sources.by_files_and_declaration())
+        .or_else(|| sources.by_files())
+        .or_else(|| sources.by_classifiers())
+        .or_else(|| sources.by_field())
+        .or_else(|| sources.by_guess());
+    sources.answer(conclusion)
+}
+
+impl Sources {
+    fn read(evidence: &PythonLicenceEvidence) -> Self {
+        let mut sources = Self {
+            statements: Vec::new(),
+            stated: None,
+            files: Vec::new(),
+            classified: Vec::new(),
+            field: None,
+            vague: Vec::new(),
+        };
+        sources.read_expression(evidence.expression.as_deref());
+        let mut files: Vec<&LicenceFile> = evidence.files.iter().take(LICENCE_FILES_MAX).collect();
+        files.sort_by(|a, b| (depth(&a.path), &a.path).cmp(&(depth(&b.path), &b.path)));
+        for file in files {
+            sources.read_file(file);
+        }
+        for text in &evidence.classifiers {
+            if let Some(reading) = names::classifier(text) {
+                let read_as = sources.keep_reading(&reading);
+                sources.classified.extend(read_as.clone());
+                sources.state(LicenceSource::Classifier, text, read_as, vague_note(&reading));
+            }
+        }
+        sources.read_field(evidence.free_text.as_deref());
+        sources
+    }
+
+    fn state(
+        &mut self,
+        source: LicenceSource,
+        said: &str,
+        read_as: Option<LicenceExpression>,
+        note: Option<String>,
+    ) {
+        self.statements.push(LicenceStatement {
+            source,
+            said: names::excerpt(said),
+            read_as,
+            note,
+        });
+    }
+
+    /// The licence of a reading; what is vague is remembered.
+    fn keep_reading(&mut self, reading: &Reading) -> Option<LicenceExpression> {
+        match reading {
+            Reading::Licence(expression) => Some(expression.clone()),
+            Reading::Vague(vague) => {
+                self.vague.push(*vague);
+                None
+            }
+            Reading::Nothing | Reading::Unreadable => None,
+        }
+    }
+
+    fn read_expression(&mut self, text: Option<&str>) {
+        let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
+            return;
+        };
+        let (read_as, note) = match LicenceExpression::parse(text) {
+            Ok(expression) => (Some(expression), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        self.stated.clone_from(&read_as);
+        self.state(LicenceSource::LicenseExpression, text, read_as, note);
+    }
+
+    fn read_file(&mut self, file: &LicenceFile) {
+        let text = decode(&file.bytes);
+        let reading = TextReading::of(&text);
+        let mut note = reading.note();
+        if file.size > file.bytes.len().min(super::words::TEXT_BYTES_MAX) as u64 {
+            let cut = format!("of {} bytes only the beginning was read", file.size);
+            note = Some(note.map_or(cut.clone(), |note| format!("{note}; {cut}")));
+        }
+        let source = LicenceSource::LicenceFile(names::excerpt(&file.path));
+        self.state(source, &text, reading.own(), note);
+        self.files.push((file.path.clone(), reading));
+    }
+
+    fn read_field(&mut self, text: Option<&str>) {
+        let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
+            return;
+        };
+        let reading = names::free_text(text);
+        if reading == Reading::Nothing {
+            return;
+        }
+        let mut read_as = self.keep_reading(&reading);
+        let mut note = vague_note(&reading);
+        if reading == Reading::Unreadable {
+            let reading = TextReading::of(text);
+            read_as = reading.is_sure().then(|| reading.own()).flatten();
+            note = reading.note();
+        }
+        self.field.clone_from(&read_as);
+        self.state(LicenceSource::LicenseField, text, read_as, note);
+    }
+
+    fn by_expression(&self) -> Option<Conclusion> {
+        Some(Conclusion {
+            expression: self.stated.clone()?,
+            source: LicenceSource::LicenseExpression,
+            sureness: Sureness::Exact,
+        })
+    }
+
+    /// What the field `License` or the only classifier names, where all of it stands in the package's own licence files:
+    /// the other licences in them are of what it carries.
+    fn by_files_and_declaration(&self) -> Option<Conclusion> {
+        let declared = self.declared()?;
+        let (path, _) = self.own_files().next()?;
+        let stated = |id: &str| {
+            let mut terms = self
+                .own_files()
+                .flat_map(|(_, reading)| &reading.parts)
+                .flat_map(|part| part.expression.terms());
+            terms.any(|term| is_same_licence(&term.id, id))
+        };
+        declared
+            .terms()
+            .iter()
+            .all(|term| stated(&term.id))
+            .then(|| Conclusion {
+                expression: self.with_versions_of_others(declared.clone()),
+                source: LicenceSource::LicenceFile(path.clone()),
+                sureness: Sureness::High,
+            })
+    }
+
+    /// One statement about the whole package beside its files.
+    fn declared(&self) -> Option<&LicenceExpression> {
+        match (&self.field, self.classified.as_slice()) {
+            (Some(field), _) if field.terms().len() > 1 => Some(field),
+            (_, [_, _, ..]) => None,
+            (Some(field), _) => Some(field),
+            (None, classified) => classified.first(),
+        }
+    }
+
+    /// From the licence files beside the metadata: one alone, or all of them joined as the other sources say.
+    fn by_files(&self) -> Option<Conclusion> {
+        let own: Vec<&(String, TextReading)> = self.own_files().collect();
+        let (first, _) = own.first()?;
+        let expressions = own.iter().filter_map(|(_, reading)| reading.own());
+        let mut parts: Vec<LicenceExpression> = Vec::new();
+        for expression in expressions {
+            if !parts.contains(&expression) {
+                parts.push(expression);
+            }
+        }
+        let is_choice = parts.len() > 1 && self.offers_choice();
+        let joined = if is_choice {
+            LicenceExpression::any_of(parts)
+        } else {
+            LicenceExpression::all_of(without_lesser_base(parts))
+        };
+        let expression = self.with_versions_of_others(joined?);
+        let is_confirmed = |reading: &TextReading| {
+            reading.restrictions.is_empty()
+                && self
+                    .vague
+                    .iter()
+                    .any(|vague| !vague.family.is_empty() && vague.admits(&expression))
+        };
+        let open = self.leaves_versions_open(&expression, &own);
+        let sure = own
+            .iter()
+            .all(|(_, reading)| reading.is_sure_but_for_versions() || is_confirmed(reading))
+            && !open;
+        Some(Conclusion {
+            expression,
+            source: LicenceSource::LicenceFile(first.clone()),
+            sureness: if sure { Sureness::High } else { Sureness::Low },
+        })
+    }
+
+    /// Files that say a licence: those that lie least deep, since what lies deeper is of what is bundled.
+    fn own_files(&self) -> impl Iterator<Item = &(String, TextReading)> {
+        let says = |file: &&(String, TextReading)| !file.1.parts.is_empty() && is_licence_name(&file.0);
+        let least = self.files.iter().filter(says).map(|(path, _)| depth(path)).min();
+        self.files
+            .iter()
+            .filter(says)
+            .filter(move |(path, _)| Some(depth(path)) == least)
+    }
+
+    /// Whether any source says that one licence of several may be chosen.
+    fn offers_choice(&self) -> bool {
+        let or = |expression: &LicenceExpression| expression.to_string().contains(" OR ");
+        self.field.as_ref().is_some_and(or)
+            || self.vague.iter().any(|vague| vague.key == "dual")
+            || self.files.iter().any(|(_, reading)| reading.offers_choice)
+            || self.own_files().all(|(path, _)| names_its_licence(path))
+    }
+
+    /// A GNU text leaves open whether later versions are meant; another source may say so.
+    fn with_versions_of_others(&self, expression: LicenceExpression) -> LicenceExpression {
+        let Some(base) = expression.to_string().strip_suffix("-only").map(str::to_owned) else {
+            return expression;
+        };
+        let says_more = |other: &&LicenceExpression| {
+            let text = other.to_string();
+            text.strip_prefix(base.as_str())
+                .is_some_and(|rest| rest.starts_with("-or-later"))
+        };
+        let granted = self
+            .own_files()
+            .flat_map(|(_, reading)| &reading.parts)
+            .map(|part| &part.expression);
+        let mut others = self.classified.iter().chain(&self.field).chain(granted);
+        others.find(says_more).cloned().unwrap_or(expression)
+    }
+
+    /// Whether only the text of a GNU licence is there, and no source says which of its versions are meant.
+    fn leaves_versions_open(&self, expression: &LicenceExpression, own: &[&(String, TextReading)]) -> bool {
+        let stated = |id: &str| {
+            let mut terms = self
+                .classified
+                .iter()
+                .chain(&self.field)
+                .flat_map(|other| other.terms());
+            terms.any(|term| term.id == id)
+        };
+        let is_open = |id: &str| {
+            let mut parts = own
+                .iter()
+                .flat_map(|(_, reading)| &reading.parts)
+                .filter(|part| part.leaves_versions_open);
+            parts.any(|part| part.expression.terms().iter().any(|term| term.id == id)) && !stated(id)
+        };
+        expression.terms().iter().any(|term| is_open(&term.id))
+    }
+
+    fn by_classifiers(&self) -> Option<Conclusion> {
+        let field_agrees = |field: &&LicenceExpression| {
+            self.classified
+                .iter()
+                .all(|classified| field.has_all_terms_of(classified))
+        };
+        let (expression, sureness) = match self.classified.as_slice() {
+            [] => return None,
+            [only] => (only.clone(), Sureness::High),
+            several => match self.field.as_ref().filter(field_agrees) {
+                Some(field) => (field.clone(), Sureness::High),
+                None if self.offers_choice() => {
+                    (LicenceExpression::any_of(several.to_vec())?, Sureness::High)
+                }
+                None => (LicenceExpression::all_of(several.to_vec())?, Sureness::Low),
+            },
+        };
+        Some(Conclusion {
+            expression,
+            source: LicenceSource::Classifier,
+            sureness,
+        })
+    }
+
+    fn by_field(&self) -> Option<Conclusion> {
+        Some(Conclusion {
+            expression: self.field.clone()?,
+            source: LicenceSource::LicenseField,
+            sureness: Sureness::High,
+        })
+    }
+
+    /// What a vague name nearly always means.
+    fn by_guess(&self) -> Option<Conclusion> {
+        let vague = self.vague.iter().find(|vague| vague.guess.is_some())?;
+        let guess = vague.guess?;
+        let says = |statement: &&LicenceStatement| statement.note.is_some() && statement.read_as.is_none();
+        let statement = self.statements.iter().find(says)?;
+        Some(Conclusion {
+            expression: LicenceExpression::of_id(guess),
+            source: statement.source.clone(),
+            // The older versions of this one have been out of use since 2004, and are permissive too.
+            sureness: if guess == "Apache-2.0" {
+                Sureness::High
+            } else {
+                Sureness::Low
+            },
+        })
+    }
+
+    fn answer(self, conclusion: Option<Conclusion>) -> LicenceAnswer {
+        let Some(conclusion) = conclusion else {
+            return LicenceAnswer {
+                statements: self.statements,
+                ..LicenceAnswer::silent()
+            };
+        };
+        let others = self.others(&conclusion.expression);
+        let contradictions = self.contradictions(&conclusion);
+        LicenceAnswer {
+            expression: Some(conclusion.expression),
+            source: Some(conclusion.source),
+            sureness: conclusion.sureness,
+            others,
+            statements: self.statements,
+            contradictions,
+        }
+    }
+
+    /// The licences of files and parts of files that are not the package's own.
+    fn others(&self, own: &LicenceExpression) -> Option<LicenceExpression> {
+        let parts = self.files.iter().flat_map(|(_, reading)| &reading.parts);
+        let parts = parts.map(|part| part.expression.clone());
+        LicenceExpression::all_of(parts.filter(|part| !shares_a_licence(own, part)))
+    }
+
+    /// Sources beside the deciding one whose licence has nothing in common with the answer.
+    fn contradictions(&self, conclusion: &Conclusion) -> Vec<String> {
+        let differs = |statement: &&LicenceStatement| {
+            let is_own = match &statement.source {
+                LicenceSource::LicenceFile(path) => depth(path) <= 1 && is_licence_name(path),
+                _ => true,
+            };
+            let read_as = statement.read_as.as_ref();
+            is_own && read_as.is_some_and(|read| !shares_a_licence(&conclusion.expression, read))
+        };
+        let named = |statement: &LicenceStatement| {
+            statement.read_as.as_ref().map(|read| {
+                format!(
+                    "the {} says `{}`, the {} says `{read}`",
+                    conclusion.source, conclusion.expression, statement.source
+                )
+            })
+        };
+        self.statements
+            .iter()
+            .filter(differs)
+            .filter_map(named)
+            .take(8)
+            .collect()
+    }
+}
+
+fn vague_note(reading: &Reading) -> Option<String> {
+    match reading {
+        Reading::Vague(vague) => Some(format!("`{}` leaves open which licence", vague.key)),
+        _ => None,
+    }
+}
+
+/// Directories above the file, those of `.dist-info` apart.
+fn depth(path: &str) -> usize {
+    let inner = path.split_once(".dist-info/").map_or(path, |(_, inner)| inner);
+    let inner = inner.strip_prefix("licenses/").unwrap_or(inner);
+    inner.matches('/').count()
+}
+
+/// Whether a file is named as licences are; notices, authors and readmes only add to them.
+fn is_licence_name(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    let third_party = [
+        "third",
+        "notice",
+        "authors",
+        "thanks",
+        "bundled",
+        "vendor",
+        "readme",
+        "contributors",
+    ];
+    !third_party.iter().any(|part| name.contains(part))
+}
+
+/// `LICENSE-MIT`, `LICENSE.APACHE2`: files that stand beside each other so are offered for choice.
+fn names_its_licence(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_uppercase();
+    let rest = name
+        .strip_prefix("LICENSE")
+        .or_else(|| name.strip_prefix("LICENCE"));
+    let suffix = rest.and_then(|rest| rest.strip_prefix(['-', '.', '_']));
+    suffix.is_some_and(|suffix| {
+        ["MIT", "APACHE", "BSD"]
+            .iter()
+            .any(|licence| suffix.starts_with(licence))
+    })
+}
+
+/// Whether a declared licence is the one of a text: the same, or by a name that is used for it. Python's own licence is a
+/// stack of licences, and what is under it nearly always says `PSF`.
+fn is_same_licence(of_text: &str, declared: &str) -> bool {
+    of_text == declared || kin(of_text) == "PSF-2.0" && kin(declared) == "PSF-2.0" || {
+        let base = |id: &str| {
+            id.trim_end_matches("-or-later")
+                .trim_end_matches("-only")
+                .to_owned()
+        };
+        base(of_text) == base(declared)
+    }
+}
+
+/// LGPL-3.0 is written as an addition to GPL-3.0: where both texts are there, the lesser one is meant.
+fn without_lesser_base(parts: Vec<LicenceExpression>) -> Vec<LicenceExpression> {
+    let lesser = parts.iter().any(|part| part.to_string().starts_with("LGPL-3.0"));
+    let is_base = |part: &LicenceExpression| part.to_string().starts_with("GPL-3.0");
+    parts
+        .into_iter()
+        .filter(|part| !(lesser && is_base(part)))
+        .collect()
+}
+
+/// Whether two expressions name a common licence, whatever versions they admit; licences with the same terms in other
+/// words count as one.
+pub(crate) fn shares_a_licence(one: &LicenceExpression, other: &LicenceExpression) -> bool {
+    let names = |expression: &LicenceExpression| -> Vec<String> {
+        expression
+            .terms()
+            .iter()
+            .map(|term| kin(&term.id).to_owned())
+            .collect()
+    };
+    let known = names(one);
+    names(other).iter().any(|name| known.contains(name))
+}
+
+/// The name under which licences with the same terms are compared.
+fn kin(id: &str) -> &str {
+    let base = id.trim_end_matches("-or-later").trim_end_matches("-only");
+    match base {
+        "MIT-0" | "X11" | "MIT-Modern-Variant" => "MIT",
+        "Python-2.0" | "Python-2.0.1" | "CNRI-Python" => "PSF-2.0",
+        "MIT-CMU" => "HPND",
+        "LGPL-2.0" => "LGPL-2.1",
+        base => base,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, id: &str) -> LicenceFile {
+        let bytes = spdx::license_id(id).unwrap().text().as_bytes().to_vec();
+        let size = bytes.len() as u64;
+        LicenceFile {
+            path: path.to_owned(),
+            bytes,
+            size,
+        }
+    }
+
+    fn classified(classifiers: &[&str]) -> PythonLicenceEvidence {
+        PythonLicenceEvidence {
+            classifiers: classifiers
+                .iter()
+                .map(|text| format!("License :: OSI Approved :: {text}"))
+                .collect(),
+            ..PythonLicenceEvidence::default()
+        }
+    }
+
+    fn shown(evidence: &PythonLicenceEvidence) -> String {
+        let answer = of_python(evidence);
+        let expression = answer
+            .expression
+            .map_or("none".to_owned(), |expression| expression.to_string());
+        let source = answer
+            .source
+            .map_or(String::new(), |source| format!(" ({source})"));
+        format!("{expression}{source} {}", answer.sureness.as_str())
+    }
+
+    #[test]
+    fn sources_come_in_their_order() {
+        let mut evidence = classified(&["MIT License"]);
+        evidence.free_text = Some("BSD".to_owned());
+        assert_eq!(shown(&evidence), "MIT (classifier) high");
+        evidence.files = vec![file("LICENSE", "BSD-3-Clause")];
+        assert_eq!(shown(&evidence), "BSD-3-Clause (licence file LICENSE) high");
+        assert_eq!(
+            of_python(&evidence).contradictions,
+            ["the licence file LICENSE says `BSD-3-Clause`, the classifier says `MIT`"]
+        );
+        evidence.expression = Some("BSD-3-Clause OR MIT".to_owned());
+        assert_eq!(shown(&evidence), "BSD-3-Clause OR MIT (License-Expression) exact");
+        assert!(of_python(&evidence).contradictions.is_empty());
+    }
+
+    #[test]
+    fn an_expression_that_is_none_is_told_and_passed_over() {
+        let mut evidence = classified(&["MIT License"]);
+        evidence.expression = Some("MIT OR Whatever".to_owned());
+        let answer = of_python(&evidence);
+        assert_eq!(answer.expression.unwrap().to_string(), "MIT");
+        let note = answer.statements[0].note.as_deref().unwrap();
+        assert!(note.contains("`Whatever` is no licence"), "{note}");
+    }
+
+    #[test]
+    fn vague_names_are_resolved_by_another_source_only() {
+        let mut evidence = classified(&["BSD License"]);
+        evidence.free_text = Some("BSD".to_owned());
+        assert_eq!(shown(&evidence), "none low");
+        evidence.files = vec![file("LICENSE.txt", "BSD-2-Clause")];
+        assert_eq!(shown(&evidence), "BSD-2-Clause (licence file LICENSE.txt) high");
+        assert_eq!(
+            shown(&classified(&["Apache Software License"])),
+            "Apache-2.0 (classifier) high"
+        );
+    }
+
+    #[test]
+    fn two_files_are_a_choice_where_a_source_says_so() {
+        let mut evidence = PythonLicenceEvidence {
+            free_text: Some("Dual License".to_owned()),
+            files: vec![
+                file("COPYING.APACHE", "Apache-2.0"),
+                file("COPYING.BSD", "BSD-2-Clause"),
+            ],
+            ..PythonLicenceEvidence::default()
+        };
+        assert!(shown(&evidence).starts_with("Apache-2.0 OR BSD-2-Clause"));
+        evidence.free_text = None;
+        assert!(shown(&evidence).starts_with("Apache-2.0 AND BSD-2-Clause"));
+    }
+
+    #[test]
+    fn the_versions_of_a_gnu_text_are_told_by_another_source() {
+        let mut evidence = classified(&["GNU General Public License v3 or later (GPLv3+)"]);
+        evidence.files = vec![file("COPYING", "GPL-3.0-only")];
+        assert!(shown(&evidence).starts_with("GPL-3.0-or-later (licence file COPYING)"));
+    }
+
+    #[test]
+    fn what_is_bundled_is_told_apart() {
+        let evidence = PythonLicenceEvidence {
+            files: vec![
+                file("x-1.dist-info/licenses/LICENSE", "BSD-3-Clause"),
+                file("x-1.dist-info/licenses/vendor/zlib/LICENSE", "Zlib"),
+            ],
+            ..PythonLicenceEvidence::default()
+        };
+        let answer = of_python(&evidence);
+        assert_eq!(answer.expression.unwrap().to_string(), "BSD-3-Clause");
+        assert_eq!(answer.others.unwrap().to_string(), "Zlib");
+    }
+
+    #[test]
+    fn a_large_file_is_cut_with_a_note() {
+        let mut large = file("LICENSE", "MIT");
+        large.bytes.resize(50 << 20, b' ');
+        large.size = 50 << 20;
+        let answer = of_python(&PythonLicenceEvidence {
+            files: vec![large],
+            ..PythonLicenceEvidence::default()
+        });
+        assert_eq!(answer.expression.unwrap().to_string(), "MIT");
+        assert!(
+            answer.statements[0]
+                .note
+                .as_ref()
+                .unwrap()
+                .contains("only the beginning")
+        );
+    }
+}

@@ -1,0 +1,235 @@
+//! One text read whole: the licences whose texts stand in it, and the notices beside them.
+
+use super::expression::LicenceExpression;
+use super::names::Vague;
+use super::notices::{self, Notice};
+use super::texts::{self, Found, Matches};
+use super::words::words;
+
+/// From this share on, a text is that of the licence but for names.
+pub(crate) const SURE: f64 = 0.88;
+
+/// What a text says about licences.
+#[derive(Debug, Clone)]
+pub(crate) struct TextReading {
+    /// Each licence once, in the order of the text.
+    pub(crate) parts: Vec<Part>,
+    /// Phrases that take away from a licence: they are outside of every text that was recognised.
+    pub(crate) restrictions: Vec<&'static str>,
+    /// It says that one of its licences may be chosen.
+    pub(crate) offers_choice: bool,
+}
+
+/// One licence of a text.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) expression: LicenceExpression,
+    /// The share of the licence's text; none for a notice.
+    pub(crate) share: Option<f64>,
+    /// The place in the text.
+    pub(crate) at: usize,
+    /// A pointer to a text of a GNU licence, or that text, says nothing of which versions are meant.
+    pub(crate) leaves_versions_open: bool,
+}
+
+/// Words that limit what a licence grants. They stand in some known licences too, and are looked for elsewhere only.
+const RESTRICTIONS: [&str; 10] = [
+    "non commercial",
+    "noncommercial",
+    "commons clause",
+    "academic use only",
+    "research use only",
+    "evaluation purposes",
+    "personal use only",
+    "not for commercial",
+    "no commercial use",
+    "may not be used for commercial",
+];
+
+/// Words that offer a choice, where few licences are named.
+const CHOICES: [&str; 8] = [
+    "dual licensed",
+    "dual license",
+    "dual licensing",
+    "licensed under either",
+    "under the terms of either",
+    "either of these licenses",
+    "either of the following licenses",
+    "at your choice",
+];
+/// With more licences than this, a text is a collection.
+const CHOICES_MAX: usize = 3;
+const PUBLIC_DOMAIN: &str = "LicenseRef-Public-Domain";
+
+impl TextReading {
+    pub(crate) fn of(text: &str) -> Self {
+        let words = words(text);
+        let Matches { found, explained } = texts::find(&words);
+        let is_free = |at: usize| !explained[at];
+        let notices = notices::find(&words, &is_free);
+        let free: Vec<&str> = (0..words.len())
+            .filter(|at| is_free(*at))
+            .map(|at| words[at].as_str())
+            .collect();
+        let free = format!(" {} ", free.join(" "));
+        let stands = |phrase: &&&str| free.contains(&format!(" {phrase} "));
+        let parts = parts(&found, notices);
+        Self {
+            restrictions: RESTRICTIONS.iter().filter(stands).copied().collect(),
+            offers_choice: parts.len() <= CHOICES_MAX && CHOICES.iter().any(|phrase| stands(&phrase)),
+            parts,
+        }
+    }
+
+    /// The licence of the work that the text speaks of first, or the choice that it offers. What is in the public domain
+    /// comes last: it is a part of a work more often than the whole.
+    pub(crate) fn own(&self) -> Option<LicenceExpression> {
+        if self.offers_choice && self.parts.len() > 1 {
+            return LicenceExpression::any_of(self.parts.iter().map(|part| part.expression.clone()));
+        }
+        self.first().map(|part| part.expression.clone())
+    }
+
+    fn first(&self) -> Option<&Part> {
+        self.parts
+            .iter()
+            .find(|part| !part.is_public_domain())
+            .or(self.parts.first())
+    }
+
+    /// What it carries beside that.
+    pub(crate) fn others(&self) -> Option<LicenceExpression> {
+        let own = self.own()?;
+        let rest = self.parts.iter().map(|part| part.expression.clone());
+        LicenceExpression::all_of(rest.filter(|part| !own.has_all_terms_of(part)))
+    }
+
+    /// Whether its licence is there nearly whole, in the versions that are meant, and nothing speaks against it.
+    pub(crate) fn is_sure(&self) -> bool {
+        self.is_sure_but_for_versions() && self.first().is_some_and(|part| !part.leaves_versions_open)
+    }
+
+    /// The same where other sources tell which versions of a GNU licence are meant.
+    pub(crate) fn is_sure_but_for_versions(&self) -> bool {
+        let whole = |part: &Part| part.share.is_none_or(|share| share >= SURE);
+        let mixed = self.parts.len() > 1 && self.parts[0].is_public_domain();
+        self.restrictions.is_empty() && !mixed && self.first().is_some_and(whole)
+    }
+
+    /// The first part that a vague name may mean.
+    pub(crate) fn part_for(&self, vague: &Vague) -> Option<&Part> {
+        self.parts.iter().find(|part| vague.admits(&part.expression))
+    }
+
+    /// What is to be told of how it was read.
+    pub(crate) fn note(&self) -> Option<String> {
+        let mut notes: Vec<String> = Vec::new();
+        let shares: Vec<String> = self
+            .parts
+            .iter()
+            .filter_map(|part| {
+                part.share
+                    .map(|share| format!("{} {:.0} %", part.expression, share * 100.0))
+            })
+            .collect();
+        if !shares.is_empty() {
+            notes.push(format!("by its text: {}", shares.join(", ")));
+        }
+        if self.offers_choice {
+            notes.push("it offers a choice".to_owned());
+        }
+        if !self.restrictions.is_empty() {
+            notes.push(format!("it says `{}`", self.restrictions.join("`, `")));
+        }
+        (!notes.is_empty()).then(|| notes.join("; "))
+    }
+}
+
+impl Part {
+    fn of_text(found: &Found) -> Self {
+        let expression = LicenceExpression::of_id(found.id);
+        Self {
+            leaves_versions_open: is_gnu(&expression),
+            expression,
+            share: Some(found.share),
+            at: found.at,
+        }
+    }
+
+    fn of_notice(notice: Notice) -> Self {
+        Self {
+            leaves_versions_open: notice.is_reference && is_gnu(&notice.expression),
+            expression: notice.expression,
+            share: None,
+            at: notice.at,
+        }
+    }
+
+    fn is_public_domain(&self) -> bool {
+        self.expression == LicenceExpression::of_id(PUBLIC_DOMAIN)
+    }
+}
+
+/// Texts and notices in one order. A reference counts only where nothing else of its family is said, and the text of a
+/// GNU licence gives way to a notice that says which versions. Exceptions go to the licence before them.
+fn parts(found: &[Found], notices: Vec<Notice>) -> Vec<Part> {
+    let (references, grants): (Vec<_>, Vec<_>) = notices.into_iter().partition(|notice| notice.is_reference);
+    let granted: Vec<LicenceExpression> = grants.iter().map(|grant| grant.expression.clone()).collect();
+    let texts = found
+        .iter()
+        .filter(|found| !found.is_exception)
+        .map(Part::of_text);
+    let mut parts: Vec<Part> = texts
+        .filter(|part| !granted.iter().any(|grant| says_more(grant, &part.expression)))
+        .collect();
+    parts.extend(grants.into_iter().map(Part::of_notice));
+    for reference in references {
+        let same_family = |part: &Part| family(&part.expression) == family(&reference.expression);
+        if parts.is_empty() || !parts.iter().any(same_family) && is_gnu(&reference.expression) {
+            parts.push(Part::of_notice(reference));
+        }
+    }
+    parts.sort_by_key(|part| part.at);
+    for exception in found
+        .iter()
+        .filter(|found| found.is_exception && found.share >= EXCEPTION_SHARE_MIN)
+    {
+        let before = parts
+            .iter_mut()
+            .rfind(|part| part.at < exception.at && may_have_exception(part));
+        if let Some(part) = before
+            && let Some(with) = part.expression.with_exception(exception.id)
+        {
+            part.expression = with;
+        }
+    }
+    let mut unique: Vec<Part> = Vec::new();
+    for part in parts {
+        if !unique.iter().any(|known| known.expression == part.expression) {
+            unique.push(part);
+        }
+    }
+    unique
+}
+
+/// The least share of an exception's text that must be there.
+const EXCEPTION_SHARE_MIN: f64 = 0.85;
+
+fn may_have_exception(part: &Part) -> bool {
+    is_gnu(&part.expression) || family(&part.expression) == "Apache"
+}
+
+fn is_gnu(expression: &LicenceExpression) -> bool {
+    matches!(family(expression).as_str(), "GPL" | "LGPL" | "AGPL" | "GFDL")
+}
+
+/// `GPL` of `GPL-2.0-or-later`.
+fn family(expression: &LicenceExpression) -> String {
+    let text = expression.to_string();
+    text.split('-').next().unwrap_or_default().to_owned()
+}
+
+/// Whether a grant is of the same GNU licence as a text, whose versions the text leaves open.
+fn says_more(grant: &LicenceExpression, text: &LicenceExpression) -> bool {
+    is_gnu(text) && family(grant) == family(text)
+}
