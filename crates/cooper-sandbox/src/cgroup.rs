@@ -19,6 +19,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::error::SandboxError;
 use crate::outcome::{Enforced, Enforcer, Limit};
 use crate::spec::{Enforcement, Limits};
@@ -31,6 +33,7 @@ pub(crate) use place::{Hierarchies, Place};
 pub(crate) struct Cgroup {
     directories: Vec<Directory>,
     memory: Option<usize>,
+    pids: Option<usize>,
     /// Of earlier runs.
     oom_kills_before: u64,
     enforced: Vec<Enforced>,
@@ -66,6 +69,7 @@ const SOCKET_MEMORY_PART: u64 = 4;
 /// So much may be left in a group, as what the kernel keeps of ended processes, and count for the next run.
 const LEFT_BYTES_MAX: u64 = 2 << 20;
 const REMOVE_TRIES_MAX: u32 = 400;
+const READ_BYTES: usize = 1024;
 
 impl Cgroup {
     /// Make the group of a new run and set its bounds.
@@ -106,6 +110,7 @@ impl Cgroup {
         let mut group = Self {
             directories,
             memory: None,
+            pids: None,
             oom_kills_before: 0,
             enforced: Vec::new(),
             _lock: lock,
@@ -146,8 +151,10 @@ impl Cgroup {
             }
             _ => Enforcer::Nothing,
         };
-        if limit == Limit::Memory && by != Enforcer::Nothing {
-            self.memory = index;
+        match limit {
+            Limit::Memory if by != Enforcer::Nothing => self.memory = index,
+            Limit::Pids if by != Enforcer::Nothing => self.pids = index,
+            _ => {}
         }
         self.enforced.push(Enforced { limit, by });
         Ok(())
@@ -184,30 +191,40 @@ impl Cgroup {
             .collect()
     }
 
-    /// The files by which a process with one thread joins, writing `0`, opened by someone who may.
-    pub(crate) fn join_files(&self) -> Result<Vec<OwnedFd>, SandboxError> {
+    /// The files of this version by which a process with one thread joins, writing `0`, opened by someone who may.
+    pub(crate) fn join_files(&self, version: Version) -> Result<Vec<OwnedFd>, SandboxError> {
+        let name = match version {
+            Version::One => "tasks",
+            Version::Two => "cgroup.procs",
+        };
         let open = |directory: &Directory| {
-            let name = match directory.version {
-                Version::One => "tasks",
-                Version::Two => "cgroup.procs",
-            };
-            let path = directory.path.join(name);
-            let file = File::options().write(true).open(&path);
-            file.map(OwnedFd::from).map_err(|source| SandboxError::Cgroup {
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(&directory.handle, name, flags, Mode::empty());
+            file.map_err(|errno| SandboxError::Cgroup {
                 operation: "open",
-                path,
-                source,
+                path: directory.path.join(name),
+                source: errno.into(),
             })
         };
-        self.directories.iter().map(open).collect()
+        let directories = self.directories.iter();
+        let directories = directories.filter(|directory| directory.version == version);
+        directories.map(open).collect()
     }
 
-    /// Whether at least so many processes are in each directory of the group.
+    /// Whether at least so many processes, of a few, are in each directory of the group.
     pub(crate) fn holds_processes(&self, count: usize) -> bool {
         self.directories.iter().all(|directory| {
-            let list = fs::read_to_string(directory.path.join("cgroup.procs"));
+            let list = directory.read("cgroup.procs");
             list.is_ok_and(|list| list.lines().count() >= count)
         })
+    }
+
+    /// How many processes and threads are in it, those among them that have ended and were not waited for; `None` where
+    /// nothing counts them.
+    pub(crate) fn processes(&self) -> Option<u64> {
+        let directory = self.pids.and_then(|index| self.directories.get(index))?;
+        let count = directory.read("pids.current").ok()?;
+        count.trim().parse().ok()
     }
 
     /// What was used so far.
@@ -219,7 +236,7 @@ impl Cgroup {
             Version::One => ("memory.max_usage_in_bytes", "memory.oom_control"),
             Version::Two => ("memory.peak", "memory.events"),
         };
-        let read = |name: &str| fs::read_to_string(directory.path.join(name)).unwrap_or_default();
+        let read = |name: &str| directory.read(name).unwrap_or_default();
         let kills = read(events)
             .lines()
             .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
@@ -232,12 +249,12 @@ impl Cgroup {
     /// The same group for another run, where nothing is left in it and its counts can begin anew; else it is removed.
     pub(crate) fn reset(mut self) -> Option<Self> {
         let is_empty = |directory: &Directory| {
-            let list = fs::read_to_string(directory.path.join("cgroup.procs"));
+            let list = directory.read("cgroup.procs");
             directory.version == Version::One && list.is_ok_and(|list| list.is_empty())
         };
         let memory = self.memory.and_then(|index| self.directories.get(index));
         let is_reset = |directory: &Directory| {
-            let left = fs::read_to_string(directory.path.join("memory.usage_in_bytes"));
+            let left = directory.read("memory.usage_in_bytes");
             let left = left.ok().and_then(|left| left.trim().parse().ok());
             let is_little = left.is_some_and(|left: u64| left <= LEFT_BYTES_MAX);
             let is_emptied = is_little || directory.write("memory.force_empty", "0").is_ok();
@@ -311,6 +328,16 @@ impl Directory {
             (_, Version::Two) => self.write("cpu.max", &format!("{quota} {CPU_PERIOD_US}")),
             (_, Version::One) => Ok(()),
         }
+    }
+
+    /// A control file, or as much of it as the kernel gives at once: at least one line.
+    fn read(&self, name: &str) -> io::Result<String> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.handle, name, flags, Mode::empty())?;
+        let mut bytes = [0; READ_BYTES];
+        let length = rustix::io::read(file, &mut bytes)?;
+        let text = bytes.get(..length).unwrap_or_default();
+        Ok(String::from_utf8_lossy(text).into_owned())
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), SandboxError> {

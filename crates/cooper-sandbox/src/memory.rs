@@ -46,11 +46,13 @@ pub fn tmpfs_fd(bytes: u64, files: u64, owner: u32, mode: u32) -> Result<OwnedFd
             ),
             ("nr_inodes", files.max(2).to_string()),
             ("mode", format!("{:o}", mode & 0o1777)),
-            ("uid", owner.to_string()),
-            ("gid", owner.to_string()),
         ];
         for (key, value) in options {
             rustix::mount::fsconfig_set_string(&fs, key, value)?;
+        }
+        // By default it is the caller's, who is root.
+        for key in ["uid", "gid"].into_iter().filter(|_| owner != 0) {
+            rustix::mount::fsconfig_set_string(&fs, key, owner.to_string())?;
         }
         rustix::mount::fsconfig_create(&fs)?;
         let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -149,7 +151,9 @@ fn first(layers: &[PathBuf]) -> &Path {
 }
 
 /// Do this in a mount namespace of its own, where what is mounted is seen by nobody else.
-fn in_own_mounts<T: Send>(make: impl FnOnce() -> Result<T, SandboxError> + Send) -> Result<T, SandboxError> {
+pub(crate) fn in_own_mounts<T: Send>(
+    make: impl FnOnce() -> Result<T, SandboxError> + Send,
+) -> Result<T, SandboxError> {
     let host = Path::new("/");
     let enter = || {
         syscall::unshare(libc::CLONE_NEWNS)?;

@@ -1,7 +1,7 @@
 //! The container's file systems, made by init in its own mount namespace.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
@@ -18,6 +18,7 @@ use crate::syscall::{self, MountFlags as Attributes};
 /// Other processes are there only for those who may trace them: init is not, nor anything that the program may not
 /// touch. (No process has the group that would be exempt.)
 pub(crate) const PROC_OPTIONS: &CStr = c"hidepid=2,gid=4294967294";
+const DEV_FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NOEXEC);
 const DEV_OPTIONS: &CStr = c"mode=0755,size=65536,nr_inodes=32";
 /// Group 5 is `tty`.
 const PTS_OPTIONS: &CStr = c"newinstance,ptmxmode=0666,mode=0620,gid=5,max=64";
@@ -121,11 +122,52 @@ fn attach(mounts: &[PreparedMount<'_>]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// What many containers have in common, beside `/dev` with nothing in `pts` and `shm`.
+pub(crate) struct Common<'a> {
+    pub(crate) root: BorrowedFd<'a>,
+    /// The options of `/run`.
+    pub(crate) run: &'a CStr,
+    /// Directories in `/run`.
+    pub(crate) directories: &'a [&'a CStr],
+    /// Files that cover others; none is the program's user's.
+    pub(crate) files: &'a [PreparedFile<'a>],
+}
+
+/// Make what many containers have in common and none can write to. The caller is in a mount namespace that was made for it.
+pub(crate) fn make_common(common: &Common<'_>) -> Result<(), Failure> {
+    let private = MountFlags::NOSUID | MountFlags::NODEV;
+    enter(common.root)?;
+    // It is covered in each container, and makes the kernel let a holder mount its own.
+    mount_proc(c"")?;
+    make_dev_alone(None)?;
+    seal(c"/dev").during(Step::MountDev)?;
+    tmpfs(c"/run", private, common.run).during(Step::MountRun)?;
+    inject(common.files, 0).during(Step::InjectFile)?;
+    for directory in common.directories {
+        make_directory(directory, 0o755).during(Step::AttachMount)?;
+    }
+    seal(c"/run").during(Step::MountRun)
+}
+
+/// What each of these containers has for itself. The caller is in a copy of what [`make_common`] has made.
+pub(crate) fn make_own(prepared: &Prepared<'_>) -> Result<(), Failure> {
+    let private = MountFlags::NOSUID | MountFlags::NODEV;
+    mount_in_dev(prepared)?;
+    tmpfs(c"/tmp", private, &prepared.mounts.tmp).during(Step::MountTmp)?;
+    if let Some(options) = &prepared.mounts.scratch {
+        tmpfs(c"/work", private, options).during(Step::MountScratch)?;
+    }
+    attach(&prepared.attached).during(Step::AttachMount)
+}
+
 /// Attach the prepared root over the host's, make it this namespace's root, and let go of the host's.
 pub(crate) fn enter_root(prepared: &Prepared<'_>) -> Result<(), Failure> {
+    enter(prepared.root.as_fd())
+}
+
+fn enter(root: BorrowedFd<'_>) -> Result<(), Failure> {
     let recursive = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change(c"/", recursive).during(Step::PrivateMounts)?;
-    let root = prepared.root.as_fd();
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     rustix::mount::move_mount(root, c"", CWD, c"/", flags).during(Step::AttachRoot)?;
     rustix::process::fchdir(root).during(Step::PivotRoot)?;
@@ -140,8 +182,18 @@ fn tmpfs(target: &CStr, flags: MountFlags, options: &CStr) -> Result<(), Errno> 
 }
 
 fn make_dev(prepared: &Prepared<'_>, of_host: Option<&OfHost>) -> Result<(), Failure> {
-    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    tmpfs(c"/dev", flags, DEV_OPTIONS).during(Step::MountDev)?;
+    make_dev_alone(of_host)?;
+    mount_in_dev(prepared)?;
+    // With one id alone, what belongs to root belongs to the run.
+    if prepared.caller == (Caller::NamespaceRoot { ids: 1 }) {
+        seal(c"/dev").during(Step::MountDev)?;
+    }
+    Ok(())
+}
+
+/// Devices, links, and the points of what is mounted in it.
+fn make_dev_alone(of_host: Option<&OfHost>) -> Result<(), Failure> {
+    tmpfs(c"/dev", DEV_FLAGS, DEV_OPTIONS).during(Step::MountDev)?;
     match of_host {
         Some(of_host) => of_host.attach_devices(),
         None => make_devices(),
@@ -151,18 +203,17 @@ fn make_dev(prepared: &Prepared<'_>, of_host: Option<&OfHost>) -> Result<(), Fai
         rustix::fs::symlinkat(*target, CWD, *path).during(Step::MakeDevices)?;
     }
     make_directory(c"/dev/pts", 0o755).during(Step::MountPts)?;
+    make_directory(c"/dev/shm", 0o1777).during(Step::MountShm)
+}
+
+fn mount_in_dev(prepared: &Prepared<'_>) -> Result<(), Failure> {
     let options = match prepared.caller {
         Caller::NamespaceRoot { ids } if ids <= TTY_GROUP => PTS_OPTIONS_WITHOUT_GROUP,
         _ => PTS_OPTIONS,
     };
-    rustix::mount::mount(c"devpts", c"/dev/pts", c"devpts", flags, options).during(Step::MountPts)?;
-    make_directory(c"/dev/shm", 0o1777).during(Step::MountShm)?;
-    tmpfs(c"/dev/shm", flags | MountFlags::NODEV, &prepared.mounts.shm).during(Step::MountShm)?;
-    // With one id alone, what belongs to root belongs to the run.
-    if prepared.caller == (Caller::NamespaceRoot { ids: 1 }) {
-        seal(c"/dev").during(Step::MountDev)?;
-    }
-    Ok(())
+    rustix::mount::mount(c"devpts", c"/dev/pts", c"devpts", DEV_FLAGS, options).during(Step::MountPts)?;
+    let flags = DEV_FLAGS.union(MountFlags::NODEV);
+    tmpfs(c"/dev/shm", flags, &prepared.mounts.shm).during(Step::MountShm)
 }
 
 fn make_devices() -> Result<(), Errno> {

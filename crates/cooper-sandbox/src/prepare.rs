@@ -58,6 +58,22 @@ pub(crate) struct Prepared<'a> {
     pub(crate) processes: Option<u64>,
 }
 
+/// Who makes the container, and the ids that there are.
+pub(crate) struct Here {
+    caller: Caller,
+    ranges: [Vec<(u32, u32)>; 2],
+}
+
+impl Here {
+    /// Read from the kernel.
+    pub(crate) fn of_process() -> Self {
+        Self {
+            caller: Caller::of_process(),
+            ranges: caller::ranges(),
+        }
+    }
+}
+
 /// A file below [`INJECTED_DIR`], or one that covers another.
 pub(crate) struct PreparedFile<'a> {
     /// The directories above it, outermost first, absolute.
@@ -120,16 +136,21 @@ impl Prepared<'_> {
         let owner = space.next();
         let points = attached::points(spec.grants.mounts);
         let root = root::detached(spec.root, spec.profile, &points, user_on_host(spec, owner))?;
-        Self::on_root(spec, root, owner)
+        let here = Here::of_process();
+        let mut prepared = Self::on_root(spec, root, owner, &here)?;
+        prepared.filter =
+            policy::filter(spec.profile).ok_or_else(|| fault("the system-call filter is too long"))?;
+        Ok(prepared)
     }
 
-    /// The same on a root that was made, for a run whose user is `owner` on the host.
+    /// The same on a root that was made, for a run whose user is `owner` on the host; it has no filter yet.
     pub(crate) fn on_root<'a>(
         spec: &Spec<'a>,
         root: OwnedFd,
         owner: u32,
+        here: &Here,
     ) -> Result<Prepared<'a>, SandboxError> {
-        let caller = Caller::of_process();
+        let caller = here.caller;
         let space = IdSpace::of(caller);
         check(spec, &space)?;
         let host = user_on_host(spec, owner);
@@ -139,7 +160,7 @@ impl Prepared<'_> {
         // One that covers another file is reached there, whatever is mounted where it lies.
         let injects = files.iter().any(|file| file.over.is_none());
         let attached = attached::prepare(spec.grants.mounts, injects, host)?;
-        let [users, groups] = caller::ranges();
+        let [users, groups] = &here.ranges;
         let map = |inside, ranges: &[(u32, u32)]| {
             let lines = ids::lines(&space.ranges(spec.profile, inside, owner), ranges);
             c_string("a map", OsStr::new(&lines))
@@ -158,12 +179,11 @@ impl Prepared<'_> {
                 host,
                 uid: spec.user.uid,
                 gid: spec.user.gid,
-                uid_map: map(spec.user.uid, &users)?,
-                gid_map: map(spec.user.gid, &groups)?,
+                uid_map: map(spec.user.uid, users)?,
+                gid_map: map(spec.user.gid, groups)?,
             },
             program: program(spec)?,
-            filter: policy::filter(spec.profile)
-                .ok_or_else(|| fault("the system-call filter is too long"))?,
+            filter: Vec::new(),
             capabilities: match spec.profile {
                 Profile::Run => CapabilitySet::empty(),
                 Profile::Build => BUILD_CAPABILITIES,

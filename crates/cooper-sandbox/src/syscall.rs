@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "the one file of system calls")]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
-use std::mem::size_of;
+use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
@@ -150,6 +150,36 @@ pub(crate) fn clone_process(request: CloneRequest<'_>, child: impl FnOnce()) -> 
         pid: i32::try_from(pid).map_err(|_| Errno::RANGE)?,
         pidfd,
     })
+}
+
+/// Hand this process's memory over: start a process by `clone(2)` that goes on with it, on the stack given, where `child` runs and
+/// never returns; then do the rest, and end. Nothing of the memory is copied.
+///
+/// `child` and `then` must not allocate or take locks; and `then`, which runs beside `child`, must make no call that sets the
+/// C library's errno, which they share.
+pub(crate) fn hand_over<F: Fn()>(
+    flags: c_int,
+    stack: &mut [MaybeUninit<u8>],
+    child: &F,
+    then: impl FnOnce(Result<i32>),
+) -> ! {
+    extern "C" fn enter<F: Fn()>(child: *mut c_void) -> c_int {
+        let _guard = ExitGuard;
+        // SAFETY: it is the reference that `hand_over` was given, whose frame is never left.
+        let child = unsafe { &*child.cast::<F>() };
+        child();
+        125
+    }
+    let top = stack.as_mut_ptr_range().end;
+    let argument = ptr::from_ref(child).cast_mut().cast();
+    let flags = flags | libc::CLONE_VM | libc::SIGCHLD;
+    // SAFETY: the stack is used by the new process alone, and both it and what `child` borrows stay where they are: this
+    // function does not return, and its process's end leaves the memory to the new one.
+    let pid = check(c_long::from(unsafe {
+        libc::clone(enter::<F>, top.cast(), flags, argument)
+    }));
+    then(pid.and_then(|pid| i32::try_from(pid).map_err(|_| Errno::RANGE)));
+    exit_now(0)
 }
 
 /// Enter new namespaces.

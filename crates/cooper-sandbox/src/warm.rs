@@ -36,6 +36,7 @@ mod handle;
 mod keeper;
 mod pipes;
 mod place;
+mod request;
 mod template;
 mod undertaker;
 mod way_out;

@@ -10,13 +10,14 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::given::{Given, RESULT_PATH};
+use super::given::Given;
 use super::pipes::Pipes;
 use super::place::{self, HolderJob};
+use super::request::fields;
 use super::template::{Pattern, Template, read_words, status_pipe};
 use super::way_out::{GRACE, WayOut};
 use super::wire::{Frame, Report, WarmEnd, WarmJob, WarmReply};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Version};
 use crate::error::{SandboxError, supervising};
 use crate::init::Job;
 use crate::status::Word;
@@ -33,6 +34,8 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// What a request's words may have together.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
+/// So many processes are in a child's group when nothing but its holder is.
+const HOLDER_ALONE: u64 = 1;
 const LAST_PID_MIN: u32 = 300;
 const LAST_PID_SPAN: u32 = 30_000;
 
@@ -44,6 +47,8 @@ enum State {
     Idle,
     /// It runs.
     Running(Box<Running>),
+    /// Its run is answered; what is left of it is about to end.
+    Answered,
 }
 
 struct Running {
@@ -76,7 +81,7 @@ pub(super) struct Child {
     stdin: Option<(OwnedFd, Vec<u8>, usize)>,
     stdout: Capture,
     stderr: Capture,
-    /// The child's ends, until the template has them.
+    /// The child's ends, and what it joins its cgroup by, until the template has them.
     inside: Vec<OwnedFd>,
     /// The fork that makes its place.
     place: i32,
@@ -106,32 +111,40 @@ impl Child {
         let namespace = namespace.ok_or_else(|| supervising("make a child")(Errno::SRCH))?;
         let (given, mounts) = Given::make(user, &settings.limits)?;
         let attached = mounts.attached();
-        let prepared = pattern.prepared(&pattern.argv, &[], pattern.name_files(), &attached, user)?;
+        // Its place has a root already; a copy of this one would take long to let go of.
+        let root =
+            rustix::io::fcntl_dupfd_cloexec(&pattern.root, 3).map_err(supervising("share the root"))?;
+        let prepared = pattern.prepared(&pattern.argv, &[], &[], &attached, root, user)?;
         let limits = settings.limits.limits();
         let new = || Cgroup::create(&pattern.hierarchies, &limits, pattern.enforcement());
         let cgroup = cgroup.map_or_else(new, Ok)?;
         let streams = Pipes::open(settings.limits.stream_bytes_max, user)?;
         let (status, writer) = status_pipe()?;
-        let task_files = cgroup.task_files();
+        let joined = cgroup.join_files(Version::One)?;
+        let borrowed: Vec<BorrowedFd<'_>> = joined.iter().map(OwnedFd::as_fd).collect();
         let none = [Stream::Null, Stream::Null, Stream::Null];
         let (way_out, hand_out) = pattern.way_out(user)?.unzip();
         let control = way_out.as_ref().map(WayOut::control);
         let beside = control.iter().map(BorrowedFd::as_raw_fd);
-        let kept = prepared.kept_numbers(&none, &writer, beside.chain([namespace.as_raw_fd()]));
+        let beside = beside.chain([namespace.as_raw_fd(), template.common.as_raw_fd()]);
+        let beside = beside.chain(joined.iter().map(OwnedFd::as_raw_fd));
+        let kept = prepared.kept_numbers(&none, &writer, beside);
         let holder = HolderJob {
             job: Job {
                 prepared: &prepared,
-                task_files: &task_files,
+                task_files: &[],
                 streams: &none,
                 status: &writer,
                 kept: &kept,
                 listeners: hand_out.as_ref().zip(control),
             },
             template: namespace.as_fd(),
+            joined: &borrowed,
+            common: template.common.as_fd(),
             last_pid: &last_pid(),
         };
         let request = CloneRequest {
-            flags: place::holder_flags(),
+            flags: 0,
             exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
             cgroup: cgroup.unified(),
         };
@@ -148,7 +161,7 @@ impl Child {
             stdin: Some((streams.stdin, Vec::new(), 0)),
             stdout: streams.stdout,
             stderr: streams.stderr,
-            inside: streams.inside,
+            inside: streams.inside.into_iter().chain(joined).collect(),
             place: place.pid,
             holder: None,
             mounts: None,
@@ -172,6 +185,15 @@ impl Child {
 
     fn awaits_gateway(&self) -> bool {
         self.way_out.as_ref().is_some_and(|way_out| !way_out.is_ready())
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.state, State::Answered)
+    }
+
+    /// Whether its program has ended, and what that left has still to be ended.
+    pub(super) fn is_to_be_ended(&self) -> bool {
+        self.program_ended.is_some() && self.killed.is_none() && self.holder_ended.is_none()
     }
 
     /// The descriptors that may bring something.
@@ -201,7 +223,7 @@ impl Child {
             (_, Some(killed)) => killed.checked_add(GONE_WITHIN),
             (State::Idle, None) if self.awaits_gateway() => self.made.checked_add(READY_WITHIN),
             (State::Making, None) => self.made.checked_add(READY_WITHIN),
-            (State::Idle, None) => None,
+            (State::Idle | State::Answered, None) => None,
             (State::Running(running), None) => Some(running.deadline),
         }
     }
@@ -264,7 +286,7 @@ impl Child {
         for name in NAMESPACES {
             namespaces.push(pattern.namespace(holder, name)?);
         }
-        let joined = self.cgroup.join_files()?;
+        let joined = self.cgroup.join_files(Version::Two)?;
         let all = namespaces.iter().chain(&self.inside).chain(&joined);
         let all: Vec<BorrowedFd<'_>> = all.map(OwnedFd::as_fd).collect();
         template.ask(&all)?;
@@ -422,7 +444,6 @@ impl Child {
         }
         if self.program == Some(ended.pid) && self.program_ended.is_none() {
             self.program_ended = Some(ended);
-            self.kill();
             return true;
         }
         false
@@ -458,19 +479,31 @@ impl Child {
         self.failed.as_deref()
     }
 
-    /// What became of it, if it had a request, and what is left.
+    /// What became of its run, where its program has ended and has left nothing that runs: that is then not waited for to
+    /// end with the holder. (Where nothing counts processes, nobody knows.)
+    pub(super) fn reply_if_alone(&mut self, pattern: &Pattern) -> Option<Frame<Report>> {
+        let is_whole = self.is_to_be_ended() && self.is_running() && self.failed.is_none();
+        // What becomes of a run's connections is known later.
+        let is_whole = is_whole && self.way_out.is_none();
+        if is_whole && self.cgroup.processes() == Some(HOLDER_ALONE) {
+            self.reply(pattern)
+        } else {
+            None
+        }
+    }
+
+    /// What became of it, if it had a request that is not answered, and what is left.
     pub(super) fn conclude(mut self, pattern: &Pattern) -> Concluded {
-        self.stdout.drain(u32::MAX);
-        self.stderr.drain(u32::MAX);
-        let usage = self.cgroup.usage();
-        let cgroup = self.cgroup;
-        let State::Running(running) = self.state else {
-            let remains = self.given.into_remains().into_iter().chain(self.mounts);
-            return Concluded {
-                reply: None,
-                cgroup,
-                remains: remains.collect(),
-            };
+        Concluded {
+            reply: self.reply(pattern),
+            cgroup: self.cgroup,
+            remains: self.given.into_remains().into_iter().chain(self.mounts).collect(),
+        }
+    }
+
+    fn reply(&mut self, pattern: &Pattern) -> Option<Frame<Report>> {
+        let State::Running(running) = std::mem::replace(&mut self.state, State::Answered) else {
+            return None;
         };
         let Running {
             job,
@@ -478,6 +511,9 @@ impl Child {
             timed_out,
             ..
         } = *running;
+        self.stdout.drain(u32::MAX);
+        self.stderr.drain(u32::MAX);
+        let usage = self.cgroup.usage();
         let wall = started.elapsed();
         let limits = &pattern.settings.limits;
         let result = self.given.result(limits.result_bytes_max);
@@ -492,11 +528,10 @@ impl Child {
                 (_, signal) => WarmEnd::Signaled(signal),
             },
         };
-        let cpu = [self.program_ended, self.holder_ended]
-            .into_iter()
-            .flatten()
-            .map(|ended| ended.cpu);
-        let (stdout, stderr) = (self.stdout.finish(), self.stderr.finish());
+        let ended = [self.program_ended, self.holder_ended];
+        let cpu: Duration = ended.into_iter().flatten().map(|ended| ended.cpu).sum();
+        let [stdout, stderr] =
+            [&mut self.stdout, &mut self.stderr].map(|capture| std::mem::take(capture).finish());
         let (result, result_fault) = match result {
             Ok(result) => (result, None),
             Err(refusal) => (None, Some(refusal.to_string())),
@@ -506,7 +541,7 @@ impl Child {
             id: job.id,
             end,
             wall,
-            cpu: cpu.sum(),
+            cpu: cpu + self.orphans_cpu(pattern),
             memory_peak_bytes: usage.memory_peak_bytes,
             stdout_truncated: stdout.truncated,
             stderr_truncated: stderr.truncated,
@@ -514,38 +549,23 @@ impl Child {
             result_fault,
             outputs,
             outputs_refused: left.refused,
-            network: self.way_out.map(WayOut::into_report),
+            network: self.way_out.take().map(WayOut::into_report),
         };
         let mut parts = vec![stdout.bytes, stderr.bytes, result.unwrap_or_default()];
         parts.extend(contents);
-        let frame = Frame {
+        Some(Frame {
             header: Report::Done(Box::new(reply)),
             parts,
-        };
-        Concluded {
-            reply: Some(frame),
-            cgroup,
-            remains: self.given.into_remains().into_iter().chain(self.mounts).collect(),
-        }
+        })
     }
-}
 
-/// The request as `template.py` reads it: fields that end with a zero byte.
-fn fields(pattern: &Pattern, job: &WarmJob) -> Result<Vec<u8>, SandboxError> {
-    let path = format!("/run/cooper/{}", job.script_name);
-    let cwd = pattern.settings.cwd.to_string_lossy().into_owned();
-    let mut fields = vec![path, cwd, job.args.len().to_string()];
-    fields.extend(job.args.iter().cloned());
-    let variables = job
-        .env
-        .iter()
-        .flat_map(|(name, value)| [name.clone(), value.clone()]);
-    fields.extend(variables);
-    fields.extend(["COOPER_RESULT", RESULT_PATH].map(ToOwned::to_owned));
-    if fields.iter().any(|field| field.contains('\0')) {
-        return Err(supervising("give a run its arguments")(Errno::INVAL));
+    /// The processor time of what the holder has waited for, while it is there: afterwards its own end tells it.
+    fn orphans_cpu(&self, pattern: &Pattern) -> Duration {
+        let holder = self.holder.as_ref().filter(|_| self.holder_ended.is_none());
+        let ticks = holder.and_then(|(pid, _)| pattern.children_ticks(*pid));
+        let per_second = rustix::param::clock_ticks_per_second().max(1);
+        Duration::from_millis(ticks.unwrap_or(0).saturating_mul(1000) / per_second)
     }
-    Ok((fields.join("\0") + "\0").into_bytes())
 }
 
 /// Where the numbers of a child's processes begin.

@@ -1,9 +1,9 @@
 //! What a child gets, and what it leaves: file systems in memory that the keeper holds by descriptor.
 //!
-//! They are mounted in the child's place, read-only where they only give; the keeper writes and reads them through its own
-//! mount, which is attached nowhere.
+//! They are mounted in the child's place, read-only where they only give; the keeper writes to these through a mount of its
+//! own, which is attached nowhere.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -24,6 +24,9 @@ pub(super) const RESULT_PATH: &str = "/run/result/result.json";
 const RESULT_NAME: &str = "result.json";
 /// The names of the mount points directly below the root.
 pub(super) const POINTS: [&str; 2] = ["input", "output"];
+
+/// Where the other mounts are.
+pub(super) const RUN_DIRECTORIES: [&CStr; 3] = [c"/run/cooper", c"/run/secrets", c"/run/result"];
 
 /// A folder of what is given, and where it appears.
 const FOLDERS: [(&str, &str); 3] = [
@@ -90,13 +93,17 @@ impl Given {
             syscall::set_mount_flags(mount.as_fd(), c"", sealed).map_err(supervising("restrict a mount"))?;
             mounts.push((PathBuf::from(target), mount));
         }
-        for (mount, target) in [(&output, "/output"), (&result, "/run/result")] {
-            mounts.push((PathBuf::from(target), clone_of(mount.as_fd(), "")?));
-        }
+        // They go with the other mounts of the place, and what is seen of them here is let go of at once.
+        let seen = [&output, &result].map(|mount| directory_of(mount.as_fd()));
+        let [seen_output, seen_result] = seen;
+        mounts.extend([
+            (PathBuf::from("/output"), output),
+            (PathBuf::from("/run/result"), result),
+        ]);
         let given = Self {
             folders: given,
-            output,
-            result,
+            output: seen_output?,
+            result: seen_result?,
             user,
         };
         Ok((given, GivenMounts(mounts)))
@@ -139,6 +146,12 @@ impl Given {
         [self.folders, self.output, self.result]
     }
 
+    /// Whether the only file of that file system is its root.
+    fn is_output_empty(&self) -> bool {
+        let state = rustix::fs::fstatvfs(&self.output);
+        state.is_ok_and(|state| state.f_files > 0 && state.f_files - state.f_ffree.min(state.f_files) == 1)
+    }
+
     /// What is in `/output`.
     pub(super) fn left(&self, limits: &WarmLimits) -> Left {
         let files_max = u32::try_from(limits.output_files_max).unwrap_or(u32::MAX);
@@ -149,6 +162,9 @@ impl Given {
             entries_max: files_max.saturating_mul(2),
         };
         let mut left = Left::default();
+        if self.is_output_empty() {
+            return left;
+        }
         let collected = collect(self.output.as_fd(), &bounds, &mut |found| {
             let mut bytes = Vec::new();
             let length = found.content.read_to_end(&mut bytes)?;
@@ -172,6 +188,12 @@ impl Given {
         }
         left
     }
+}
+
+/// The directory that is the root of a mount.
+fn directory_of(mount: BorrowedFd<'_>) -> Result<OwnedFd, SandboxError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(mount, ".", flags, Mode::empty()).map_err(supervising("open a folder of the run"))
 }
 
 /// A detached mount of the same file system, or of a folder in it.

@@ -39,6 +39,10 @@ const fn held(limit: Limit, by: Enforcer) -> Enforced {
 }
 
 const READ_BYTES: usize = 64 << 10;
+/// For so long at most the making of the last child that is lacking waits for a run to end.
+const PATIENCE: Duration = Duration::from_millis(5);
+/// Runs that begin in shorter intervals are one after the other, or beside each other.
+const REST: Duration = Duration::from_millis(20);
 
 /// Keep a template for the caller at the other end of this socket, until that closes it or tells to end. To be called in
 /// a process of its own that has one thread and does nothing else, of a program whose `main` begins with
@@ -111,6 +115,14 @@ enum Heard {
     Nothing,
 }
 
+/// The beginning of a run.
+#[derive(Clone, Copy)]
+struct Begun {
+    at: Instant,
+    /// None had begun shortly before.
+    after_rest: bool,
+}
+
 struct Keeper {
     pattern: Pattern,
     template: Template,
@@ -124,6 +136,8 @@ struct Keeper {
     waiting: VecDeque<(WarmJob, Vec<Vec<u8>>)>,
     caller: UnixStream,
     received: Vec<u8>,
+    buffer: Vec<u8>,
+    begun: Option<Begun>,
     is_retiring: bool,
     failures: u32,
     signals: OwnedFd,
@@ -153,6 +167,8 @@ impl Keeper {
             waiting: VecDeque::new(),
             caller,
             received: Vec::new(),
+            buffer: vec![0; READ_BYTES],
+            begun: None,
             is_retiring: false,
             failures: 0,
             signals,
@@ -162,18 +178,17 @@ impl Keeper {
     fn serve(mut self) -> Result<(), SandboxError> {
         loop {
             self.hand_out();
-            let lacking = self.lacking();
-            if self.is_urgent(lacking) {
-                (0..lacking).for_each(|_| self.make_child());
+            // One at a time: whoever comes meanwhile waits for no more than that.
+            if !self.waiting.is_empty() && self.lacking() > 0 {
+                self.make_child();
             }
-            let lacks = self.lacking() > 0;
             if self.is_retiring && self.waiting.is_empty() && !self.children.iter().any(Child::is_running) {
                 return Ok(());
             }
-            match self.wait(lacks)? {
+            let making = self.next_making();
+            match self.wait(making)? {
                 Heard::Caller if !self.hear_caller()? => return Ok(()),
-                // One at a time: whoever comes meanwhile waits for no more than that.
-                Heard::Nothing if lacks => self.make_child(),
+                Heard::Nothing if making.is_some_and(|at| at <= Instant::now()) => self.make_child(),
                 _ => {}
             }
             self.hear_template()?;
@@ -181,6 +196,7 @@ impl Keeper {
                 child.attend(&self.pattern, &self.template);
             }
             self.reap()?;
+            self.answer();
             self.conclude()?;
             self.judge_template()?;
         }
@@ -196,12 +212,21 @@ impl Keeper {
     }
 
     fn ahead(&self) -> usize {
-        self.children.iter().filter(|child| !child.is_running()).count()
+        let children = self.children.iter();
+        let ahead = children.filter(|child| !child.is_running() && !child.is_answered());
+        ahead.count()
     }
 
-    /// Whether children are made at once: to make one takes longer than to answer.
-    fn is_urgent(&self, lacking: usize) -> bool {
-        lacking > 0 && (!self.waiting.is_empty() || self.ahead() < lacking)
+    /// When to make the next child, if there are too few: at once, but the last one not beside a run after a rest, which
+    /// would be slower for it.
+    fn next_making(&self) -> Option<Instant> {
+        let rested = self.begun.filter(|begun| begun.after_rest);
+        let beside = rested.filter(|_| self.ahead() > 0 && self.children.iter().any(Child::is_running));
+        match (self.lacking(), beside) {
+            (0, _) => None,
+            (1, Some(begun)) => begun.at.checked_add(PATIENCE),
+            _ => Some(Instant::now()),
+        }
     }
 
     fn make_child(&mut self) {
@@ -226,13 +251,16 @@ impl Keeper {
             let Some((job, parts)) = self.waiting.pop_front() else {
                 return;
             };
+            let after_rest = self.begun.is_none_or(|last| last.at.elapsed() >= REST);
+            let at = Instant::now();
+            self.begun = Some(Begun { at, after_rest });
             child.begin(&self.pattern, job, parts);
             running += 1;
         }
     }
 
-    /// Until something happens; not at all while a child is to be made: what has happened already goes before.
-    fn wait(&self, lacks: bool) -> Result<Heard, SandboxError> {
+    /// Until something happens, or a child is to be made: what has happened already goes before.
+    fn wait(&self, making: Option<Instant>) -> Result<Heard, SandboxError> {
         let mut polled = vec![
             PollFd::new(&self.caller, PollFlags::IN),
             PollFd::new(&self.signals, PollFlags::IN),
@@ -255,10 +283,9 @@ impl Keeper {
         let imports = (!self.is_ready).then(|| self.started + IMPORTS_WITHIN);
         let left = deadlines
             .chain(imports)
+            .chain(making)
             .min()
             .map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let quiet = lacks.then_some(Duration::ZERO);
-        let left = left.into_iter().chain(quiet).min();
         match rustix::event::poll(&mut polled, left.map(timespec).as_ref()) {
             Ok(0) => return Ok(Heard::Nothing),
             Ok(_) | Err(Errno::INTR) => {}
@@ -270,11 +297,12 @@ impl Keeper {
 
     /// Read what the caller sent; false when it is gone.
     fn hear_caller(&mut self) -> Result<bool, SandboxError> {
-        let mut buffer = vec![0; READ_BYTES];
         loop {
-            match rustix::net::recv(&self.caller, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
+            match rustix::net::recv(&self.caller, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
                 Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(false),
-                Ok((length, _)) => self.received.extend_from_slice(&buffer[..length]),
+                Ok((length, _)) => self
+                    .received
+                    .extend_from_slice(self.buffer.get(..length).unwrap_or_default()),
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(supervising("hear the caller")(errno)),
@@ -356,6 +384,20 @@ impl Keeper {
         Ok(())
     }
 
+    /// Answer runs whose program has ended, where nothing of it is left but the holder; then end what is left.
+    fn answer(&mut self) {
+        for child in &mut self.children {
+            if !child.is_to_be_ended() {
+                continue;
+            }
+            if let Some(reply) = child.reply_if_alone(&self.pattern) {
+                // When the caller is gone, the next wait says so.
+                let _ = reply.send(&mut self.caller);
+            }
+            child.kill();
+        }
+    }
+
     /// Answer what is over, and let go of it.
     fn conclude(&mut self) -> Result<(), SandboxError> {
         let mut at = 0;
@@ -366,23 +408,22 @@ impl Keeper {
             }
             let child = self.children.swap_remove(at);
             self.free_users.push(child.user);
-            match (child.is_running(), child.fault()) {
-                (false, fault) => {
+            match child.fault() {
+                _ if child.is_answered() => self.failures = 0,
+                None if child.is_running() => self.failures = 0,
+                Some(fault) if child.is_running() => tracing::warn!(fault, "a run could not be begun"),
+                fault => {
                     self.failures += 1;
-                    tracing::warn!(
-                        fault = fault.unwrap_or("it ended"),
-                        "a child did not become ready"
-                    );
+                    let fault = fault.unwrap_or("it ended");
+                    tracing::warn!(fault, "a child did not become ready");
                 }
-                (true, Some(fault)) => tracing::warn!(fault, "a run could not be begun"),
-                (true, None) => self.failures = 0,
             }
             let concluded = child.conclude(&self.pattern);
             if let Some(reply) = concluded.reply {
                 self.tell(&reply);
             }
             self.free_groups.extend(concluded.cgroup.reset());
-            self.undertaker.take(&concluded.remains);
+            self.undertaker.take(concluded.remains);
         }
         if self.children.iter().any(Child::is_stuck) {
             // With the keeper everything in its pid namespace ends.

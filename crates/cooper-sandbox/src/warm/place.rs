@@ -8,7 +8,8 @@
 //! Like all that runs between fork and exec, this allocates nothing.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
@@ -20,13 +21,17 @@ use crate::init::{self, During as _, Failure, Job};
 use crate::mounts;
 use crate::program;
 use crate::status::Word;
-use crate::syscall::{self, Child, CloneRequest, MountFlags, SignalSet};
+use crate::syscall::{self, CloneRequest, MountFlags, SignalSet};
 
 /// What a holder is made from.
 pub(super) struct HolderJob<'a> {
     pub(super) job: Job<'a>,
     /// The template's user namespace.
     pub(super) template: BorrowedFd<'a>,
+    /// Files of its cgroup, of version 1, to join by.
+    pub(super) joined: &'a [BorrowedFd<'a>],
+    /// The mount namespace that all places are copies of.
+    pub(super) common: BorrowedFd<'a>,
     /// The first pid that the namespace gives: programs that tell a fork by its pid must see different ones.
     pub(super) last_pid: &'a CStr,
 }
@@ -37,17 +42,13 @@ const TEMPLATE_NAMESPACES: i32 =
 /// Those of a child, all owned by its own user namespace.
 const CHILD_NAMESPACES: i32 =
     TEMPLATE_NAMESPACES | libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWCGROUP;
-/// As the lower `/proc` of a holder: it is covered, and makes the kernel let the holder mount its own.
-const PLAIN: &CStr = c"";
+
+/// What a holder needs is a quarter of that.
+const HOLDER_STACK_BYTES: usize = 16 << 10;
 
 /// The flags that a template's place is cloned with.
 pub(super) fn template_flags() -> u64 {
     u64::from(TEMPLATE_NAMESPACES.unsigned_abs())
-}
-
-/// The flags that a holder's place is cloned with.
-pub(super) fn holder_flags() -> u64 {
-    u64::from(libc::CLONE_NEWNS.unsigned_abs())
 }
 
 /// Make the template's place and start the template in it.
@@ -79,7 +80,7 @@ fn set_up_template(job: &Job<'_>) -> Result<(), Failure> {
     let child = syscall::clone_process(request, || program::run(job, wait.as_fd()));
     init::set_effective_user(0).during(Step::CloneProgram)?;
     let child = child.during(Step::CloneProgram)?;
-    map_ids(job, &child)?;
+    map_ids(job, child.pid)?;
     init::write_file(proc_path(child.pid, "oom_score_adj").as_c_str(), b"1000").during(Step::MapIds)?;
     syscall::set_mount_flags(CWD, c"/proc", MountFlags(MountFlags::READ_ONLY)).during(Step::SealProc)?;
     Word::Started { pid: child.pid }.send(job.status.as_fd());
@@ -88,37 +89,48 @@ fn set_up_template(job: &Job<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Make a child's place and start its holder.
+/// Make a child's place and start its holder, which goes on with this process's memory: a copy of it would cost as much as all
+/// the mounts.
 pub(super) fn make_holder(holder: &HolderJob<'_>) -> ! {
-    if let Err(Failure(step, errno)) = set_up_holder(holder) {
-        Word::Failed(step, errno).send(holder.job.status.as_fd());
+    match set_up_holder(holder) {
+        Ok((wait, go)) => {
+            let mut stack = [MaybeUninit::uninit(); HOLDER_STACK_BYTES];
+            let flags = CHILD_NAMESPACES;
+            syscall::hand_over(flags, &mut stack, &|| hold(holder, wait.as_fd()), |cloned| {
+                let released = cloned
+                    .during(Step::CloneProgram)
+                    .and_then(|pid| release_holder(holder, pid, &go));
+                if let Err(Failure(step, errno)) = released {
+                    Word::Failed(step, errno).send(holder.job.status.as_fd());
+                }
+            })
+        }
+        Err(Failure(step, errno)) => Word::Failed(step, errno).send(holder.job.status.as_fd()),
     }
     syscall::exit_now(0)
 }
 
-fn set_up_holder(holder: &HolderJob<'_>) -> Result<(), Failure> {
+/// The pipe that the holder waits at.
+fn set_up_holder(holder: &HolderJob<'_>) -> Result<(OwnedFd, OwnedFd), Failure> {
     let job = &holder.job;
     begin(job)?;
-    mounts::enter_root(job.prepared)?;
-    mounts::mount_proc(PLAIN)?;
-    mounts::make_places(job.prepared, None)?;
+    for file in holder.joined {
+        rustix::io::write(file, b"0").during(Step::JoinCgroup)?;
+    }
+    rustix::thread::move_into_link_name_space(holder.common, None).during(Step::PrivateMounts)?;
+    syscall::unshare(libc::CLONE_NEWNS).during(Step::PrivateMounts)?;
+    mounts::make_own(job.prepared)?;
     rustix::thread::move_into_link_name_space(holder.template, None).during(Step::CloneProgram)?;
     rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)
         .during(Step::CloneProgram)?;
-    let user = job.prepared.ids.uid;
-    init::set_effective_user(user).during(Step::CloneProgram)?;
-    let (wait, go) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(Step::CloneProgram)?;
-    let request = CloneRequest {
-        flags: u64::from(CHILD_NAMESPACES.unsigned_abs()),
-        exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
-        cgroup: None,
-    };
-    let child = syscall::clone_process(request, || hold(holder, wait.as_fd()));
-    let child = child.during(Step::CloneProgram)?;
-    map_ids(job, &child)?;
-    Word::Started { pid: child.pid }.send(job.status.as_fd());
-    rustix::io::write(&go, b"0").during(Step::CloneProgram)?;
-    std::mem::forget((wait, go, child));
+    init::set_effective_user(job.prepared.ids.uid).during(Step::CloneProgram)?;
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(Step::CloneProgram)
+}
+
+fn release_holder(holder: &HolderJob<'_>, pid: i32, go: &OwnedFd) -> Result<(), Failure> {
+    map_ids(&holder.job, pid)?;
+    Word::Started { pid }.send(holder.job.status.as_fd());
+    rustix::io::write(go, b"0").during(Step::CloneProgram)?;
     Ok(())
 }
 
@@ -139,10 +151,10 @@ fn begin(job: &Job<'_>) -> Result<(), Failure> {
 }
 
 /// The maps of a new process's user namespace.
-fn map_ids(job: &Job<'_>, child: &Child) -> Result<(), Failure> {
+fn map_ids(job: &Job<'_>, pid: i32) -> Result<(), Failure> {
     let ids = &job.prepared.ids;
     for (name, map) in [("uid_map", &ids.uid_map), ("gid_map", &ids.gid_map)] {
-        init::write_file(proc_path(child.pid, name).as_c_str(), map.as_bytes()).during(Step::MapIds)?;
+        init::write_file(proc_path(pid, name).as_c_str(), map.as_bytes()).during(Step::MapIds)?;
     }
     Ok(())
 }

@@ -11,32 +11,44 @@ Settings (the first argument, JSON):
     user, group
 """
 
+import atexit
+import builtins
 import ctypes
 import gc
 import json
 import os
-import random
-import socket
 import struct
 import sys
-import threading
+
+import _socket
+import _thread
 
 NAMESPACES = 7
 STREAMS = 3
 FDS_MAX = 16
+FD_BYTES = 4
 REQUEST_BYTES_MAX = 64 << 20
-PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 22, 24, 38
+# System calls by their numbers.
+WRITE, CLOSE, DUP2, CLONE, GETPPID, SETSID = 1, 3, 33, 56, 110, 112
+SETGROUPS, SETRESUID, SETRESGID, CAPSET, PRCTL, SETNS = 116, 117, 119, 126, 157, 308
+PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 22, 23, 24, 38
 SECCOMP_MODE_FILTER = 2
+CAPABILITIES_MAX = 64
 CAPABILITY_VERSION_3 = 0x20080522
-CAPSET = 126
-CLONE = 56
 CLONE_PARENT, CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x8000, 0x200000, 0x1000000
 THREAD_TID_OFFSET = 0x2D0
+WARM_UP_ROUNDS = 20
+SIZE_STEP, SIZE_MAX, POOL_BYTES, POOL_HEADER, BYTES_HEADER = 16, 512, 16 << 10, 48, 33
+FILLERS_MAX = 4000
+CODE = type(compile("", "", "exec"))
 
-libc = ctypes.CDLL(None, use_errno=True)
 # Keeps the interpreter's lock: nothing of Python's may run between the clone and what has to be done after it.
-raw_clone = ctypes.PyDLL(None).syscall
-raw_clone.argtypes, raw_clone.restype = [ctypes.c_long] * 6, ctypes.c_long
+libc = ctypes.PyDLL(None, use_errno=True)
+system_call = libc.syscall
+system_call.argtypes, system_call.restype = [ctypes.c_long] * 6, ctypes.c_long
+before_fork = ctypes.pythonapi.PyOS_BeforeFork
+after_fork_in_child = ctypes.pythonapi.PyOS_AfterFork_Child
+after_fork_in_parent = ctypes.pythonapi.PyOS_AfterFork_Parent
 settings = json.loads(sys.argv[1])
 
 
@@ -51,12 +63,16 @@ def packed_filter(instructions):
 
 
 deny, deny_buffer = packed_filter(settings["deny"])
+no_capabilities = ctypes.create_string_buffer(struct.pack("=Ii", CAPABILITY_VERSION_3, 0)), ctypes.create_string_buffer(24)
+join_word = ctypes.create_string_buffer(b"0")
 
 
-def check(value, what):
-    if value != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+def perform(calls):
+    """Make these system calls, each a number and five words."""
+    for call in calls:
+        if system_call(*call) == -1:
+            number = ctypes.get_errno()
+            raise OSError(number, f"system call {call[0]}: {os.strerror(number)}")
 
 
 def preload():
@@ -73,12 +89,39 @@ def preload():
         raise RuntimeError(f"{threads - 1} threads are left after the imports: a template must have none")
 
 
-def enter(fds):
-    """Join the cgroup and enter the namespaces; the first of them gives the right to the others."""
-    for fd in fds[NAMESPACES + 1 + STREAMS :]:
-        os.write(fd, b"0")
-    for fd in fds[: NAMESPACES - 1]:
-        check(libc.setns(fd, 0), "setns")
+def entering(fds):
+    """How a child becomes the run's own process: join the cgroup, enter the namespaces, the first of which gives the right
+    to the others, take its streams, and let go of all else."""
+    streams = fds[NAMESPACES + 1 : NAMESPACES + 1 + STREAMS]
+    joined = fds[NAMESPACES + 1 + STREAMS :]
+    control = fds[NAMESPACES]
+    calls = [(WRITE, fd, ctypes.addressof(join_word), 1, 0, 0) for fd in joined]
+    calls += [(SETNS, fd, 0, 0, 0, 0) for fd in fds[: NAMESPACES - 1]]
+    calls += [(DUP2, fd, number, 0, 0, 0) for number, fd in enumerate(streams)]
+    calls += [(CLOSE, fd, 0, 0, 0, 0) for fd in (keeper_fd, *fds) if fd != control]
+    return calls
+
+
+def giving_up(user, group):
+    """How it becomes the run's own user, without any privilege, under the system-call list of a run."""
+    calls = [
+        (SETSID, 0, 0, 0, 0, 0),
+        (SETGROUPS, 0, 0, 0, 0, 0),
+        (SETRESGID, group, group, group, 0, 0),
+        (SETRESUID, user, user, user, 0, 0),
+    ]
+    for capability in range(CAPABILITIES_MAX):
+        if system_call(PRCTL, PR_CAPBSET_READ, capability, 0, 0, 0) == -1:
+            break
+        calls.append((PRCTL, PR_CAPBSET_DROP, capability, 0, 0, 0))
+    header, sets = no_capabilities
+    calls += [
+        (CAPSET, ctypes.addressof(header), ctypes.addressof(sets), 0, 0, 0),
+        (PRCTL, PR_SET_DUMPABLE, 1, 0, 0, 0),
+        (PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+        (PRCTL, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(deny), 0, 0),
+    ]
+    return calls
 
 
 def own_tid():
@@ -86,7 +129,7 @@ def own_tid():
     number there, as after the library's."""
     libc.pthread_self.restype = ctypes.c_ulong
     address = libc.pthread_self() + THREAD_TID_OFFSET
-    known = ctypes.c_int.from_address(address).value == threading.get_native_id()
+    known = ctypes.c_int.from_address(address).value == _thread.get_native_id()
     return address if known else 0
 
 
@@ -94,33 +137,17 @@ def fork_for_keeper():
     """Fork, but for the keeper: it is the parent, and sees the child's end. There is no other thread, so that nothing that
     the C library does around its own fork is missed."""
     flags = CLONE_PARENT | (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID if tid_address else 0)
-    ctypes.pythonapi.PyOS_BeforeFork()
-    pid = raw_clone(CLONE, flags, 0, 0, tid_address, 0)
+    before_fork()
+    pid = system_call(CLONE, flags, 0, 0, tid_address, 0)
     if pid == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
+        after_fork_in_child()
     else:
-        ctypes.pythonapi.PyOS_AfterFork_Parent()
+        after_fork_in_parent()
     return pid
 
 
-def give_up(user, group):
-    """Be the run's own user, without any privilege, under the system-call list of a run."""
-    os.setgroups([])
-    os.setresgid(group, group, group)
-    os.setresuid(user, user, user)
-    for capability in range(64):
-        if libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
-            break
-    header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
-    check(libc.syscall(CAPSET, header, bytes(24)), "capset")
-    check(libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "prctl")
-    check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
-    check(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(deny), 0, 0), "seccomp")
-
-
 def reseed():
-    """Each child has randomness of its own. `random` reseeds itself after a fork."""
-    random.seed()
+    """Each child has randomness of its own. `random` is there only where it was preloaded, and reseeds itself after a fork."""
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed(int.from_bytes(os.urandom(4), "little"))
@@ -131,30 +158,104 @@ def reseed():
 
 def touch():
     """Do once what every run does: what it writes to is this child's own memory before its request comes."""
-    with open("/dev/null", "rb") as file:
-        exec(compile(file.read(), "touch", "exec", dont_inherit=True), {})
+    exec(compile(read_file("/dev/null"), "touch", "exec", dont_inherit=True), {})
+
+
+def warm_up():
+    """Be a child so often that the interpreter has found its ways through what each child does, and writes no more of that
+    down."""
+    path, cwd, args, variables = "/dev/null", os.getcwd(), ["x"], dict(os.environ)
+    fields = [path, cwd, str(len(args)), *args, *(word for pair in variables.items() for word in pair)]
+    request = b"".join(os.fsencode(field) + b"\0" for field in fields)
+    request = struct.pack("=I", len(request)) + request
+    main, argv = sys.modules["__main__"], list(sys.argv)
+    for _ in range(WARM_UP_ROUNDS):
+        reader, writer = os.pipe()
+        os.write(writer, request)
+        run(receive(reader))
+        os.close(reader)
+        os.close(writer)
+        touch()
+        reseed()
+        entering(list(range(FDS_MAX)))
+        perform([(GETPPID, 0, 0, 0, 0, 0)])
+    sys.modules["__main__"], sys.argv[:] = main, argv
+
+
+def keep_still():
+    """Let no child write to what it only looks at.
+
+    Every use of an object counts in its memory, and the first write to a page is a copy of it: most of what a child of a
+    trivial script costs. Objects that the interpreter itself keeps for ever are not counted (since Python 3.12): now
+    everything that is here is like them. To scripts it is as if somebody else held one more reference to each."""
+    if sys.implementation.name != "cpython" or sys.version_info < (3, 12) or sys.byteorder != "little":
+        return
+    counts = memoryview((ctypes.c_uint32 * (1 << 45)).from_address(0)).cast("B").cast("I")
+    kept = counts[id(None) >> 2]
+    if kept < 1 << 31 or sys.getrefcount(None) != kept:
+        return
+    found = gc.get_objects()
+    while found:
+        fresh = []
+        for thing in found:
+            at = id(thing) >> 2
+            if counts[at] < 1 << 31:
+                counts[at] = kept
+                fresh.append(thing)
+        found = gc.get_referents(*fresh)
+        for thing in fresh:
+            if type(thing) is CODE:
+                found += (thing.co_consts, thing.co_names, thing.co_filename, thing.co_name, thing.co_qualname)
+                found += (thing.co_linetable, thing.co_exceptiontable)
+
+
+def fill_gaps():
+    """Have children put what is new beside each other, and not into the gaps of many pages that they would have to copy.
+    What fills the gaps.
+
+    The interpreter's allocator has pools for objects of one size; when one begins at the beginning of a pool, those before
+    it are full."""
+    fillers = []
+    for size in range(SIZE_STEP, SIZE_MAX + 1, SIZE_STEP):
+        fresh = []
+        while len(fresh) < FILLERS_MAX:
+            filler = object() if size == 16 else float(size) if size == 32 else bytes(size - BYTES_HEADER)
+            if id(filler) % POOL_BYTES == POOL_HEADER:
+                fillers += fresh
+                break
+            fresh.append(filler)
+    return fillers
+
+
+def read_exactly(fd, count):
+    parts = []
+    while count:
+        part = os.read(fd, min(count, 1 << 20))
+        if not part:
+            os._exit(0)
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
 
 
 def receive(control):
     """The one request: its length, then fields that end with a zero byte: path, working directory, the number of arguments,
     the arguments, then names and values of variables."""
-
-    def exactly(count):
-        parts = []
-        while count:
-            part = control.recv(min(count, 1 << 20))
-            if not part:
-                os._exit(0)
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
-
-    (length,) = struct.unpack("=I", exactly(4))
+    (length,) = struct.unpack("=I", read_exactly(control, 4))
     if length > REQUEST_BYTES_MAX:
         os._exit(125)
-    path, cwd, count, *rest = [os.fsdecode(field) for field in exactly(length).split(b"\0")[:-1]]
+    path, cwd, count, *rest = [os.fsdecode(field) for field in read_exactly(control, length).split(b"\0")[:-1]]
     args, variables = rest[: int(count)], rest[int(count) :]
     return path, cwd, args, dict(zip(variables[::2], variables[1::2]))
+
+
+def read_file(path):
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    parts = []
+    while part := os.read(fd, 1 << 16):
+        parts.append(part)
+    os.close(fd)
+    return b"".join(parts)
 
 
 def cooper_result(value):
@@ -166,8 +267,6 @@ def cooper_result(value):
 
 def run(request):
     """Execute the script as `__main__`; the exit status."""
-    import builtins
-
     path, cwd, args, variables = request
     main = type(sys)("__main__")
     main.__file__ = path
@@ -183,9 +282,7 @@ def run(request):
             os.environ[name] = value
     os.chdir(cwd)
     try:
-        with open(path, "rb") as file:
-            source = file.read()
-        code = compile(source, path, "exec", dont_inherit=True)
+        code = compile(read_file(path), path, "exec", dont_inherit=True)
         exec(code, main.__dict__)
         return 0
     except SystemExit as end:
@@ -205,10 +302,9 @@ def run(request):
 
 def finish(status):
     """What the interpreter does at its end, but for taking its modules apart."""
-    import atexit
-
     try:
-        threading._shutdown()
+        if "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
         atexit._run_exitfuncs()
     finally:
         for stream in (sys.stdout, sys.stderr):
@@ -223,20 +319,16 @@ def child(fds):
     """Never returns."""
     status = 125
     try:
-        enter(fds)
-        control = socket.socket(fileno=os.dup(fds[NAMESPACES]))
-        for number, fd in enumerate(fds[NAMESPACES + 1:][:STREAMS]):
-            os.dup2(fd, number)
-        keeper.close()
-        for fd in fds:
-            os.close(fd)
-        os.setsid()
-        give_up(settings["user"], settings["group"])
+        # Nothing of Python's may believe that it has what is closed below.
+        keeper.detach()
+        perform(entering(fds))
+        perform(give_up)
+        control = fds[NAMESPACES]
         reseed()
         touch()
-        control.send(b"ready")
+        os.write(control, b"ready")
         request = receive(control)
-        control.close()
+        os.close(control)
         status = run(request)
     except BaseException as error:
         sys.stderr.write(f"the warm child failed: {error}\n")
@@ -244,25 +336,44 @@ def child(fds):
     finish(status)
 
 
+def receive_fds():
+    """The descriptors of the next message."""
+    message, ancillary, _, _ = keeper.recvmsg(1, _socket.CMSG_LEN(FDS_MAX * FD_BYTES))
+    if not message:
+        os._exit(0)
+    return [
+        fd
+        for level, kind, words in ancillary
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
+        for (fd,) in struct.iter_unpack("=i", words[: len(words) - len(words) % FD_BYTES])
+    ]
+
+
 def serve():
     while True:
-        message, fds, _, _ = socket.recv_fds(keeper, 1, FDS_MAX)
-        if not message:
-            os._exit(0)
-        check(libc.setns(fds[NAMESPACES - 1], 0), "setns")
+        fds = receive_fds()
+        perform([(SETNS, fds[NAMESPACES - 1], 0, 0, 0, 0)])
         if fork_for_keeper() == 0:
             child(fds)
         for fd in fds:
             os.close(fd)
 
 
-keeper = socket.socket(fileno=os.dup(0))
+keeper = _socket.socket(fileno=os.dup(0))
+keeper_fd = keeper.fileno()
+give_up = giving_up(settings["user"], settings["group"])
 null = os.open("/dev/null", os.O_RDWR)
 os.dup2(null, 0)
 os.close(null)
 preload()
 tid_address = own_tid()
+warm_up()
 gc.collect()
+keep_still()
 gc.freeze()
+fillers = fill_gaps()
+# What that took is let go of, too: children have a copy of every page.
+if hasattr(libc, "malloc_trim"):
+    libc.malloc_trim(0)
 keeper.send(b"R")
 serve()

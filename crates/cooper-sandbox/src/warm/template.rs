@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use rustix::net::{
@@ -14,7 +14,7 @@ use rustix::net::{
 use rustix::pipe::PipeFlags;
 use rustix::thread::CapabilitySet;
 
-use super::given::{POINTS, RESULT_PATH, clone_of};
+use super::given::{POINTS, RESULT_PATH, RUN_DIRECTORIES, clone_of};
 use super::place;
 use super::way_out::WayOut;
 use super::wire::TemplateSettings;
@@ -22,10 +22,12 @@ use crate::cgroup::{Cgroup, Hierarchies};
 use crate::error::{SandboxError, supervising};
 use crate::grants::{Attached, Grants};
 use crate::ids::Range;
-use crate::init::Job;
+use crate::init::{Failure, Job};
+use crate::memory::in_own_mounts;
+use crate::mounts::{self, Common};
 use crate::network::{HandOut, Network};
 use crate::policy;
-use crate::prepare::Prepared;
+use crate::prepare::{Here, Prepared};
 use crate::root;
 use crate::spec::{Enforcement, InjectedFile, Profile, Root, Spec, Stdin, Stdio, User};
 use crate::status::Word;
@@ -55,12 +57,15 @@ pub(super) struct Template {
     pub(super) cgroup: Cgroup,
     /// Its user namespace, once it is there.
     pub(super) namespace: Option<OwnedFd>,
+    /// A mount namespace with what all its children have in common: each gets a copy with what is its own beside.
+    pub(super) common: OwnedFd,
 }
 
 /// What templates and children are made from.
 pub(super) struct Pattern {
     pub(super) settings: TemplateSettings,
     pub(super) hierarchies: Hierarchies,
+    here: Here,
     /// The stacked layers, mounted nowhere.
     pub(super) root: OwnedFd,
     /// The processes of the keeper's pid namespace.
@@ -99,6 +104,7 @@ impl Pattern {
         let name_files = rules.map(|rules| rules.name_files(&settings.hostname));
         Ok(Self {
             hierarchies: Hierarchies::of_host(),
+            here: Here::of_process(),
             root,
             processes: own_processes().map_err(supervising("mount /proc"))?,
             argv: vec![settings.python.clone().into()],
@@ -135,19 +141,29 @@ impl Pattern {
             .map_err(supervising("open a namespace"))
     }
 
-    /// The files of every child's place.
-    pub(super) fn name_files(&self) -> &[InjectedFile] {
-        &self.name_files
+    /// The processor time, in ticks of the clock, of the processes that this one of the keeper's pid namespace has waited for
+    /// (`proc_pid_stat(5)`: `cutime` and `cstime`).
+    pub(super) fn children_ticks(&self, pid: i32) -> Option<u64> {
+        const AFTER_NAME: usize = 13;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.processes, format!("{pid}/stat"), flags, Mode::empty());
+        let mut bytes = [0; 1024];
+        let length = rustix::io::read(file.ok()?, &mut bytes).ok()?;
+        let text = str::from_utf8(bytes.get(..length)?).ok()?;
+        let (_, fields) = text.rsplit_once(')')?;
+        let ticks = fields.split_whitespace().skip(AFTER_NAME).take(2);
+        ticks.map(|field| field.parse::<u64>().ok()).sum()
     }
 
-    /// A container like that of a run. `files` are put into `/run/cooper`, or cover others. There is no network: who
-    /// shall have some is given listeners.
+    /// A container like that of a run, on this root. `files` are put into `/run/cooper`, or cover others. There is no
+    /// network: who shall have some is given listeners.
     pub(super) fn prepared<'a>(
         &'a self,
         argv: &'a [OsString],
         env: &'a [(OsString, OsString)],
         files: &'a [InjectedFile],
         mounts: &'a [Attached<'a>],
+        root: OwnedFd,
         owner: u32,
     ) -> Result<Prepared<'a>, SandboxError> {
         let (uid, gid) = self.settings.user;
@@ -173,8 +189,29 @@ impl Pattern {
             grants: Grants { mounts, secrets: &[] },
             hostname: &self.settings.hostname,
         };
-        Prepared::on_root(&spec, clone_of(self.root.as_fd(), "")?, owner)
+        Prepared::on_root(&spec, root, owner, &self.here)
     }
+}
+
+/// A mount namespace with what children have in common, made by a thread that enters it and ends.
+fn common(pattern: &Pattern) -> Result<OwnedFd, SandboxError> {
+    let root = clone_of(pattern.root.as_fd(), "")?;
+    let prepared = pattern.prepared(&pattern.argv, &[], &pattern.name_files, &[], root, pattern.user)?;
+    let content = Common {
+        root: prepared.root.as_fd(),
+        run: &prepared.mounts.run,
+        directories: &RUN_DIRECTORIES,
+        files: &prepared.files,
+    };
+    in_own_mounts(|| {
+        mounts::make_common(&content).map_err(|Failure(step, errno)| {
+            let source = errno.into();
+            SandboxError::Setup { step, source }
+        })?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(CWD, c"/proc/thread-self/ns/mnt", flags, Mode::empty())
+            .map_err(supervising("open a namespace"))
+    })
 }
 
 /// `/proc` of this pid namespace, mounted nowhere.
@@ -193,14 +230,15 @@ impl Template {
         let settings = &pattern.settings;
         let (argv, mut files) = command_line(settings)?;
         // What a library reads when it is imported is what there is when it is used.
-        files.extend_from_slice(pattern.name_files());
+        files.extend_from_slice(&pattern.name_files);
         let env: Vec<(OsString, OsString)> = settings
             .env
             .iter()
             .map(|(name, value)| (name.into(), value.into()))
             .chain([("COOPER_RESULT".into(), RESULT_PATH.into())])
             .collect();
-        let mut prepared = pattern.prepared(&argv, &env, &files, &[], pattern.user)?;
+        let root = clone_of(pattern.root.as_fd(), "")?;
+        let mut prepared = pattern.prepared(&argv, &env, &files, &[], root, pattern.user)?;
         prepared.filter = policy::template_filter().ok_or_else(too_long)?;
         // With it, and with what its user owns, it may have its children born in their own pid namespaces.
         prepared.capabilities = CapabilitySet::SYS_ADMIN;
@@ -253,6 +291,7 @@ impl Template {
             log,
             cgroup,
             namespace: None,
+            common: common(pattern)?,
         })
     }
 

@@ -145,6 +145,20 @@ fn live_children_and_owners_share_no_randomness_and_no_template() {
 }
 
 #[test]
+fn live_children_count_no_references_to_what_their_template_had() {
+    // Where they are counted, looking at an object is writing to it, and most of its memory becomes the child's own.
+    let script = "\
+import json, sys
+assert sys.version_info >= (3, 12)
+here = object()
+seen = [sys.getrefcount(thing) for thing in (json, json.dumps, json.dumps.__code__, json.__name__, here)]
+cooper_result([count == sys.getrefcount(None) for count in seen])
+";
+    let reply = replies(&host(), &[], &[json!({"id": 1, "script": script})]).remove(0);
+    assert_eq!(reply["result"], json!([true, true, true, true, false]), "{reply}");
+}
+
+#[test]
 fn live_clients_of_a_socket_speak_for_themselves() {
     let host = host();
     let path = host.path("runner.sock");

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::OsString;
+use std::io::BufReader;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Child;
@@ -256,7 +257,8 @@ impl Templates {
     }
 
     /// Hear one keeper until it has ended.
-    fn listen(self: &Arc<Self>, number: u64, mut socket: UnixStream, mut child: Child) {
+    fn listen(self: &Arc<Self>, number: u64, socket: UnixStream, mut child: Child) {
+        let mut socket = BufReader::new(socket);
         let mut loss = "the keeper has ended".to_owned();
         while let Ok(Some(Frame { header, parts })) = Frame::<Report>::receive(&mut socket) {
             match header {
