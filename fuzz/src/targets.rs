@@ -3,6 +3,7 @@
 mod advisory;
 mod archive;
 mod debian;
+mod names;
 mod network;
 mod python;
 mod request;
@@ -55,6 +56,8 @@ pub const TARGETS: &[&Target] = &[
     &advisory::EPSS,
     &advisory::KNOWN_EXPLOITED,
     &advisory::CVSS,
+    &names::POPULAR_NAMES,
+    &names::NAME,
 ];
 
 /// How a result ended.

@@ -1,9 +1,10 @@
-//! The repository's own tasks: `cargo xtask tidy`.
+//! The repository's own tasks: `cargo xtask tidy`, `cargo xtask names`.
 //!
 //! `tidy` checks what compiler and linter cannot: the direction of dependencies, the shape of files, what texts
 //! must not say, and that the documentation is true where that can be read off. It reads files and runs
-//! `git ls-files`; it changes nothing.
+//! `git ls-files`; it changes nothing. `names` measures the names gate on lists, for BENCHMARKS.
 
+mod names;
 mod rust_text;
 mod tidy;
 mod tree;
@@ -19,7 +20,14 @@ fn main() -> ExitCode {
     if arguments == ["tidy"] {
         return run_tidy();
     }
+    if let Some(options) = arguments
+        .strip_prefix(&["names".to_owned()])
+        .and_then(names::Options::parse)
+    {
+        return run_names(&options);
+    }
     say(USAGE);
+    say(names::USAGE);
     ExitCode::from(2)
 }
 
@@ -42,6 +50,19 @@ fn run_tidy() -> ExitCode {
     }
     say(&format!("tidy: {} problems", problems.len()));
     ExitCode::from(1)
+}
+
+fn run_names(options: &names::Options) -> ExitCode {
+    match names::table(options) {
+        Ok(table) => {
+            let _ = write!(std::io::stdout(), "{table}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            say(&format!("error: {error}"));
+            ExitCode::from(1)
+        }
+    }
 }
 
 fn say(line: &str) {

@@ -9,6 +9,7 @@
 pub mod advisories;
 pub mod integrity;
 pub mod licences;
+pub mod names;
 pub mod verdict;
 
 pub use verdict::{Cleared, ClearedSource, Evidence, Refusal, evaluate, evaluate_source};

@@ -86,4 +86,6 @@ targets! {
     epss "epss",
     known_exploited "known-exploited",
     cvss "cvss",
+    popular_names "popular-names",
+    distribution_name "distribution-name",
 }

@@ -1,4 +1,4 @@
-//! The gates: plans that are each wrong in one way, and real advisories.
+//! The gates: plans that are each wrong in one way, real advisories, and names.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
@@ -7,3 +7,4 @@
 
 mod advisories;
 mod integrity;
+mod names;

@@ -1,0 +1,288 @@
+//! Names that differ from a known one by a letter or two.
+
+use super::edit::{Change, Edit, Likeness, Pair, Script};
+use super::forms::{Forms, Near, Part};
+use super::tables::{EDITIONS, ROLES, has};
+use super::text::{Core, Spelling};
+
+/// A known name that a name may be taken for, and how far down the list that is believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Resemblance {
+    /// The place of the known name.
+    pub(super) place: u32,
+    /// The highest rank that the known name may have.
+    pub(super) reach: u32,
+    /// What was done to the known name, in words.
+    pub(super) how: String,
+}
+
+/// Where known names are.
+pub(super) trait Known {
+    fn forms(&self) -> &Forms;
+    fn spelling(&self, place: u32) -> Option<&Spelling>;
+    /// Whether `py` at the beginning of a word says nothing.
+    fn has_language(&self) -> bool;
+    /// How many known names begin with these words.
+    fn family(&self, opening: &str) -> u32;
+}
+
+/// Every known name that is spelled nearly like this one, or like what is left of it without words that say nothing.
+pub(super) fn resemblances(name: &Spelling, core: Core<'_>, known: &impl Known) -> Vec<Resemblance> {
+    let whole = Written {
+        text: &name.compact,
+        starts: name.starts().to_vec(),
+        lost: Lost::Nothing,
+    };
+    let mut found = whole.resemblances(known);
+    if core.affix {
+        let offset = name.compact.find(core.text).unwrap_or(0);
+        let bare = Written {
+            text: core.text,
+            starts: starts_within(name, offset, core.text),
+            lost: Lost::Language,
+        };
+        found.extend(bare.resemblances(known));
+    }
+    if let Some(base) = base(name) {
+        let telling = Written {
+            text: &base.compact,
+            starts: base.starts().to_vec(),
+            lost: Lost::Words,
+        };
+        found.extend(telling.resemblances(known));
+    }
+    found
+}
+
+/// Where words begin in a part of a name.
+fn starts_within(name: &Spelling, offset: usize, part: &str) -> Vec<usize> {
+    let inner = name.starts().iter().filter_map(|start| start.checked_sub(offset));
+    inner.filter(|start| *start < part.len()).collect()
+}
+
+/// What is left without words that only say which edition of something it is, or what it is used for.
+fn base(name: &Spelling) -> Option<Spelling> {
+    let words = name.words();
+    let telling = words
+        .iter()
+        .filter(|word| !has(EDITIONS, word) && !has(ROLES, word));
+    let telling: Vec<&str> = telling.copied().collect();
+    let shorter = !telling.is_empty() && telling.len() < words.len();
+    shorter.then(|| Spelling::of(&telling.join("-")))
+}
+
+/// What was written, or what is left of it.
+struct Written<'a> {
+    text: &'a str,
+    /// Where its words begin.
+    starts: Vec<usize>,
+    lost: Lost,
+}
+
+/// What was taken away from what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    Nothing,
+    /// The language's own word.
+    Language,
+    /// Words that say nothing.
+    Words,
+}
+
+impl Written<'_> {
+    fn resemblances(&self, known: &impl Known) -> Vec<Resemblance> {
+        let near = known.forms().near(self.text);
+        near.into_iter()
+            .filter_map(|near| self.resemblance(near, known))
+            .collect()
+    }
+
+    fn resemblance(&self, near: Near, known: &impl Known) -> Option<Resemblance> {
+        let meant = Meant::of(near, &self.starts, known)?;
+        let (mut likeness, how) = self.likeness(near.script, &meant)?;
+        let like_for_like = match self.lost {
+            Lost::Nothing => near.part == Part::Whole,
+            Lost::Language => near.part == Part::Core,
+            Lost::Words => false,
+        };
+        let demotions = [
+            self.starts.len() != meant.words,
+            !like_for_like,
+            meant.siblings,
+            meant.siblings,
+        ];
+        for _ in demotions.iter().filter(|applies| **applies) {
+            likeness = likeness.less()?;
+        }
+        Some(Resemblance {
+            place: near.place,
+            reach: reach(likeness, meant.length),
+            how,
+        })
+    }
+
+    /// How all edits together are like a slip, and what they are.
+    fn likeness(&self, script: Script, meant: &Meant<'_>) -> Option<(Likeness, String)> {
+        let of = |edit: Edit| {
+            let pair = Pair {
+                written: self.text.as_bytes(),
+                meant: meant.text.as_bytes(),
+                word: meant.word(edit),
+            };
+            let (likeness, how) = pair.likeness(edit);
+            let likeness = if meant.is_in_language(edit) {
+                Likeness::Faint
+            } else {
+                likeness
+            };
+            (likeness, how, pair)
+        };
+        let (first, how, pair) = of(script.first);
+        let Some(second) = script.second else {
+            return Some((first, how));
+        };
+        if pair.is_move(script) {
+            return Some((Likeness::Medium, "a letter moved".to_owned()));
+        }
+        let (second, and, _) = of(second);
+        let likeness = first.max(second).less()?;
+        // What is left without two letters is often another word, and so is one with another ending.
+        let slip = first.min(second) == Likeness::Strong;
+        let ending = !slip && script.edits().all(|edit| edit.from + 2 >= meant.word(edit).1);
+        let another = ending || script.leaves_out_two();
+        let likeness = if another { likeness.less()? } else { likeness };
+        Some((likeness, format!("{how} and {and}")))
+    }
+}
+
+/// A known name with what has to be known of it to weigh edits.
+struct Meant<'a> {
+    /// The form that is near.
+    text: &'a str,
+    spelling: &'a Spelling,
+    /// Where the form begins in the whole name.
+    offset: usize,
+    /// Where the words of what was written begin.
+    written: &'a [usize],
+    /// How many words it has.
+    words: usize,
+    /// The length of the edited word without numbers and the language's own word.
+    length: usize,
+    /// Whether `py` at the beginning of a word says nothing.
+    language: bool,
+    /// Whether many known names differ in just this word.
+    siblings: bool,
+}
+
+/// So many names with one beginning are a family, in which the next word tells them apart.
+const FAMILY_MIN: u32 = 4;
+
+impl<'a> Meant<'a> {
+    fn of(near: Near, written: &'a [usize], known: &'a impl Known) -> Option<Self> {
+        let spelling = known.spelling(near.place)?;
+        let whole = spelling.compact.as_str();
+        let core = super::text::core(spelling);
+        let text = if near.part == Part::Whole {
+            whole
+        } else {
+            core.text
+        };
+        let offset = whole.find(text)?;
+        let mut meant = Self {
+            text,
+            spelling,
+            offset,
+            written,
+            words: starts_within(spelling, offset, text).len(),
+            length: usize::MAX,
+            language: known.has_language(),
+            siblings: false,
+        };
+        for edit in near.script.edits() {
+            let word = meant.word_number(edit);
+            let opening: Vec<&str> = spelling.words().into_iter().take(word).collect();
+            meant.siblings |= word > 0 && known.family(&opening.join("-")) >= FAMILY_MIN;
+            meant.length = meant.length.min(meant.weighty_length(edit));
+        }
+        let others = text.len().saturating_sub(meant.length);
+        meant.length += match (meant.words > 1 && !meant.siblings, others) {
+            (false, _) => 0,
+            (true, ..8) => 1,
+            (true, 8..) => 2,
+        };
+        Some(meant)
+    }
+
+    /// Which word the edit is in. What is put in between two words belongs to the first, unless it begins a word.
+    fn word_number(&self, edit: Edit) -> usize {
+        let (word, within) = self.spelling.place(self.offset + edit.from);
+        let between = edit.change == Change::Extra && within == 0 && word > 0;
+        if between && !self.written.contains(&edit.at) {
+            word - 1
+        } else {
+            word
+        }
+    }
+
+    /// Where the edited word begins and ends in the form.
+    fn word(&self, edit: Edit) -> (usize, usize) {
+        let word = self.word_number(edit);
+        let starts = self.spelling.starts();
+        let start = starts.get(word).copied().unwrap_or(0).saturating_sub(self.offset);
+        let end = starts
+            .get(word + 1)
+            .map_or(usize::MAX, |end| end.saturating_sub(self.offset));
+        (start, end.min(self.text.len()))
+    }
+
+    /// The edited word.
+    fn word_text(&self, edit: Edit) -> &str {
+        let (start, end) = self.word(edit);
+        self.text.get(start..end).unwrap_or_default()
+    }
+
+    /// How long the edited word is without a number and the language's own word.
+    fn weighty_length(&self, edit: Edit) -> usize {
+        let word = self.word_text(edit);
+        let word = word.trim_end_matches(|character: char| character.is_ascii_digit());
+        let bare = word
+            .strip_suffix("python")
+            .filter(|rest| !rest.is_empty())
+            .unwrap_or(word);
+        let bare = if self.language && has_language(bare) {
+            &bare[2..]
+        } else {
+            bare
+        };
+        bare.len()
+    }
+
+    /// Whether the edit is in a `py` in front of a word.
+    fn is_in_language(&self, edit: Edit) -> bool {
+        self.language && has_language(self.word_text(edit)) && edit.from < self.word(edit).0 + 2
+    }
+}
+
+/// Whether a word is `py` and something.
+fn has_language(word: &str) -> bool {
+    word.len() >= 5 && word.starts_with("py")
+}
+
+/// Down to which rank a known name's word of this length is believed to be meant.
+fn reach(likeness: Likeness, length: usize) -> u32 {
+    const ANY: u32 = u32::MAX;
+    /// For lengths from 4 on; longer words are as the last.
+    const STRONG: &[u32] = &[300, 3_000, ANY];
+    const MEDIUM: &[u32] = &[30, 150, 1_200, 1_500, 2_500, 4_000, ANY];
+    const WEAK: &[u32] = &[0, 20, 60, 100, 300, 700, 1_500];
+    const FAINT: &[u32] = &[0, 0, 0, 0, 15, 15, 80, 80, 200];
+    let ranks = match likeness {
+        Likeness::Strong => STRONG,
+        Likeness::Medium => MEDIUM,
+        Likeness::Weak => WEAK,
+        Likeness::Faint => FAINT,
+    };
+    let at = length.checked_sub(4);
+    let rank = at.and_then(|at| ranks.get(at.min(ranks.len() - 1)));
+    rank.copied().unwrap_or(0)
+}
