@@ -88,6 +88,17 @@ pub enum Enforcer {
 }
 
 impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Memory,
+        Self::Pids,
+        Self::Cpu,
+        Self::OpenFiles,
+        Self::Wall,
+        Self::Tmp,
+        Self::Scratch,
+    ];
+
     /// The limit's name.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -103,6 +114,16 @@ impl Limit {
 }
 
 impl Enforcer {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::CgroupV1,
+        Self::CgroupV2,
+        Self::Rlimit,
+        Self::Tmpfs,
+        Self::Timer,
+        Self::Nothing,
+    ];
+
     /// The enforcer's name.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -36,11 +36,22 @@ pub(crate) fn shifted(from: (u32, u32), to: u32) -> Result<OwnedFd, Errno> {
         syscall::exit_now(0)
     })?;
     let child = Killed(child);
-    let pid = child.0.pid;
+    let pid = number_in_proc(&child.0)?;
     write(&format!("/proc/{pid}/uid_map"), &map(from.0, to))?;
     write(&format!("/proc/{pid}/gid_map"), &map(from.1, to))?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, format!("/proc/{pid}/ns/user"), flags, Mode::empty())
+}
+
+/// The number that this process has where `/proc` is mounted, which need not be the caller's pid namespace
+/// (`proc_pid_fdinfo(5)`).
+fn number_in_proc(child: &Child) -> Result<i32, Errno> {
+    let path = format!("/proc/self/fdinfo/{}", child.pidfd.as_raw_fd());
+    let info =
+        std::fs::read_to_string(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let number = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+    let number = number.and_then(|number| number.trim().parse().ok());
+    number.filter(|number| *number > 0).ok_or(Errno::SRCH)
 }
 
 /// A process that is ended and reaped when this is dropped.

@@ -58,8 +58,8 @@ pub use record::{FullReference, ImageRecord};
 pub use remove::Retention;
 pub use requirements_file::RequirementsFileError;
 pub use run::{
-    ConnectionsReport, GrantError, OutputFolder, Program, RESULT_BYTES_MAX, Ran, ResultError, RunError,
-    RunGrants, RunOrder, RunReport, limit_flag, read_result,
+    ConnectionsReport, GrantError, OUTPUT_FILES_MAX, OutputFolder, Program, RESULT_BYTES_MAX, Ran,
+    ResultError, RunError, RunGrants, RunOrder, RunReport, limit_flag, read_result,
 };
 pub use runner::{Peer, ReplyLimits, Runner, TemplatePolicy};
 pub use save::{SaveError, Saved, SavedVersion};

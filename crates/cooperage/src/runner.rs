@@ -184,6 +184,7 @@ impl Runner {
             owner,
             limits: self.warm_limits(&request.limits)?,
             network,
+            writable: request.writable,
         };
         Ok((key, job, parts))
     }
@@ -208,8 +209,9 @@ impl Runner {
 
     fn warm_limits(&self, asked: &RequestLimits) -> Result<WarmLimits, String> {
         let own = &self.limits;
+        let memory_bytes = asked.memory_bytes.unwrap_or(own.memory_bytes);
         let limits = WarmLimits {
-            memory_bytes: asked.memory_bytes.unwrap_or(own.memory_bytes),
+            memory_bytes,
             pids: asked.pids.unwrap_or(own.pids),
             open_files: asked.open_files.unwrap_or(own.open_files),
             cpu_millis: asked.cpu_millis.unwrap_or(own.cpu_millis),
@@ -217,7 +219,8 @@ impl Runner {
             scratch_bytes: asked.scratch_bytes.unwrap_or(own.scratch_bytes),
             stream_bytes_max: self.replies.stream_bytes_max,
             result_bytes_max: self.replies.result_bytes_max,
-            output_bytes_max: self.replies.output_bytes_max,
+            // Filling it must fail, not kill.
+            output_bytes_max: self.replies.output_bytes_max.min(memory_bytes / 2),
             output_files_max: self.replies.output_files_max,
         };
         let beyond = [
@@ -244,6 +247,7 @@ impl Runner {
             user: (RUN_USER.uid, RUN_USER.gid),
             hostname: self.image.name.as_str().to_owned(),
             network: key.network.clone(),
+            writable: key.writable,
             limits: key.limits.clone(),
             preload: policy.preload.clone(),
             rehearsal: policy.rehearsal.clone(),
@@ -345,20 +349,26 @@ fn replied(id: Value, answer: Answer) -> RunnerReply {
         content: Content(bytes),
     });
     let refused = reply.outputs_refused.into_iter();
-    let refused = refused.map(|(path, reason)| OutputRefused { path, reason });
+    let refused = refused.map(|refused| OutputRefused {
+        path: refused.shown_path,
+        code: refused.reason,
+        reason: refused.reason.to_string(),
+    });
     let error = (reply.end == WarmEnd::Failed).then(|| "it could not be run".to_owned());
     RunnerReply {
         id,
         status,
         exit_code,
-        limit,
+        limit: limit.map(ToOwned::to_owned),
         stdout: Content(stdout),
         stderr: Content(stderr),
         truncated: reply.stdout_truncated || reply.stderr_truncated,
         result,
-        result_error,
+        result_error: result_error.as_ref().map(|(_, message)| message.clone()),
+        result_error_code: result_error.map(|(code, _)| code.to_owned()),
         outputs: outputs.collect(),
         outputs_refused: refused.collect(),
+        outputs_refused_beside: reply.outputs_refused_beside,
         network: reply.network.as_ref().map(ConnectionsReport::new),
         duration_ms: milliseconds(reply.wall),
         usage: RunnerUsage {
@@ -371,16 +381,16 @@ fn replied(id: Value, answer: Answer) -> RunnerReply {
 }
 
 /// The result as a value; a script may have written anything.
-fn result_of(reply: &WarmReply, bytes: &[u8]) -> (Option<Value>, Option<String>) {
-    if let Some(fault) = &reply.result_fault {
-        return (None, Some(fault.clone()));
+fn result_of(reply: &WarmReply, bytes: &[u8]) -> (Option<Value>, Option<(&'static str, String)>) {
+    if let Some(fault) = reply.result_fault {
+        return (None, Some((fault.as_str(), fault.to_string())));
     }
     if !reply.has_result {
         return (None, None);
     }
     match serde_json::from_slice(bytes) {
         Ok(value) => (Some(value), None),
-        Err(error) => (None, Some(format!("it is not JSON: {error}"))),
+        Err(error) => (None, Some(("not-json", format!("it is not JSON: {error}")))),
     }
 }
 

@@ -126,7 +126,9 @@ impl Child {
         let (way_out, hand_out) = pattern.way_out(user)?.unzip();
         let control = way_out.as_ref().map(WayOut::control);
         let beside = control.iter().map(BorrowedFd::as_raw_fd);
-        let beside = beside.chain([namespace.as_raw_fd(), template.common.as_raw_fd()]);
+        let own_common = pattern.own_common(user)?;
+        let common = own_common.as_ref().unwrap_or(&template.common).as_fd();
+        let beside = beside.chain([namespace.as_raw_fd(), common.as_raw_fd()]);
         let beside = beside.chain(joined.iter().map(OwnedFd::as_raw_fd));
         let kept = prepared.kept_numbers(&none, &writer, beside);
         let holder = HolderJob {
@@ -140,7 +142,7 @@ impl Child {
             },
             template: namespace.as_fd(),
             joined: &borrowed,
-            common: template.common.as_fd(),
+            common,
             last_pid: &last_pid(),
         };
         let request = CloneRequest {
@@ -534,7 +536,7 @@ impl Child {
             [&mut self.stdout, &mut self.stderr].map(|capture| std::mem::take(capture).finish());
         let (result, result_fault) = match result {
             Ok(result) => (result, None),
-            Err(refusal) => (None, Some(refusal.to_string())),
+            Err(refusal) => (None, Some(refusal)),
         };
         let (outputs, contents): (Vec<String>, Vec<Vec<u8>>) = left.files.into_iter().unzip();
         let reply = WarmReply {
@@ -549,6 +551,7 @@ impl Child {
             result_fault,
             outputs,
             outputs_refused: left.refused,
+            outputs_refused_beside: left.refused_beside,
             network: self.way_out.take().map(WayOut::into_report),
         };
         let mut parts = vec![stdout.bytes, stderr.bytes, result.unwrap_or_default()];

@@ -13,7 +13,7 @@ use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::mount::OpenTreeFlags;
 
 use super::wire::{WarmFile, WarmLimits};
-use crate::collect::{CollectLimits, Refusal, collect, read_file};
+use crate::collect::{CollectLimits, Refusal, Refused, collect, read_file};
 use crate::error::{SandboxError, supervising};
 use crate::grants::{Attached, Owner};
 use crate::memory::tmpfs_fd;
@@ -54,7 +54,8 @@ pub(super) struct Given {
 #[derive(Default)]
 pub(super) struct Left {
     pub(super) files: Vec<(String, Vec<u8>)>,
-    pub(super) refused: Vec<(String, String)>,
+    pub(super) refused: Vec<Refused>,
+    pub(super) refused_beside: u64,
 }
 
 /// Mounts for a child's place.
@@ -174,17 +175,16 @@ impl Given {
         });
         match collected {
             Ok(collected) => {
-                let refused = collected.refused.into_iter();
-                left.refused = refused
-                    .map(|refused| (refused.shown_path, refused.reason.to_string()))
-                    .collect();
-                if collected.refused_beside > 0 {
-                    let beside = format!("{} more", collected.refused_beside);
-                    left.refused
-                        .push((beside, "they are not told one by one".to_owned()));
-                }
+                left.refused = collected.refused;
+                left.refused_beside = collected.refused_beside;
             }
-            Err(error) => left.refused.push(("/output".to_owned(), error.to_string())),
+            Err(error) => {
+                tracing::warn!(error = error.to_string(), "what a warm run has left is not read");
+                left.refused.push(Refused {
+                    shown_path: ".".to_owned(),
+                    reason: Refusal::Changed,
+                });
+            }
         }
         left
     }

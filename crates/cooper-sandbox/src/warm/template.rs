@@ -155,6 +155,21 @@ impl Pattern {
         ticks.map(|field| field.parse::<u64>().ok()).sum()
     }
 
+    /// A mount namespace for the child that is this user alone, where it has a root of its own because it may write there.
+    pub(super) fn own_common(&self, user: u32) -> Result<Option<OwnedFd>, SandboxError> {
+        if !self.settings.writable {
+            return Ok(None);
+        }
+        let limits = &self.settings.limits;
+        let root = Root::WritableInMemory {
+            layers: &self.settings.layers,
+            // Filling it must fail, not kill.
+            bytes: limits.scratch_bytes.min(limits.memory_bytes / 2),
+        };
+        let root = root::detached(root, Profile::Run, &POINTS.map(OsStr::new), user)?;
+        common(self, root).map(Some)
+    }
+
     /// A container like that of a run, on this root. `files` are put into `/run/cooper`, or cover others. There is no
     /// network: who shall have some is given listeners.
     pub(super) fn prepared<'a>(
@@ -194,8 +209,7 @@ impl Pattern {
 }
 
 /// A mount namespace with what children have in common, made by a thread that enters it and ends.
-fn common(pattern: &Pattern) -> Result<OwnedFd, SandboxError> {
-    let root = clone_of(pattern.root.as_fd(), "")?;
+fn common(pattern: &Pattern, root: OwnedFd) -> Result<OwnedFd, SandboxError> {
     let prepared = pattern.prepared(&pattern.argv, &[], &pattern.name_files, &[], root, pattern.user)?;
     let content = Common {
         root: prepared.root.as_fd(),
@@ -291,7 +305,7 @@ impl Template {
             log,
             cgroup,
             namespace: None,
-            common: common(pattern)?,
+            common: common(pattern, clone_of(pattern.root.as_fd(), "")?)?,
         })
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::collect::{Refusal, Refused};
 use crate::network::{Network, NetworkReport};
 use crate::spec::Limits;
 
@@ -27,6 +28,8 @@ pub struct TemplateSettings {
     pub hostname: String,
     /// Whom the children can reach; never [`Network::Host`].
     pub network: Network,
+    /// The children may write everywhere in their root, in memory; what they write is gone with each.
+    pub writable: bool,
     /// Bounds for each child, and for the template.
     pub limits: WarmLimits,
     /// Modules that are imported beforehand.
@@ -159,11 +162,13 @@ pub struct WarmReply {
     /// Whether there is a result.
     pub has_result: bool,
     /// Why there is none, though something was given.
-    pub result_fault: Option<String>,
+    pub result_fault: Option<Refusal>,
     /// The outputs' paths below `/output`.
     pub outputs: Vec<String>,
-    /// What was left in `/output` and not taken, and why.
-    pub outputs_refused: Vec<(String, String)>,
+    /// What was left in `/output` and not taken, the first of it.
+    pub outputs_refused: Vec<Refused>,
+    /// How much was not taken beside that.
+    pub outputs_refused_beside: u64,
     /// What became of its connections, where the children's network is an allow-list.
     pub network: Option<NetworkReport>,
 }

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use cooper_sandbox::Network;
 use cooper_sandbox::warm::{
     Frame, Order, Report, TemplateSettings, WarmEnd, WarmFile, WarmJob, WarmLimits, WarmReply, start_keeper,
 };
+use cooper_sandbox::{Network, Refusal};
 use serde_json::Value;
 
 use crate::bed::{Bed, MIB, example};
@@ -41,6 +41,7 @@ fn settings(bed: &Bed) -> TemplateSettings {
         user: (1000, 1000),
         hostname: "box".to_owned(),
         network: Network::None,
+        writable: false,
         limits: WarmLimits {
             memory_bytes: 128 * MIB,
             pids: 32,
@@ -209,7 +210,7 @@ fn secrets_are_its_own_and_outputs_are_plain_files() {
         .reply
         .outputs_refused
         .iter()
-        .map(|(path, _)| path.as_str())
+        .map(|refused| refused.shown_path.as_str())
         .collect();
     assert_eq!(
         refused,
@@ -220,6 +221,37 @@ fn secrets_are_its_own_and_outputs_are_plain_files() {
     let done = kept.run("for i in range(10**6): open(f'/output/{i}', 'w')");
     assert!(done.stderr.contains("No space left"), "{}", done.stderr);
     assert!(done.reply.outputs.len() <= 100, "{}", done.reply.outputs.len());
+}
+
+#[test]
+fn what_a_child_writes_to_its_root_is_gone_with_it() {
+    let mut kept = Kept::with(|settings| settings.writable = true);
+    let script = "
+import os
+print(sorted(name for name in os.listdir('/usr') if name.startswith('of-')), os.path.exists('/usr/bin/env'))
+open('/usr/of-a-run', 'w').write('x' * 1000)
+os.remove('/usr/bin/env')
+os.mkdir('/etc/of-a-run')
+for path in ('/run/cooper/x', '/proc/sys/kernel/hostname', '/input/x'):
+    try:
+        open(path, 'w')
+        print('wrote', path)
+    except OSError:
+        pass
+try:
+    with open('/usr/of-large', 'wb') as file:
+        for _ in range(100):
+            file.write(bytes(1 << 20))
+    print('no bound')
+except OSError as error:
+    print(error.errno)
+";
+    for _ in 0..3 {
+        let done = kept.run(script);
+        assert_eq!(done.reply.end, WarmEnd::Exited(0), "{}", done.stderr);
+        assert_eq!(done.stdout, "[] True\n28\n");
+    }
+    assert!(!Path::new("/usr/of-a-run").exists() && Path::new("/usr/bin/env").exists());
 }
 
 #[test]
@@ -360,14 +392,11 @@ fn limits_hold_and_are_told() {
     let done = kept.run("cooper_result('x' * (1 << 20))");
     assert!(done.result.is_null());
     let done = kept.run("import os; open(os.environ['COOPER_RESULT'], 'w').write('x' * (65 << 10))");
-    assert_eq!(
-        done.reply.result_fault.as_deref(),
-        Some("it is larger than what is left of the bound")
-    );
+    assert_eq!(done.reply.result_fault, Some(Refusal::TooLarge));
     let done = kept.run("import os; os.symlink('/etc/passwd', os.environ['COOPER_RESULT'])");
-    assert_eq!(done.reply.result_fault.as_deref(), Some("it is a symbolic link"));
+    assert_eq!(done.reply.result_fault, Some(Refusal::SymbolicLink));
     let done = kept.run("import os; os.mkfifo(os.environ['COOPER_RESULT'])");
-    assert_eq!(done.reply.result_fault.as_deref(), Some("it is a FIFO"));
+    assert_eq!(done.reply.result_fault, Some(Refusal::Fifo));
 }
 
 #[test]

@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use clap::Args;
 use cooperage::{
-    ConnectionsReport, End, Enforcement, GatewayProgram, Limits, Network, Program, RunOrder, Workshop,
+    ConnectionsReport, End, Enforcement, GatewayProgram, Limits, Network, Program, RunError, RunOrder,
+    Workshop,
 };
 
 use self::grants::GrantArgs;
-use self::warm::{WarmFiles, WarmRun};
+use self::warm::{WarmFiles, WarmRan, WarmRun};
 use crate::args::after_escape;
 use crate::command::inspect::parse_reference;
 use crate::command::limits::{LimitArgs, limits};
@@ -101,7 +102,7 @@ pub(crate) struct RunArgs {
     #[arg(long, short, value_name = "NAME=VALUE")]
     env: Vec<OsString>,
     /// Run it in a child of a template that has its imports done: milliseconds, from the second run on
-    #[arg(long, conflicts_with_all = ["output", "writable", "report"])]
+    #[arg(long)]
     warm: bool,
     /// With --warm: modules that are imported beforehand
     #[arg(long, value_name = "MODULE,…", value_delimiter = ',', requires = "warm")]
@@ -258,8 +259,9 @@ fn set_flags(settings: &mut Settings, args: &RunArgs) -> Result<(), Failure> {
 /// Let a runner of the caller's own run it.
 fn run_warm(args: &RunArgs, order: RunOrder, workshop: &Workshop, shell: &Shell) -> Result<Exit, Failure> {
     let WarmFiles { files, secrets } = args.grants.warm()?;
+    let image = workshop.full_reference(&order.image)?;
     let run = WarmRun {
-        image: workshop.full_reference(&order.image)?,
+        image: &image,
         globals: shell.globals_again(),
         store: workshop.store_folder(),
         preload: &args.preload,
@@ -267,14 +269,26 @@ fn run_warm(args: &RunArgs, order: RunOrder, workshop: &Workshop, shell: &Shell)
         args: &order.args,
         env: &order.env,
         network: order.network,
-        limits: order.limits,
+        limits: &order.limits,
+        writable: order.grants.writable,
+        output_bytes: order.grants.output_bytes,
         files,
         secrets,
         raw: args.grants.raw(),
     };
-    let ran = run.run(shell)?;
-    args.grants.tell_warm(&ran, shell)?;
-    Ok(ran.exit)
+    let WarmRan { exit, reply } = run.run(shell)?;
+    if let Some(text) = unenforced::note(&reply.enforced_limits()) {
+        shell.note("note", &text);
+    }
+    network::tell_refusals(reply.network.as_ref(), shell);
+    let kept = order
+        .grants
+        .output
+        .as_ref()
+        .map(|folder| reply.keep_outputs(folder));
+    let collected = kept.transpose().map_err(|source| RunError::Outputs { source })?;
+    args.grants.tell_warm(&image, &reply, collected.as_ref(), shell)?;
+    Ok(exit)
 }
 
 /// The exit status of a run, with one line where it did not end by itself.

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use cooperage::runner::protocol::RunnerReply;
-use cooperage::{Limits, Network, Peer, ReplyLimits, Runner, TemplatePolicy};
+use cooperage::{Limits, Network, OUTPUT_FILES_MAX, Peer, ReplyLimits, Runner, TemplatePolicy};
 
 use crate::command::inspect::parse_reference;
 use crate::command::limits::{LimitArgs, limits};
 use crate::command::run::runtime::refuse_warm;
 use crate::failure::{Code, Exit, Failure};
 use crate::host::check_host_of_root;
+use crate::settings::key;
 use crate::settings::{ByteCount, SettingType as _, Settings, Timeout};
 use crate::shell::{Need, Shell, open_workshop};
 
@@ -38,6 +39,7 @@ A request is a line of JSON:
   timeout_ms   from its start to its end
   limits       memory_bytes, pids, open_files, cpu_millis, tmp_bytes, scratch_bytes: less than the runner's
   owner        whose run it is; owners share no template. By default the peer's user
+  writable     true: it may write everywhere, in memory
   network      none, the default, or allow:HOST[:PORT],…: see `cooper run --help`
 
 A reply is a line of JSON, when the run has ended: id, status (exited, killed, limit, error), exit_code, limit,
@@ -93,6 +95,9 @@ pub(crate) struct RunnerArgs {
         help = "The most that a request may reach: none, or allow:HOST[:PORT],…; without it whatever the request lists"
     )]
     network: Option<String>,
+    /// Space in /output, and what comes back of it
+    #[arg(long, value_name = "SIZE")]
+    output_size: Option<String>,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -103,6 +108,9 @@ pub(crate) fn runner(args: &RunnerArgs, shell: &Shell) -> Result<Exit, Failure> 
     let mut settings = shell.settings()?;
     refuse_warm(&settings)?;
     args.limits.set(&mut settings)?;
+    if let Some(size) = &args.output_size {
+        settings.flag(&key::RUN_OUTPUT_SIZE, "--output-size", size.clone())?;
+    }
     let limits = limits(&settings)?;
     check_host_of_root("keeping warm runs")?;
     let rehearsal = args.rehearse.as_deref().map(rehearsal).transpose()?;
@@ -121,8 +129,8 @@ pub(crate) fn runner(args: &RunnerArgs, shell: &Shell) -> Result<Exit, Failure> 
     let replies = ReplyLimits {
         stream_bytes_max: size("--stream-limit", &args.stream_limit)?,
         result_bytes_max: size("--result-limit", &args.result_limit)?,
-        output_bytes_max: limits.scratch_bytes,
-        output_files_max: 1000,
+        output_bytes_max: settings.value::<ByteCount>(&key::RUN_OUTPUT_SIZE)?.0,
+        output_files_max: OUTPUT_FILES_MAX.into(),
     };
     let runner = open(&settings, &image, limits, replies, policy)?;
     match &args.listen {

@@ -219,10 +219,7 @@ fn live_clients_of_a_socket_speak_for_themselves() {
 #[test]
 fn live_warm_runs_share_a_runner_that_is_started_and_ends_by_itself() {
     let mut host = host();
-    let runtime = host.path("runtime");
-    std::fs::create_dir(&runtime).unwrap();
-    std::fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    host.set("XDG_RUNTIME_DIR", runtime.to_str().unwrap());
+    let folder = own_runtime(&mut host);
     host.write("project/key.txt", "hunter2");
     host.write("project/data.csv", "1,2");
     let script = "import sys, numpy\nprint(sys.argv[1:], sys.stdin.read(), open('/input/d.csv').read())\n\
@@ -252,7 +249,6 @@ fn live_warm_runs_share_a_runner_that_is_started_and_ends_by_itself() {
         let result = std::fs::read_to_string(host.path("project/out.json")).unwrap();
         assert_eq!(result, "{\"key\":\"hunter2\"}\n");
     }
-    let folder = runtime.join("cooper-runners");
     let sockets = || {
         let entries = std::fs::read_dir(&folder).unwrap().flatten();
         entries
@@ -296,6 +292,75 @@ fn some_runs_are_told_why_not(host: &Host) {
         done.stderr.contains("a warm run is never in the host's network"),
         "{done}"
     );
+}
+
+const LEAVES: &str = "
+import os
+os.makedirs('/output/a/b')
+open('/output/a/b/c.bin', 'wb').write(bytes(range(256)))
+os.symlink('/etc/passwd', '/output/link')
+open('/usr/of-a-run', 'w').write('x')
+open(os.environ['COOPER_RESULT'], 'w').write('[1, 2.5]')
+raise SystemExit(5)
+";
+
+/// What there is in common of two reports of the same.
+fn comparable(report: &std::path::Path) -> Value {
+    let mut report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    for measured in ["duration_ms", "usage"] {
+        assert!(!report[measured].is_null(), "{report}");
+        report[measured] = Value::Null;
+    }
+    report
+}
+
+#[test]
+fn live_a_warm_run_leaves_and_reports_what_a_fresh_one_does() {
+    let mut host = host();
+    let runtime = own_runtime(&mut host);
+    host.write("project/leaves.py", LEAVES);
+    let cases: [(&[&str], i32); 4] = [
+        (&["--writable", "numbers", "leaves.py"], 5),
+        (&["--read-only", "numbers", "leaves.py"], 1),
+        (&["--timeout", "300ms", "numbers", "-c", "while True: pass"], 124),
+        (&["numbers", "-c", "import os; os.abort()"], 134),
+    ];
+    for (number, (words, status)) in cases.into_iter().enumerate() {
+        let reports = [None, Some("--warm")].map(|warm| {
+            let name = format!("{number}{}", warm.unwrap_or_default());
+            let (report, folder) = (format!("{name}.json"), format!("{name}.out"));
+            let mut args = vec!["run", "--report", &report, "--output", &folder];
+            args.extend(warm);
+            args.extend(words);
+            let done = host.cooper(&args).with(status);
+            if number < 2 {
+                assert!(done.stderr.contains("`/output/link` is not taken"), "{done}");
+                let left = host.path(&format!("project/{folder}/a/b/c.bin"));
+                let bytes: Vec<u8> = (0..=255).collect();
+                assert_eq!(std::fs::read(left).unwrap(), bytes, "{done}");
+            }
+            comparable(&host.path(&format!("project/{report}")))
+        });
+        assert_eq!(reports[0], reports[1]);
+    }
+    let report = comparable(&host.path("project/0--warm.json"));
+    assert_eq!(report["result"], json!([1, 2.5]), "{report}");
+    assert_eq!(report["exit_code"], 5, "{report}");
+    // Nothing is overwritten.
+    let done = host
+        .cooper(&["run", "--warm", "--output", "0.out", "numbers", "-c", ""])
+        .with(125);
+    assert!(done.stderr.contains("is not empty"), "{done}");
+    end_runners(&runtime);
+}
+
+/// A place for the sockets of this test's runners; the folder that they are in.
+fn own_runtime(host: &mut Host) -> std::path::PathBuf {
+    let runtime = host.path("runtime");
+    std::fs::create_dir(&runtime).unwrap();
+    std::fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    host.set("XDG_RUNTIME_DIR", runtime.to_str().unwrap());
+    runtime.join("cooper-runners")
 }
 
 /// Answers each connection with the bytes that came, for so many connections.
@@ -364,10 +429,7 @@ fn live_requests_reach_whom_they_list_and_no_more_than_the_runner_allows() {
         "{refused}"
     );
 
-    let runtime = host.path("runtime");
-    std::fs::create_dir(&runtime).unwrap();
-    std::fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    host.set("XDG_RUNTIME_DIR", runtime.to_str().unwrap());
+    let runtime = own_runtime(&mut host);
     let done = host
         .cooper(&["run", "--warm", "--network", &own, "numbers", "-c", &script])
         .good();
@@ -380,7 +442,7 @@ fn live_requests_reach_whom_they_list_and_no_more_than_the_runner_allows() {
             .contains("warning: the name other.test was asked for and is not allowed"),
         "{done}"
     );
-    end_runners(&runtime.join("cooper-runners"));
+    end_runners(&runtime);
     answering.join().unwrap();
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, BufReader};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use cooper_sandbox::{CollectError, CollectLimits, Collected, FileFound, collect};
+use cooper_sandbox::{CollectError, CollectLimits, Collected, CollectedFile, FileFound, collect};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -13,7 +13,8 @@ use super::grants::GrantError;
 
 /// Files, directories and links that `/output` may hold, so that nobody fills the host's memory with names.
 pub(super) const OUTPUT_ENTRIES_MAX: u32 = 20_000;
-const OUTPUT_FILES_MAX: u32 = 10_000;
+/// As many files come back of a run.
+pub const OUTPUT_FILES_MAX: u32 = 10_000;
 const OUTPUT_DEPTH_MAX: u32 = 32;
 const COPY_BYTES: usize = 128 << 10;
 
@@ -68,6 +69,26 @@ impl OutputFolder {
             entries_max: OUTPUT_ENTRIES_MAX,
         };
         collect(directory, &limits, &mut |found| self.keep(found))
+    }
+
+    /// Bring this file here, whole or not at all; the path is below the folder.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub fn put(&self, path: &Path, mut content: &[u8]) -> Result<CollectedFile, CollectError> {
+        let found = FileFound {
+            path,
+            content: &mut content,
+        };
+        let kept = self.keep(found);
+        kept.map(|bytes| CollectedFile {
+            path: path.to_owned(),
+            bytes,
+        })
+        .map_err(|source| CollectError::Keep {
+            path: path.to_owned(),
+            source,
+        })
     }
 
     fn keep(&self, found: FileFound<'_>) -> io::Result<u64> {

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use cooper_sandbox::{Collected, End, Enforcer, Limit, Outcome};
+use cooper_sandbox::{Collected, End, Enforced, Enforcer, Limit, Outcome};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::network_report::ConnectionsReport;
 use super::result::ResultError;
 use super::{Ran, RunOrder};
+use crate::record::FullReference;
+use crate::runner::protocol::{RunnerReply, RunnerStatus};
 
 /// How a run went. Members are only ever added.
 #[derive(Debug, Clone, Serialize)]
@@ -77,14 +79,14 @@ pub struct RefusedReport {
     pub path: String,
     /// `symbolic-link`, `hard-link`, `device`, `fifo`, `socket`, `name`, `mount`, `too-deep`, `too-large`, `too-many` or
     /// `changed`.
-    pub reason: &'static str,
+    pub reason: String,
 }
 
 /// Why there is no result.
 #[derive(Debug, Clone, Serialize)]
 pub struct ResultFault {
     /// `missing`, `not-json`, or a reason as of a refused output.
-    pub code: &'static str,
+    pub code: String,
     /// The same for people.
     pub message: String,
 }
@@ -123,7 +125,7 @@ impl RunReport {
                 cpu_ms: milliseconds(cpu),
                 memory_peak_bytes: *memory_peak_bytes,
             },
-            enforced: enforced(order, &ran.outcome),
+            enforced: enforced(&ran.outcome.enforced, order.grants.output.is_some()),
             network: ran.outcome.network.as_ref().map(ConnectionsReport::new),
             outputs: collected.map(outputs),
             outputs_refused: collected.map(refused).unwrap_or_default(),
@@ -134,9 +136,63 @@ impl RunReport {
     }
 }
 
+impl RunReport {
+    /// Of a warm run, by the reply to it. `collected` is what of its outputs was kept, where that was asked for.
+    pub fn of_warm(image: &FullReference, reply: &RunnerReply, collected: Option<&Collected>) -> Self {
+        let (exit_code, signal) = match reply.status {
+            RunnerStatus::Exited => (reply.exit_code.and_then(|code| u8::try_from(code).ok()), None),
+            RunnerStatus::Killed => (None, reply.exit_code.map(|code| code - 128)),
+            RunnerStatus::Limit | RunnerStatus::Error => (None, None),
+        };
+        let limit = reply.limit.as_deref();
+        let limit = limit.and_then(|name| Limit::ALL.into_iter().find(|limit| limit.as_str() == name));
+        let result = reply.result.as_ref();
+        let result_error = result.is_none().then(|| warm_fault(reply));
+        Self {
+            image: image.to_string(),
+            status: reply.status.as_str(),
+            exit_code,
+            signal,
+            limit: limit.map(flag),
+            // Whole milliseconds, as of other runs.
+            duration_ms: whole(reply.duration_ms),
+            usage: UsageReport {
+                cpu_ms: whole(reply.usage.cpu_ms),
+                memory_peak_bytes: reply.usage.memory_peak_bytes,
+            },
+            enforced: enforced(&reply.enforced_limits(), collected.is_some()),
+            network: reply.network.clone(),
+            outputs: collected.map(outputs),
+            outputs_refused: collected.map(refused).unwrap_or_default(),
+            outputs_refused_beside: collected.map_or(0, |collected| collected.refused_beside),
+            result: result.and_then(|value| serde_json::value::to_raw_value(value).ok()),
+            result_error,
+        }
+    }
+}
+
+fn warm_fault(reply: &RunnerReply) -> ResultFault {
+    match (&reply.result_error_code, &reply.result_error) {
+        (Some(code), Some(message)) => ResultFault {
+            code: code.clone(),
+            message: message.clone(),
+        },
+        _ => fault(&ResultError::Missing),
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "times are positive and short"
+)]
+fn whole(milliseconds: f64) -> u64 {
+    milliseconds.max(0.0) as u64
+}
+
 fn fault(error: &ResultError) -> ResultFault {
     ResultFault {
-        code: error.code(),
+        code: error.code().to_owned(),
         message: error.to_string(),
     }
 }
@@ -156,17 +212,17 @@ fn refused(collected: &Collected) -> Vec<RefusedReport> {
     refused
         .map(|refused| RefusedReport {
             path: refused.shown_path.clone(),
-            reason: refused.reason.as_str(),
+            reason: refused.reason.as_str().to_owned(),
         })
         .collect()
 }
 
-fn enforced(order: &RunOrder, outcome: &Outcome) -> Vec<EnforcedReport> {
-    let known = outcome.enforced.iter();
+fn enforced(known: &[Enforced], has_output: bool) -> Vec<EnforcedReport> {
     let mut all: BTreeMap<&'static str, &'static str> = known
+        .iter()
         .map(|enforced| (flag(enforced.limit), by(enforced.by)))
         .collect();
-    if order.grants.output.is_some() {
+    if has_output {
         all.insert("output-size", by(Enforcer::Tmpfs));
     }
     all.into_iter()

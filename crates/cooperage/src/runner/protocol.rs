@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use cooper_sandbox::{CollectError, Collected, Enforced, Enforcer, Limit, Refusal, Refused};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::run::ConnectionsReport;
+use crate::run::{ConnectionsReport, OutputFolder};
 
 /// One request. Unknown fields are refused, so that a mistyped limit is never ignored.
 #[derive(Debug, Clone, Deserialize)]
@@ -51,6 +52,9 @@ pub struct RunnerRequest {
     /// Bounds, where they are not the runner's own.
     #[serde(default)]
     pub limits: RequestLimits,
+    /// It may write everywhere in the image's root, in memory.
+    #[serde(default)]
+    pub writable: bool,
     /// Whom it can reach: `none`, or `allow:HOST[:PORT],…` as the flag `--network` of a run. By default nobody.
     #[serde(default)]
     pub network: Option<String>,
@@ -124,7 +128,7 @@ impl Serialize for Content {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunnerStatus {
     /// By itself.
@@ -138,7 +142,7 @@ pub enum RunnerStatus {
 }
 
 /// One reply.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunnerReply {
     /// The request's.
     pub id: Value,
@@ -147,7 +151,7 @@ pub struct RunnerReply {
     /// The script's status; 128 and the signal's number after a signal.
     pub exit_code: Option<i32>,
     /// Which limit ended it.
-    pub limit: Option<&'static str>,
+    pub limit: Option<String>,
     /// Standard output.
     pub stdout: Content,
     /// Standard error.
@@ -157,15 +161,21 @@ pub struct RunnerReply {
     /// What the script gave to `cooper_result`.
     pub result: Option<Value>,
     /// Why there is no result, though the script gave something.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_error: Option<String>,
+    /// The same as a word for programs: `not-json`, or as of a refused output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_error_code: Option<String>,
     /// What the script left in `/output`.
     pub outputs: Vec<Output>,
     /// What it left there that is not taken.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs_refused: Vec<OutputRefused>,
+    /// How much was refused beside those.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub outputs_refused_beside: u64,
     /// What became of its connections, where its network was an allow-list.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<ConnectionsReport>,
     /// From the request to the end.
     pub duration_ms: f64,
@@ -174,12 +184,12 @@ pub struct RunnerReply {
     /// What holds each limit.
     pub enforced: Vec<HeldLimit>,
     /// Why it was not run.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 /// A file that a script left.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Output {
     /// Below `/output`.
     pub path: String,
@@ -188,16 +198,26 @@ pub struct Output {
 }
 
 /// A file that is not taken.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OutputRefused {
     /// Below `/output`.
     pub path: String,
-    /// Why.
+    /// Why, as a word for programs.
+    pub code: Refusal,
+    /// The same for people.
     pub reason: String,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde gives fields by reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// What a run used.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct RunnerUsage {
     /// Processor time.
     pub cpu_ms: f64,
@@ -206,7 +226,7 @@ pub struct RunnerUsage {
 }
 
 /// A limit and what holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldLimit {
     /// Which.
     pub limit: String,
@@ -214,7 +234,51 @@ pub struct HeldLimit {
     pub by: String,
 }
 
+impl RunnerStatus {
+    /// Its word in a reply.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::Killed => "killed",
+            Self::Limit => "limit",
+            Self::Error => "error",
+        }
+    }
+}
+
 impl RunnerReply {
+    /// What holds each limit; words that are not known are left out.
+    pub fn enforced_limits(&self) -> Vec<Enforced> {
+        let known = |held: &HeldLimit| {
+            let limit = Limit::ALL
+                .into_iter()
+                .find(|limit| limit.as_str() == held.limit)?;
+            let by = Enforcer::ALL.into_iter().find(|by| by.as_str() == held.by)?;
+            Some(Enforced { limit, by })
+        };
+        self.enforced.iter().filter_map(known).collect()
+    }
+
+    /// Bring what it has left to a folder of the host, file by file.
+    ///
+    /// # Errors
+    /// At the first file that cannot be kept: those before it are there.
+    pub fn keep_outputs(&self, folder: &OutputFolder) -> Result<Collected, CollectError> {
+        let kept = self
+            .outputs
+            .iter()
+            .map(|output| folder.put(Path::new(&output.path), &output.content.0));
+        let refused = self.outputs_refused.iter().map(|refused| Refused {
+            shown_path: refused.path.clone(),
+            reason: refused.code,
+        });
+        Ok(Collected {
+            files: kept.collect::<Result<_, _>>()?,
+            refused: refused.collect(),
+            refused_beside: self.outputs_refused_beside,
+        })
+    }
+
     /// A reply to what was not run.
     pub(super) fn refused(id: Value, error: impl fmt::Display) -> Self {
         Self {
@@ -227,8 +291,10 @@ impl RunnerReply {
             truncated: false,
             result: None,
             result_error: None,
+            result_error_code: None,
             outputs: Vec::new(),
             outputs_refused: Vec::new(),
+            outputs_refused_beside: 0,
             network: None,
             duration_ms: 0.0,
             usage: RunnerUsage::default(),

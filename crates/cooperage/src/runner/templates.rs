@@ -22,6 +22,7 @@ pub(super) struct TemplateKey {
     pub(super) owner: String,
     pub(super) limits: WarmLimits,
     pub(super) network: Network,
+    pub(super) writable: bool,
 }
 
 /// How templates are kept.

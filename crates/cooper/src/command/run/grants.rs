@@ -6,12 +6,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use cooperage::runner::protocol::Content;
-use cooperage::{Collected, OutputFolder, Ran, RunGrants, RunOrder, RunReport};
+use cooperage::runner::protocol::{Content, RunnerReply};
+use cooperage::{Collected, FullReference, OutputFolder, Ran, RunGrants, RunOrder, RunReport};
 use serde_json::{Map, Value, json};
 
 use super::usage;
-use super::warm::{WarmFiles, WarmRan};
+use super::warm::WarmFiles;
 use crate::failure::{Code, Failure};
 use crate::settings::key::{self, Key};
 use crate::settings::{ByteCount, Settings};
@@ -143,23 +143,32 @@ impl GrantArgs {
                 path,
             )?;
         }
-        if let Some(file) = &self.result {
-            forget(file)?;
-        }
         Ok(WarmFiles { files, secrets })
     }
 
-    /// Write the result of a warm run.
-    pub(super) fn tell_warm(&self, ran: &WarmRan, shell: &Shell) -> Result<(), Failure> {
-        let Some(file) = &self.result else { return Ok(()) };
-        if let Some(value) = &ran.result {
-            return write_file(file, format!("{value}\n").as_bytes());
+    /// The same of a warm run.
+    pub(super) fn tell_warm(
+        &self,
+        image: &FullReference,
+        reply: &RunnerReply,
+        collected: Option<&Collected>,
+        shell: &Shell,
+    ) -> Result<(), Failure> {
+        if let Some(collected) = collected {
+            tell_refused(collected, shell);
         }
-        let why = ran
-            .result_error
-            .as_deref()
-            .unwrap_or("the script has left no result in $COOPER_RESULT");
-        shell.say("warning", &format!("{why}; {} is not written", file.display()));
+        match (&reply.result, &self.result) {
+            (Some(value), Some(file)) => write_file(file, format!("{value}\n").as_bytes())?,
+            (None, Some(file)) => {
+                let why = reply.result_error.as_deref();
+                let why = why.unwrap_or("the script has left no result in $COOPER_RESULT");
+                shell.say("warning", &format!("{why}; {} is not written", file.display()));
+            }
+            _ => {}
+        }
+        if let Some(file) = &self.report {
+            write_json(file, &RunReport::of_warm(image, reply, collected))?;
+        }
         Ok(())
     }
 

@@ -11,11 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cooper_core::Digest;
-use cooperage::runner::protocol::Content;
-use cooperage::{Cleaner, ConnectionsReport, FullReference, Limits, Network, Program};
+use cooperage::runner::protocol::{Content, RunnerReply, RunnerStatus};
+use cooperage::{Cleaner, FullReference, Limits, Network, Program};
 use serde_json::{Map, Value, json};
 
-use super::network::tell_refusals;
 use super::usage;
 use crate::failure::{Code, Exit, Failure};
 use crate::render::unit;
@@ -31,7 +30,7 @@ const INPUT_BYTES_MAX: u64 = 64 << 20;
 
 /// One run, as the flags say it.
 pub(super) struct WarmRun<'a> {
-    pub(super) image: FullReference,
+    pub(super) image: &'a FullReference,
     /// The store's folder and the settings file, where flags name them.
     pub(super) globals: Vec<OsString>,
     pub(super) store: &'a Path,
@@ -40,7 +39,10 @@ pub(super) struct WarmRun<'a> {
     pub(super) args: &'a [OsString],
     pub(super) env: &'a [(OsString, OsString)],
     pub(super) network: Network,
-    pub(super) limits: Limits,
+    pub(super) limits: &'a Limits,
+    pub(super) writable: bool,
+    /// Space in `/output`.
+    pub(super) output_bytes: u64,
     pub(super) files: Map<String, Value>,
     pub(super) secrets: Map<String, Value>,
     pub(super) raw: bool,
@@ -52,11 +54,10 @@ pub(super) struct WarmFiles {
     pub(super) secrets: Map<String, Value>,
 }
 
-/// How it ended, and its result.
+/// How it ended, and all that is told of it.
 pub(super) struct WarmRan {
     pub(super) exit: Exit,
-    pub(super) result: Option<Value>,
-    pub(super) result_error: Option<String>,
+    pub(super) reply: RunnerReply,
 }
 
 impl WarmRun<'_> {
@@ -68,12 +69,11 @@ impl WarmRun<'_> {
                  leave `--warm` out",
             ));
         }
-        let raw = self.raw;
-        let limits = self.limits.clone();
         let request = self.request()?;
         let reply = self.ask(&request)?;
-        show(&reply, raw)?;
-        told(&reply, &limits, shell)
+        show(&reply, self.raw)?;
+        let exit = told(&reply, self.limits, shell)?;
+        Ok(WarmRan { exit, reply })
     }
 
     fn request(&self) -> Result<Value, Failure> {
@@ -114,10 +114,11 @@ impl WarmRun<'_> {
             "secrets": self.secrets,
             "timeout_ms": wall,
             "network": self.network.to_string(),
+            "writable": self.writable,
         }))
     }
 
-    fn ask(&self, request: &Value) -> Result<Value, Failure> {
+    fn ask(&self, request: &Value) -> Result<RunnerReply, Failure> {
         let failed = |error: &io::Error| without_warm(format!("the runner does not answer: {error}"));
         let stream = self.connect()?;
         let mut writer = stream.try_clone().map_err(|error| failed(&error))?;
@@ -194,7 +195,7 @@ impl WarmRun<'_> {
             tmp_bytes,
             scratch_bytes,
             ..
-        } = &self.limits;
+        } = self.limits;
         let cpus = format!("{}.{:03}", cpu_millis / 1000, cpu_millis % 1000);
         vec![
             format!("--memory={memory_bytes}"),
@@ -203,6 +204,7 @@ impl WarmRun<'_> {
             format!("--cpus={cpus}"),
             format!("--tmp={tmp_bytes}"),
             format!("--scratch={scratch_bytes}"),
+            format!("--output-size={}", self.output_bytes),
         ]
     }
 
@@ -289,67 +291,52 @@ fn read_stdin() -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn show(reply: &Value, raw: bool) -> Result<(), Failure> {
-    let bytes = |name: &str| {
-        let content = reply.get(name).cloned().unwrap_or_default();
-        serde_json::from_value::<Content>(content)
-            .map(|content| content.0)
-            .unwrap_or_default()
-    };
-    let shown = |bytes: Vec<u8>, is_terminal: bool| {
+fn show(reply: &RunnerReply, raw: bool) -> Result<(), Failure> {
+    let shown = |bytes: &[u8], is_terminal: bool| {
         if raw || !is_terminal {
-            return bytes;
+            return bytes.to_owned();
         }
         let (mut cleaner, mut clean) = (Cleaner::default(), Vec::new());
-        cleaner.clean(&bytes, &mut clean);
+        cleaner.clean(bytes, &mut clean);
         cleaner.end(&mut clean);
         clean
     };
     let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
-    let text = shown(bytes("stdout"), stdout.is_terminal());
+    let text = shown(&reply.stdout.0, stdout.is_terminal());
     let written = stdout.write_all(&text).and_then(|()| stdout.flush());
-    let text = shown(bytes("stderr"), stderr.is_terminal());
+    let text = shown(&reply.stderr.0, stderr.is_terminal());
     // When nobody reads standard error, nobody can be told.
     let _ = stderr.write_all(&text);
     written.map_err(|error| Failure::output(&error))
 }
 
-fn told(reply: &Value, limits: &Limits, shell: &Shell) -> Result<WarmRan, Failure> {
-    let text = |name: &str| reply.get(name).and_then(Value::as_str);
-    if reply.get("truncated") == Some(&Value::Bool(true)) {
+fn told(reply: &RunnerReply, limits: &Limits, shell: &Shell) -> Result<Exit, Failure> {
+    if reply.truncated {
         shell.say(
             "warning",
             "what it wrote is longer than the runner keeps, and was cut",
         );
     }
-    let connections = reply.get("network").cloned();
-    let connections = connections.and_then(|value| serde_json::from_value::<ConnectionsReport>(value).ok());
-    tell_refusals(connections.as_ref(), shell);
-    let code = reply.get("exit_code").and_then(Value::as_u64);
-    let exit = match (text("status"), text("limit")) {
-        (Some("limit"), Some("time")) => {
+    match (reply.status, reply.limit.as_deref()) {
+        (RunnerStatus::Limit, Some("time")) => {
             let time = unit::duration(limits.wall.unwrap_or_default());
             let text = format!("stopped after the time limit of {time}; `--timeout` sets another");
             shell.say("error", &text);
-            Exit(124)
+            Ok(Exit(124))
         }
-        (Some("limit"), _) => {
+        (RunnerStatus::Limit, _) => {
             let size = unit::size(limits.memory_bytes);
             let text = format!("killed at the memory limit of {size}; `--memory` sets another");
             shell.say("error", &text);
-            Exit(137)
+            Ok(Exit(137))
         }
-        (Some("exited" | "killed"), _) => {
-            Exit(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+        (RunnerStatus::Exited | RunnerStatus::Killed, _) => {
+            let code = reply.exit_code.and_then(|code| u8::try_from(code).ok());
+            Ok(Exit(code.unwrap_or(u8::MAX)))
         }
-        _ => {
-            let error = text("error").unwrap_or("the runner gave no reason");
-            return Err(without_warm(format!("cannot run it warm: {error}")));
+        (RunnerStatus::Error, _) => {
+            let error = reply.error.as_deref().unwrap_or("the runner gave no reason");
+            Err(without_warm(format!("cannot run it warm: {error}")))
         }
-    };
-    Ok(WarmRan {
-        exit,
-        result: reply.get("result").filter(|result| !result.is_null()).cloned(),
-        result_error: text("result_error").map(ToOwned::to_owned),
-    })
+    }
 }

@@ -417,7 +417,7 @@ pub(super) struct Request<'a> {
 
 impl Runner {
     pub(super) fn start(ground: &Ground, flags: &[&str]) -> Self {
-        let args = [&["runner"], &LIMITS[..], flags, &[IMAGE]].concat();
+        let args = [&["runner", "--output-size", "8MiB"], &LIMITS[..], flags, &[IMAGE]].concat();
         let mut command = ground.outer.inside(&ground.host.command(&args));
         let mut process = command
             .stdin(Stdio::piped())
