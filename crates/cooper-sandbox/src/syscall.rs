@@ -182,6 +182,34 @@ pub(crate) fn hand_over<F: Fn()>(
     exit_now(0)
 }
 
+/// Whether a process gives way to whoever else wants its processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It gives way (`SCHED_IDLE`).
+    Last,
+    /// As usual.
+    Usual,
+}
+
+/// Set that for a process, 0 for the caller.
+pub(crate) fn set_turn(pid: i32, turn: Turn) -> Result<()> {
+    let policy = match turn {
+        Turn::Last => libc::SCHED_IDLE,
+        Turn::Usual => libc::SCHED_OTHER,
+    };
+    let priority: c_int = 0;
+    // SAFETY: `struct sched_param` is one number, which outlives the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_sched_setscheduler,
+            pid,
+            policy,
+            ptr::from_ref(&priority),
+        )
+    })
+    .map(|_| ())
+}
+
 /// Enter new namespaces.
 pub(crate) fn unshare(flags: c_int) -> Result<()> {
     // SAFETY: no flag used here shares or unshares memory.

@@ -20,9 +20,10 @@ use super::wire::{Frame, Report, WarmEnd, WarmJob, WarmReply};
 use crate::cgroup::{Cgroup, Version};
 use crate::error::{SandboxError, supervising};
 use crate::init::Job;
+use crate::outcome::Limit;
 use crate::status::Word;
 use crate::streams::{Capture, READS_AT_ONCE_MAX, Stream};
-use crate::syscall::{self, CloneRequest, Ended};
+use crate::syscall::{self, CloneRequest, Ended, Turn};
 
 /// The namespaces in the order in which a child enters them: the first gives it the right to the others, in the last one
 /// it is born.
@@ -141,6 +142,7 @@ impl Child {
                 listeners: hand_out.as_ref().zip(control),
             },
             template: namespace.as_fd(),
+            gives_way: cgroup.holds(Limit::Cpu),
             joined: &borrowed,
             common,
             last_pid: &last_pid(),
@@ -264,6 +266,7 @@ impl Child {
                 }
                 Word::Ready => {
                     self.status = None;
+                    self.take_turns(self.holder.as_ref().map(|(pid, _)| *pid))?;
                     self.ask(pattern, template)?;
                 }
                 Word::Ended { .. } => {}
@@ -327,12 +330,21 @@ impl Child {
                     && self.cgroup.holds_processes(2)
                     && self.ends_with_holder(pattern, pid)? =>
             {
+                self.take_turns(Some(pid))?;
                 self.program = Some(pid);
                 self.state = State::Idle;
                 Ok(())
             }
             _ => Err(supervising("hear from a child")(Errno::PROTO)),
         }
+    }
+
+    /// What is made ahead gives way to what runs; from here on this process does not.
+    fn take_turns(&self, pid: Option<i32>) -> Result<(), SandboxError> {
+        let pid = pid.filter(|_| self.cgroup.holds(Limit::Cpu));
+        pid.map_or(Ok(()), |pid| {
+            syscall::set_turn(pid, Turn::Usual).map_err(supervising("let a child take turns"))
+        })
     }
 
     /// Whether a process is in the holder's pid namespace. A library that is preloaded can change what its template does: a child

@@ -41,6 +41,8 @@ const fn held(limit: Limit, by: Enforcer) -> Enforced {
 const READ_BYTES: usize = 64 << 10;
 /// For so long at most the making of the last child that is lacking waits for a run to end.
 const PATIENCE: Duration = Duration::from_millis(5);
+/// A child is made before the group of the one before it is free.
+const GROUPS_AT_REST: usize = 1;
 /// Runs that begin in shorter intervals are one after the other, or beside each other.
 const REST: Duration = Duration::from_millis(20);
 
@@ -186,6 +188,9 @@ impl Keeper {
                 return Ok(());
             }
             let making = self.next_making();
+            if making.is_none() && self.waiting.is_empty() && self.children.iter().all(Child::is_idle) {
+                self.let_groups_go();
+            }
             match self.wait(making)? {
                 Heard::Caller if !self.hear_caller()? => return Ok(()),
                 Heard::Nothing if making.is_some_and(|at| at <= Instant::now()) => self.make_child(),
@@ -200,6 +205,12 @@ impl Keeper {
             self.conclude()?;
             self.judge_template()?;
         }
+    }
+
+    /// At rest no more groups are kept than the next run needs, however many there were at once.
+    fn let_groups_go(&mut self) {
+        let surplus = self.free_groups.len().saturating_sub(GROUPS_AT_REST);
+        self.free_groups.drain(..surplus).for_each(Cgroup::remove);
     }
 
     /// How many children there are too few on their way or waiting; no more than there are users for.

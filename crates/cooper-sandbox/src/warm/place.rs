@@ -21,13 +21,15 @@ use crate::init::{self, During as _, Failure, Job};
 use crate::mounts;
 use crate::program;
 use crate::status::Word;
-use crate::syscall::{self, CloneRequest, MountFlags, SignalSet};
+use crate::syscall::{self, CloneRequest, MountFlags, SignalSet, Turn};
 
 /// What a holder is made from.
 pub(super) struct HolderJob<'a> {
     pub(super) job: Job<'a>,
     /// The template's user namespace.
     pub(super) template: BorrowedFd<'a>,
+    /// It has a share of the processors of its own, and can give way to what runs.
+    pub(super) gives_way: bool,
     /// Files of its cgroup, of version 1, to join by.
     pub(super) joined: &'a [BorrowedFd<'a>],
     /// The mount namespace that all places are copies of.
@@ -116,6 +118,10 @@ fn set_up_holder(holder: &HolderJob<'_>) -> Result<(OwnedFd, OwnedFd), Failure> 
     begin(job)?;
     for file in holder.joined {
         rustix::io::write(file, b"0").during(Step::JoinCgroup)?;
+    }
+    if holder.gives_way {
+        // No wall.
+        let _ = syscall::set_turn(0, Turn::Last);
     }
     rustix::thread::move_into_link_name_space(holder.common, None).during(Step::PrivateMounts)?;
     syscall::unshare(libc::CLONE_NEWNS).during(Step::PrivateMounts)?;

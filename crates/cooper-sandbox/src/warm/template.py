@@ -7,6 +7,7 @@ gives up every privilege, says that it is ready, and waits for its one request: 
 Settings (the first argument, JSON):
     preload   names of modules to import
     rehearse  path of a script to execute once beforehand, or null
+    gives_way whether a child lets others go first until its request comes: the keeper ends that
     deny      the additional system-call filter of a child: a list of [code, if_true, if_false, operand]
     user, group
 """
@@ -30,7 +31,8 @@ FD_BYTES = 4
 REQUEST_BYTES_MAX = 64 << 20
 # System calls by their numbers.
 WRITE, CLOSE, DUP2, CLONE, GETPPID, SETSID = 1, 3, 33, 56, 110, 112
-SETGROUPS, SETRESUID, SETRESGID, CAPSET, PRCTL, SETNS = 116, 117, 119, 126, 157, 308
+SETGROUPS, SETRESUID, SETRESGID, CAPSET, SCHED_SETSCHEDULER, PRCTL, SETNS = 116, 117, 119, 126, 144, 157, 308
+SCHED_IDLE = 5
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 22, 23, 24, 38
 SECCOMP_MODE_FILTER = 2
 CAPABILITIES_MAX = 64
@@ -64,6 +66,7 @@ def packed_filter(instructions):
 
 deny, deny_buffer = packed_filter(settings["deny"])
 no_capabilities = ctypes.create_string_buffer(struct.pack("=Ii", CAPABILITY_VERSION_3, 0)), ctypes.create_string_buffer(24)
+priority = ctypes.c_int(0)
 join_word = ctypes.create_string_buffer(b"0")
 
 
@@ -96,6 +99,8 @@ def entering(fds):
     joined = fds[NAMESPACES + 1 + STREAMS :]
     control = fds[NAMESPACES]
     calls = [(WRITE, fd, ctypes.addressof(join_word), 1, 0, 0) for fd in joined]
+    if settings["gives_way"]:
+        calls.append((SCHED_SETSCHEDULER, 0, SCHED_IDLE, ctypes.addressof(priority), 0, 0))
     calls += [(SETNS, fd, 0, 0, 0, 0) for fd in fds[: NAMESPACES - 1]]
     calls += [(DUP2, fd, number, 0, 0, 0) for number, fd in enumerate(streams)]
     calls += [(CLOSE, fd, 0, 0, 0, 0) for fd in (keeper_fd, *fds) if fd != control]

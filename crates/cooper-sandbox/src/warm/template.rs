@@ -26,6 +26,7 @@ use crate::init::{Failure, Job};
 use crate::memory::in_own_mounts;
 use crate::mounts::{self, Common};
 use crate::network::{HandOut, Network};
+use crate::outcome::Limit;
 use crate::policy;
 use crate::prepare::{Here, Prepared};
 use crate::root;
@@ -242,7 +243,12 @@ impl Template {
     /// Start one. It is not ready until it says so.
     pub(super) fn start(pattern: &Pattern) -> Result<Self, SandboxError> {
         let settings = &pattern.settings;
-        let (argv, mut files) = command_line(settings)?;
+        let cgroup = Cgroup::create(
+            &pattern.hierarchies,
+            &settings.limits.limits(),
+            pattern.enforcement(),
+        )?;
+        let (argv, mut files) = command_line(settings, cgroup.holds(Limit::Cpu))?;
         // What a library reads when it is imported is what there is when it is used.
         files.extend_from_slice(&pattern.name_files);
         let env: Vec<(OsString, OsString)> = settings
@@ -257,11 +263,6 @@ impl Template {
         // With it, and with what its user owns, it may have its children born in their own pid namespaces.
         prepared.capabilities = CapabilitySet::SYS_ADMIN;
         prepared.ids.add_mapped(pattern.children)?;
-        let cgroup = Cgroup::create(
-            &pattern.hierarchies,
-            &settings.limits.limits(),
-            pattern.enforcement(),
-        )?;
         let (socket, inside) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -365,7 +366,10 @@ fn too_long() -> SandboxError {
 }
 
 /// The template's command line and files.
-fn command_line(settings: &TemplateSettings) -> Result<(Vec<OsString>, Vec<InjectedFile>), SandboxError> {
+fn command_line(
+    settings: &TemplateSettings,
+    gives_way: bool,
+) -> Result<(Vec<OsString>, Vec<InjectedFile>), SandboxError> {
     let deny = policy::child_filter().ok_or_else(too_long)?;
     let deny: Vec<_> = deny
         .iter()
@@ -380,6 +384,7 @@ fn command_line(settings: &TemplateSettings) -> Result<(Vec<OsString>, Vec<Injec
         "preload": settings.preload,
         "rehearse": rehearsal,
         "deny": deny,
+        "gives_way": gives_way,
         "user": user,
         "group": group,
     });
