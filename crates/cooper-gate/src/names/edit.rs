@@ -108,7 +108,7 @@ pub(super) enum Likeness {
     Medium,
     /// Any other letter.
     Weak,
-    /// What distinguishes names that belong together: a number at the end, another first letter.
+    /// What tells apart names that belong together: a number at the end, another first letter.
     Faint,
 }
 
@@ -198,7 +198,8 @@ impl Pair<'_> {
         let (at_start, at_end) = (edit.from == self.word.0, edit.from >= self.word.1);
         let second = edit.from == self.word.0 + 1;
         if byte.is_ascii_digit() {
-            let likeness = if at_end || at_start {
+            let doubled = before == Some(byte);
+            let likeness = if (at_end && !doubled) || at_start {
                 Likeness::Faint
             } else {
                 Likeness::Medium

@@ -109,7 +109,8 @@ impl Written<'_> {
             self.starts.len() != meant.words,
             !like_for_like,
             meant.siblings,
-            meant.siblings,
+            // A slip that makes no word makes no sister's name either.
+            meant.siblings && likeness != Likeness::Strong,
         ];
         for _ in demotions.iter().filter(|applies| **applies) {
             likeness = likeness.less()?;
@@ -127,7 +128,7 @@ impl Written<'_> {
             let pair = Pair {
                 written: self.text.as_bytes(),
                 meant: meant.text.as_bytes(),
-                word: meant.word(edit),
+                word: meant.telling_word(edit),
             };
             let (likeness, how) = pair.likeness(edit);
             let likeness = if meant.is_in_language(edit) {
@@ -235,6 +236,13 @@ impl<'a> Meant<'a> {
         (start, end.min(self.text.len()))
     }
 
+    /// Where the edited word begins and ends, without a `py` in front unless the edit is in that.
+    fn telling_word(&self, edit: Edit) -> (usize, usize) {
+        let (start, end) = self.word(edit);
+        let language = self.language && has_language(self.word_text(edit)) && !self.is_in_language(edit);
+        (start + if language { 2 } else { 0 }, end)
+    }
+
     /// The edited word.
     fn word_text(&self, edit: Edit) -> &str {
         let (start, end) = self.word(edit);
@@ -271,18 +279,18 @@ fn has_language(word: &str) -> bool {
 /// Down to which rank a known name's word of this length is believed to be meant.
 fn reach(likeness: Likeness, length: usize) -> u32 {
     const ANY: u32 = u32::MAX;
-    /// For lengths from 4 on; longer words are as the last.
-    const STRONG: &[u32] = &[300, 3_000, ANY];
-    const MEDIUM: &[u32] = &[30, 150, 1_200, 1_500, 2_500, 4_000, ANY];
-    const WEAK: &[u32] = &[0, 20, 60, 100, 300, 700, 1_500];
-    const FAINT: &[u32] = &[0, 0, 0, 0, 15, 15, 80, 80, 200];
+    /// For lengths from 3 on; longer words are as the last.
+    const STRONG: &[u32] = &[50, 500, 3_000, ANY];
+    const MEDIUM: &[u32] = &[0, 30, 150, 1_200, 1_500, 2_500, 4_000, ANY];
+    const WEAK: &[u32] = &[0, 0, 25, 80, 100, 300, 700, 1_500];
+    const FAINT: &[u32] = &[0, 0, 0, 0, 0, 15, 15, 80, 80, 200];
     let ranks = match likeness {
         Likeness::Strong => STRONG,
         Likeness::Medium => MEDIUM,
         Likeness::Weak => WEAK,
         Likeness::Faint => FAINT,
     };
-    let at = length.checked_sub(4);
+    let at = length.checked_sub(3);
     let rank = at.and_then(|at| ranks.get(at.min(ranks.len() - 1)));
     rank.copied().unwrap_or(0)
 }

@@ -31,7 +31,7 @@ const fn real(name: &'static str, distribution: &'static str) -> Import {
 /// Import names that are not their distribution's name, sorted.
 pub(super) const IMPORTS: &[Import] = &[
     real("airtable", "pyairtable"),
-    free("apiclient", "google-api-python-client"),
+    real("apiclient", "google-api-python-client"),
     free("apt", "python-apt"),
     real("attr", "attrs"),
     real("barcode", "python-barcode"),
@@ -417,10 +417,13 @@ pub(super) const PLACEHOLDERS: &[&str] = &[
     "placeholder",
     "project",
     "python",
+    "requirement",
+    "requirements",
     "sample",
     "some",
     "test",
     "the",
+    "txt",
     "your",
 ];
 
