@@ -3,6 +3,7 @@
 mod advisory;
 mod archive;
 mod debian;
+mod licences;
 mod names;
 mod network;
 mod python;
@@ -50,6 +51,10 @@ pub const TARGETS: &[&Target] = &[
     &terminal::TERMINAL,
     &network::ALLOW_LIST,
     &network::DNS_QUERY,
+    &licences::EXPRESSION,
+    &licences::METADATA,
+    &licences::TEXT,
+    &licences::COPYRIGHT,
     &advisory::OSV_RECORD,
     &advisory::ADVISORY_SNAPSHOT,
     &advisory::VEX,

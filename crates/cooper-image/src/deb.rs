@@ -12,6 +12,7 @@
 pub mod ar;
 pub mod control;
 mod diversions;
+mod licences;
 mod owners;
 pub mod tar;
 mod unpack;
@@ -27,6 +28,7 @@ use crate::rootfs::{ParseTreePathError, Rootfs, RootfsError, UnpackLimits};
 use ar::{ArError, Member, Members, PackageBytes, Packing};
 pub use control::{Conffile, Control, ControlError, ControlFile, Stanza};
 pub use diversions::{Diversions, ParseDiversionsError};
+pub use licences::licence_evidence_in;
 use tar::TarError;
 pub use unpack::{Precedence, UnpackSettings, Unpacked, UnpackedConffile};
 

@@ -74,6 +74,22 @@ impl TreeFiles {
         Ok(Some(bytes))
     }
 
+    /// The first bytes of a regular file, at most `bytes_max`, and its size; `None` where there is none.
+    pub(crate) fn read_beginning(&self, path: &str, bytes_max: u64) -> io::Result<Option<(Vec<u8>, u64)>> {
+        let file = match self.resolve(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let status = file.metadata()?;
+        if !status.is_file() {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        file.take(bytes_max).read_to_end(&mut bytes)?;
+        Ok(Some((bytes, status.len())))
+    }
+
     /// The contents of a text file, empty where there is none.
     pub(crate) fn read_text(&self, path: &str) -> io::Result<String> {
         let bytes = self.read(path, 256 << 20)?.unwrap_or_default();

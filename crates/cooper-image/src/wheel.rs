@@ -7,6 +7,7 @@
 //! Bytecode is not made here.
 
 mod install;
+mod licences;
 pub mod metadata;
 mod place;
 pub mod record;
@@ -24,6 +25,7 @@ use crate::deb::ar::PackageBytes;
 use crate::rootfs::{ParseTreePathError, RootfsError, TreePath, UnpackLimits, printable};
 pub(crate) use install::hidden_program;
 pub use install::{InstalledWheel, PthFile};
+pub use licences::licence_evidence_of;
 pub use metadata::{CoreMetadata, EntryPoint, MetadataError, WheelFile};
 use record::{LocatedFault, RecordFault, RecordLine};
 use zip::{Zip, ZipEntry, ZipError};

@@ -50,7 +50,7 @@ pub fn of_debian(evidence: &DebianLicenceEvidence) -> LicenceAnswer {
 /// A copyright file for readers only.
 fn of_text(text: &str) -> LicenceAnswer {
     let upstream = without_packaging(text);
-    let reading = TextReading::of(&upstream);
+    let reading = TextReading::of(&upstream).of_the_whole();
     let own = reading.own();
     let statement = LicenceStatement {
         source: LicenceSource::CopyrightText,
@@ -209,7 +209,9 @@ impl MachineReadable {
             work.text.as_str()
         };
         if let Some((expression, sureness)) = self.by_name(name) {
-            return (expression, sureness, None);
+            let note = (sureness == Sureness::Low)
+                .then(|| "some of it is the package's own name for a licence".to_owned());
+            return (expression, sureness, note);
         }
         let reading = TextReading::of(text);
         let vague = match names::free_text(name) {
@@ -255,7 +257,11 @@ impl MachineReadable {
         } else {
             LicenceExpression::all_of(groups)
         };
-        joined.map(|expression| (expression, sureness))
+        let is_known = |expression: &LicenceExpression| {
+            let mut terms = expression.terms().into_iter();
+            terms.any(|term| !term.id.starts_with(OWN_REFERENCE))
+        };
+        joined.filter(is_known).map(|expression| (expression, sureness))
     }
 
     /// Without commas: `and` binds closer than `or`.
@@ -278,10 +284,18 @@ impl MachineReadable {
             Reading::Licence(expression) => Some(expression),
             _ => None,
         });
-        let licence = known.or_else(|| {
-            *sureness = Sureness::High;
-            self.by_own_text(&joined)
-        })?;
+        let licence = known.unwrap_or_else(|| {
+            let by_text = self.by_own_text(&joined);
+            *sureness = (*sureness).min(if by_text.is_some() {
+                Sureness::High
+            } else {
+                Sureness::Low
+            });
+            by_text.unwrap_or_else(|| reference(&joined))
+        });
+        if licence.terms().len() != 1 {
+            return (!name.is_empty()).then_some(licence);
+        }
         let [_, exception @ ..] = exception else {
             return Some(licence);
         };
@@ -322,11 +336,14 @@ fn debian_name(name: &str) -> Option<LicenceExpression> {
     LicenceExpression::parse(spdx).ok()
 }
 
+/// How references to names that only a package knows begin.
+const OWN_REFERENCE: &str = "LicenseRef-Debian-";
+
 /// `LicenseRef-…` of a name that only the package knows.
 fn reference(name: &str) -> LicenceExpression {
     let name = sanitised(name);
     let name = if name.is_empty() { "unnamed" } else { &name };
-    LicenceExpression::of_id(&format!("LicenseRef-Debian-{name}"))
+    LicenceExpression::of_id(&format!("{OWN_REFERENCE}{name}"))
 }
 
 /// Only what an identifier may have.

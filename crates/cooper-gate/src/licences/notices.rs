@@ -2,6 +2,9 @@
 //! version 2 of the License, or (at your option) any later version`, `SPDX-License-Identifier: …`, references to the texts
 //! that every Debian system has.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use super::expression::LicenceExpression;
 use super::names;
 
@@ -109,8 +112,20 @@ fn notice(spdx: &str, at: usize, is_reference: bool) -> Option<Notice> {
     })
 }
 
+/// The phrases by their first words.
+static BY_FIRST_WORD: LazyLock<BTreeMap<&'static str, Vec<(&'static str, &'static str)>>> =
+    LazyLock::new(|| {
+        let mut by_first: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
+        for (phrase, spdx) in PHRASES {
+            let first = phrase.split(' ').next().unwrap_or(phrase);
+            by_first.entry(first).or_default().push((phrase, spdx));
+        }
+        by_first
+    });
+
 fn phrase(words: &[String], at: usize) -> Option<Notice> {
-    let (_, spdx) = PHRASES
+    let candidates = BY_FIRST_WORD.get(words[at].as_str())?;
+    let (_, spdx) = candidates
         .iter()
         .find(|(phrase, _)| starts_with(words, at, phrase))?;
     notice(spdx, at, false)
@@ -166,19 +181,43 @@ fn gnu(words: &[String], at: usize) -> Option<Notice> {
         ("lgpl", "LGPL"),
         ("gpl", "GPL"),
     ];
-    let (name, family) = NAMES.iter().find(|(name, _)| starts_with(words, at, name))?;
-    let after = at + name.split(' ').count();
+    if !words[at].starts_with(['g', 'l', 'a']) {
+        return None;
+    }
     if at > 0 && words[at - 1] == "licenses" {
         // The path of a text.
         return None;
     }
+    if let Some((family, number, plus)) = joined_name(&words[at]) {
+        return gnu_notice(family, &number, plus || is_or_later(words, at + 1), at);
+    }
+    let (name, family) = NAMES.iter().find(|(name, _)| starts_with(words, at, name))?;
+    let after = at + name.split(' ').count();
     let (version, or_later) = if name.contains(' ') {
         version_after(words, after).or_else(|| version_before(words, at))?
     } else {
         version_beside(words, after)?
     };
+    let family = match at.checked_sub(1).map(|before| words[before].as_str()) {
+        Some("affero") => "AGPL",
+        Some("lesser" | "library") => "LGPL",
+        _ => family,
+    };
+    gnu_notice(family, &version, or_later, at)
+}
+
+/// `gplv2+`, `lgplv3`
+fn joined_name(word: &str) -> Option<(&'static str, String, bool)> {
+    let families = [("agplv", "AGPL"), ("lgplv", "LGPL"), ("gplv", "GPL")];
+    let split = |(name, family): &(&str, &'static str)| Some((word.strip_prefix(name)?, *family));
+    let (rest, family) = families.iter().find_map(split)?;
+    let (number, plus) = version(rest)?;
+    Some((family, number, plus))
+}
+
+fn gnu_notice(family: &str, version: &str, or_later: bool, at: usize) -> Option<Notice> {
     let version = if version.contains('.') {
-        version
+        version.to_owned()
     } else {
         format!("{version}.0")
     };
@@ -289,6 +328,8 @@ mod tests {
                 vec!["GPL-2.0-only"],
             ),
             ("under the GPL, see there", vec![]),
+            ("GPL or GPLv2+ (see there)", vec!["GPL-2.0-or-later"]),
+            ("GNU AFFERO GPL 3.0", vec!["AGPL-3.0-only"]),
             (
                 "Licensed under the Apache License, Version 2.0 (the \"License\");",
                 vec!["Apache-2.0"],

@@ -2,7 +2,7 @@
 //! classifiers, then the field `License`.
 
 use super::answer::{LicenceAnswer, LicenceSource, LicenceStatement, Sureness};
-use super::expression::LicenceExpression;
+use super::expression::{LicenceExpression, LicenceTerm};
 use super::names::{self, Reading, Vague};
 use super::reading::TextReading;
 use super::words::decode;
@@ -40,6 +40,7 @@ struct Sources {
     stated: Option<LicenceExpression>,
     files: Vec<(String, TextReading)>,
     classified: Vec<LicenceExpression>,
+    classifier_readings: Vec<Reading>,
     field: Option<LicenceExpression>,
     vague: Vec<Vague>,
 }
@@ -57,6 +58,7 @@ pub fn of_python(evidence: &PythonLicenceEvidence) -> LicenceAnswer {
     let conclusion = sources
         .by_expression()
         .or_else(|| sources.by_files_and_declaration())
+        .or_else(|| sources.by_files_and_classifiers())
         .or_else(|| sources.by_files())
         .or_else(|| sources.by_classifiers())
         .or_else(|| sources.by_field())
@@ -71,6 +73,7 @@ impl Sources {
             stated: None,
             files: Vec::new(),
             classified: Vec::new(),
+            classifier_readings: Vec::new(),
             field: None,
             vague: Vec::new(),
         };
@@ -84,6 +87,7 @@ impl Sources {
             if let Some(reading) = names::classifier(text) {
                 let read_as = sources.keep_reading(&reading);
                 sources.classified.extend(read_as.clone());
+                sources.classifier_readings.push(reading.clone());
                 sources.state(LicenceSource::Classifier, text, read_as, vague_note(&reading));
             }
         }
@@ -175,32 +179,76 @@ impl Sources {
     fn by_files_and_declaration(&self) -> Option<Conclusion> {
         let declared = self.declared()?;
         let (path, _) = self.own_files().next()?;
-        let stated = |id: &str| {
-            let mut terms = self
-                .own_files()
-                .flat_map(|(_, reading)| &reading.parts)
-                .flat_map(|part| part.expression.terms());
+        let parts: Vec<&LicenceExpression> = self
+            .own_files()
+            .flat_map(|(_, reading)| &reading.parts)
+            .map(|part| &part.expression)
+            .collect();
+        let stands = |id: &str| {
+            let mut terms = parts.iter().flat_map(|part| part.terms());
             terms.any(|term| is_same_licence(&term.id, id))
         };
-        declared
-            .terms()
-            .iter()
-            .all(|term| stated(&term.id))
-            .then(|| Conclusion {
-                expression: self.with_versions_of_others(declared.clone()),
-                source: LicenceSource::LicenceFile(path.clone()),
-                sureness: Sureness::High,
-            })
+        let terms = declared.terms();
+        // Of an expression, the files may show some of the licences only.
+        let agrees = match terms.as_slice() {
+            [only] => stands(&only.id),
+            several => several.iter().any(|term| stands(&term.id)),
+        };
+        let wider = |part: &&&LicenceExpression| {
+            let exact = |term: &LicenceTerm| {
+                term.exception.is_some() && terms.iter().all(|known| known.id == term.id)
+            };
+            matches!(part.terms().as_slice(), [only] if exact(only))
+        };
+        let with_exception = parts.iter().find(wider).filter(|_| terms.len() == 1);
+        agrees.then(|| Conclusion {
+            expression: self.with_versions_of_others(with_exception.map_or(declared, |part| *part).clone()),
+            source: LicenceSource::LicenceFile(path.clone()),
+            sureness: Sureness::High,
+        })
+    }
+
+    /// Several classifiers, vague ones among them, of which each names one licence that stands in the package's own files.
+    fn by_files_and_classifiers(&self) -> Option<Conclusion> {
+        if self.classifier_readings.len() < 2 {
+            return None;
+        }
+        let (path, _) = self.own_files().next()?;
+        let parts: Vec<&LicenceExpression> = self
+            .own_files()
+            .flat_map(|(_, reading)| &reading.parts)
+            .map(|part| &part.expression)
+            .collect();
+        let named = |reading: &Reading| {
+            let mut fitting = parts.iter().filter(|part| names_licence(reading, part));
+            let only = fitting.next()?;
+            fitting.all(|part| part == only).then(|| (*only).clone())
+        };
+        let named: Option<Vec<LicenceExpression>> = self.classifier_readings.iter().map(named).collect();
+        let expression = if self.offers_choice() {
+            LicenceExpression::any_of(named?)
+        } else {
+            LicenceExpression::all_of(named?)
+        };
+        Some(Conclusion {
+            expression: self.with_versions_of_others(expression?),
+            source: LicenceSource::LicenceFile(path.clone()),
+            sureness: Sureness::High,
+        })
     }
 
     /// One statement about the whole package beside its files.
     fn declared(&self) -> Option<&LicenceExpression> {
-        match (&self.field, self.classified.as_slice()) {
+        let is_admitted = |declared: &&LicenceExpression| {
+            declared.terms().len() > 1 || self.vague.iter().all(|vague| vague.admits(declared))
+        };
+        let declared = match (&self.field, self.classified.as_slice()) {
             (Some(field), _) if field.terms().len() > 1 => Some(field),
             (_, [_, _, ..]) => None,
             (Some(field), _) => Some(field),
             (None, classified) => classified.first(),
-        }
+        };
+        declared.filter(is_admitted)
     }
 
     /// From the licence files beside the metadata: one alone, or all of them joined as the other sources say.
@@ -222,7 +270,7 @@ impl Sources {
         };
         let expression = self.with_versions_of_others(joined?);
         let is_confirmed = |reading: &TextReading| {
-            reading.restrictions.is_empty()
+            reading.is_sure_when_confirmed()
                 && self
                     .vague
                     .iter()
@@ -375,9 +423,12 @@ impl Sources {
 
     /// Sources beside the deciding one whose licence has nothing in common with the answer.
     fn contradictions(&self, conclusion: &Conclusion) -> Vec<String> {
+        let parts = self.own_files().flat_map(|(_, reading)| &reading.parts);
+        let files_agree = { parts }.any(|part| shares_a_licence(&conclusion.expression, &part.expression));
         let differs = |statement: &&LicenceStatement| {
             let is_own = match &statement.source {
-                LicenceSource::LicenceFile(path) => depth(path) <= 1 && is_licence_name(path),
+                // Beside a file that agrees, another one is of what the package carries.
+                LicenceSource::LicenceFile(path) => !files_agree && depth(path) <= 1 && is_licence_name(path),
                 _ => true,
             };
             let read_as = statement.read_as.as_ref();
@@ -428,6 +479,28 @@ fn is_licence_name(path: &str) -> bool {
         "contributors",
     ];
     !third_party.iter().any(|part| name.contains(part))
+}
+
+/// Whether a classifier means the licence of a text. What is put into the public domain is so by a text of that kind.
+fn names_licence(reading: &Reading, part: &LicenceExpression) -> bool {
+    const DEDICATIONS: [&str; 2] = ["Unlicense", "CC0-1.0"];
+    let terms = part.terms();
+    match reading {
+        Reading::Licence(named)
+            if named
+                .terms()
+                .iter()
+                .all(|term| term.id == "LicenseRef-Public-Domain") =>
+        {
+            terms.iter().all(|term| DEDICATIONS.contains(&term.id.as_str()))
+        }
+        Reading::Licence(named) => {
+            let mut named = named.terms().into_iter();
+            named.all(|named| terms.iter().any(|term| is_same_licence(&term.id, &named.id)))
+        }
+        Reading::Vague(vague) => !vague.family.is_empty() && vague.admits(part),
+        Reading::Nothing | Reading::Unreadable => false,
+    }
 }
 
 /// `LICENSE-MIT`, `LICENSE.APACHE2`: files that stand beside each other so are offered for choice.
@@ -587,6 +660,22 @@ mod tests {
         let mut evidence = classified(&["GNU General Public License v3 or later (GPLv3+)"]);
         evidence.files = vec![file("COPYING", "GPL-3.0-only")];
         assert!(shown(&evidence).starts_with("GPL-3.0-or-later (licence file COPYING)"));
+    }
+
+    #[test]
+    fn the_lesser_licence_is_meant_where_both_texts_are_there() {
+        let evidence = PythonLicenceEvidence {
+            files: vec![
+                file("COPYING", "GPL-3.0-only"),
+                file("COPYING.LESSER", "LGPL-3.0-only"),
+            ],
+            ..PythonLicenceEvidence::default()
+        };
+        assert!(
+            shown(&evidence).starts_with("LGPL-3.0-only"),
+            "{:?}",
+            of_python(&evidence).statements
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::texts::{self, Found, Matches};
 use super::words::words;
 
 /// From this share on, a text is that of the licence but for names.
-pub(crate) const SURE: f64 = 0.88;
+pub(crate) const SURE: f64 = 0.85;
 
 /// What a text says about licences.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub(crate) struct TextReading {
     pub(crate) restrictions: Vec<&'static str>,
     /// It says that one of its licences may be chosen.
     pub(crate) offers_choice: bool,
+    /// Its first licence is not the one that stands first.
+    pub(crate) is_reordered: bool,
 }
 
 /// One licence of a text.
@@ -28,6 +30,8 @@ pub(crate) struct Part {
     pub(crate) share: Option<f64>,
     /// The place in the text.
     pub(crate) at: usize,
+    /// It is said of certain files.
+    pub(crate) is_of_files: bool,
     /// A pointer to a text of a GNU licence, or that text, says nothing of which versions are meant.
     pub(crate) leaves_versions_open: bool,
 }
@@ -66,18 +70,28 @@ impl TextReading {
         let words = words(text);
         let Matches { found, explained } = texts::find(&words);
         let is_free = |at: usize| !explained[at];
-        let notices = notices::find(&words, &is_free);
+        let mut notices = notices::find(&words, &is_free);
+        notices.extend(opening_grant(&words));
         let free: Vec<&str> = (0..words.len())
             .filter(|at| is_free(*at))
             .map(|at| words[at].as_str())
             .collect();
         let free = format!(" {} ", free.join(" "));
         let stands = |phrase: &&&str| free.contains(&format!(" {phrase} "));
-        let parts = parts(&found, notices);
+        let mut parts = parts(&found, notices);
+        join_parallel(&mut parts, &words);
+        for part in &mut parts {
+            let start = found
+                .iter()
+                .find(|found| found.at == part.at)
+                .map_or(part.at, |found| found.from);
+            part.is_of_files = speaks_of_files(&words[..start]);
+        }
         Self {
             restrictions: RESTRICTIONS.iter().filter(stands).copied().collect(),
             offers_choice: parts.len() <= CHOICES_MAX && CHOICES.iter().any(|phrase| stands(&phrase)),
             parts,
+            is_reordered: false,
         }
     }
 
@@ -88,6 +102,19 @@ impl TextReading {
             return LicenceExpression::any_of(self.parts.iter().map(|part| part.expression.clone()));
         }
         self.first().map(|part| part.expression.clone())
+    }
+
+    /// The same for a text that goes through the files of a package: the first licence that is not only of some of them.
+    pub(crate) fn of_the_whole(mut self) -> Self {
+        let whole = self
+            .parts
+            .iter()
+            .position(|part| !part.is_of_files && !part.is_public_domain());
+        if let Some(at) = whole.filter(|at| *at > 0) {
+            self.parts[..=at].rotate_right(1);
+            self.is_reordered = true;
+        }
+        self
     }
 
     fn first(&self) -> Option<&Part> {
@@ -111,9 +138,23 @@ impl TextReading {
 
     /// The same where other sources tell which versions of a GNU licence are meant.
     pub(crate) fn is_sure_but_for_versions(&self) -> bool {
-        let whole = |part: &Part| part.share.is_none_or(|share| share >= SURE);
+        self.is_sure_from(SURE)
+    }
+
+    /// The same where less of the text is enough, because another source names the licence's family.
+    pub(crate) fn is_sure_when_confirmed(&self) -> bool {
+        self.is_sure_from(0.0)
+    }
+
+    fn is_sure_from(&self, share_min: f64) -> bool {
+        let whole = |part: &Part| part.share.is_none_or(|share| share >= share_min);
         let mixed = self.parts.len() > 1 && self.parts[0].is_public_domain();
-        self.restrictions.is_empty() && !mixed && self.first().is_some_and(whole)
+        let unclear = self.offers_choice && self.parts.len() > 2;
+        self.restrictions.is_empty()
+            && !mixed
+            && !unclear
+            && !self.is_reordered
+            && self.first().is_some_and(whole)
     }
 
     /// The first part that a vague name may mean.
@@ -153,6 +194,7 @@ impl Part {
             expression,
             share: Some(found.share),
             at: found.at,
+            is_of_files: false,
         }
     }
 
@@ -162,6 +204,7 @@ impl Part {
             expression: notice.expression,
             share: None,
             at: notice.at,
+            is_of_files: false,
         }
     }
 
@@ -173,7 +216,15 @@ impl Part {
 /// Texts and notices in one order. A reference counts only where nothing else of its family is said, and the text of a
 /// GNU licence gives way to a notice that says which versions. Exceptions go to the licence before them.
 fn parts(found: &[Found], notices: Vec<Notice>) -> Vec<Part> {
-    let (references, grants): (Vec<_>, Vec<_>) = notices.into_iter().partition(|notice| notice.is_reference);
+    let (references, mut grants): (Vec<_>, Vec<_>) =
+        notices.into_iter().partition(|notice| notice.is_reference);
+    // The title of a licence that stands there is no grant.
+    let is_title = |grant: &Notice| {
+        found
+            .iter()
+            .any(|found| grant.expression == LicenceExpression::of_id(found.id))
+    };
+    grants.retain(|grant| !is_title(grant));
     let granted: Vec<LicenceExpression> = grants.iter().map(|grant| grant.expression.clone()).collect();
     let texts = found
         .iter()
@@ -210,6 +261,47 @@ fn parts(found: &[Found], notices: Vec<Notice>) -> Vec<Part> {
         }
     }
     unique
+}
+
+/// GNU's words for two grants of which one may be chosen: `either … or … or both in parallel`.
+fn join_parallel(parts: &mut Vec<Part>, words: &[String]) {
+    const REACH: usize = 120;
+    let phrase = ["or", "both", "in", "parallel"];
+    let Some(at) = words.windows(phrase.len()).position(|window| window == phrase) else {
+        return;
+    };
+    let is_near = |part: &Part| part.at < at && at - part.at < REACH && part.share.is_none();
+    let near: Vec<usize> = (0..parts.len())
+        .filter(|number| is_near(&parts[*number]))
+        .collect();
+    let [.., first, second] = near.as_slice() else {
+        return;
+    };
+    let pair = [&parts[*first], &parts[*second]].map(|part| part.expression.clone());
+    if let Some(choice) = LicenceExpression::any_of(pair) {
+        parts[*first].expression = choice;
+        parts.remove(*second);
+    }
+}
+
+/// A grant at the beginning of a file whose rest is the licence, which has the same words at its end.
+fn opening_grant(words: &[String]) -> Option<Notice> {
+    let beginning = &words[..words.len().min(OPENING_WORDS)];
+    let later = |notice: &Notice| notice.expression.to_string().ends_with("-or-later");
+    notices::find(beginning, &|_| true).into_iter().find(later)
+}
+
+/// See [`opening_grant`]: none of the GNU licences has a grant so early.
+const OPENING_WORDS: usize = 150;
+
+/// Whether the words before a licence name certain files: by a suffix, or as these or the following ones.
+fn speaks_of_files(before: &[String]) -> bool {
+    const REACH: usize = 30;
+    const SUFFIXES: [&str; 7] = ["c", "h", "cpp", "py", "el", "hpp", "java"];
+    const POINTERS: [&str; 4] = ["these", "following", "some", "listed"];
+    let near = &before[before.len().saturating_sub(REACH)..];
+    let points = |pair: &[String]| POINTERS.contains(&pair[0].as_str()) && pair[1] == "files";
+    near.iter().any(|word| SUFFIXES.contains(&word.as_str())) || near.windows(2).any(points)
 }
 
 /// The least share of an exception's text that must be there.

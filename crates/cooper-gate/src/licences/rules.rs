@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{LicenceAnswer, Sureness};
 use super::expression::{LicenceExpression, LicenceTerm, Node};
+use super::python::shares_a_licence;
 
 /// Which licences a set of packages may have. Plain data: `policy.toml` fills it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -403,12 +404,16 @@ fn without_expression(answer: &LicenceAnswer, rules: &LicenceRules) -> LicenceJu
 /// A contradiction whose other side would not have passed.
 fn refused_contradiction(answer: &LicenceAnswer, rules: &LicenceRules) -> Option<String> {
     let first = answer.contradictions.first()?;
-    let refused = answer
+    let own = answer.expression.as_ref()?;
+    let contradicts = |read: &&LicenceExpression| !shares_a_licence(own, read);
+    let mut others = answer
         .statements
         .iter()
         .filter_map(|statement| statement.read_as.as_ref())
-        .any(|read| standing(read.node(), rules) > Standing::Noted);
-    refused.then(|| first.clone())
+        .filter(contradicts);
+    others
+        .any(|read| standing(read.node(), rules) > Standing::Noted)
+        .then(|| first.clone())
 }
 
 fn standing(node: &Node, rules: &LicenceRules) -> Standing {

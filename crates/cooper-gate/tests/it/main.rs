@@ -7,4 +7,5 @@
 
 mod advisories;
 mod integrity;
+mod licences;
 mod names;

@@ -12,6 +12,7 @@
 mod deb;
 mod deb_archive;
 mod layer;
+mod licences;
 mod unpack;
 mod wheel;
 mod wheel_archive;
