@@ -404,10 +404,18 @@ impl Sources {
         };
         let others = self.others(&conclusion.expression);
         let contradictions = self.contradictions(&conclusion);
+        let restricted = self
+            .own_files()
+            .any(|(_, reading)| !reading.restrictions.is_empty() && !reading.is_collection());
+        let sureness = if restricted {
+            Sureness::Low
+        } else {
+            conclusion.sureness
+        };
         LicenceAnswer {
             expression: Some(conclusion.expression),
             source: Some(conclusion.source),
-            sureness: conclusion.sureness,
+            sureness,
             others,
             statements: self.statements,
             contradictions,
@@ -423,8 +431,8 @@ impl Sources {
 
     /// Sources beside the deciding one whose licence has nothing in common with the answer.
     fn contradictions(&self, conclusion: &Conclusion) -> Vec<String> {
-        let parts = self.own_files().flat_map(|(_, reading)| &reading.parts);
-        let files_agree = { parts }.any(|part| shares_a_licence(&conclusion.expression, &part.expression));
+        let mut parts = self.own_files().flat_map(|(_, reading)| &reading.parts);
+        let files_agree = parts.any(|part| shares_a_licence(&conclusion.expression, &part.expression));
         let differs = |statement: &&LicenceStatement| {
             let is_own = match &statement.source {
                 // Beside a file that agrees, another one is of what the package carries.

@@ -77,6 +77,10 @@ impl TextReading {
             .map(|at| words[at].as_str())
             .collect();
         let free = format!(" {} ", free.join(" "));
+        // For any use is no restriction.
+        let free = free
+            .replace(" commercial or non commercial ", " ")
+            .replace(" non commercial or commercial ", " ");
         let stands = |phrase: &&&str| free.contains(&format!(" {phrase} "));
         let mut parts = parts(&found, notices);
         join_parallel(&mut parts, &words);
@@ -155,6 +159,11 @@ impl TextReading {
             && !unclear
             && !self.is_reordered
             && self.first().is_some_and(whole)
+    }
+
+    /// Whether it has more licences than one work has: what limits one of them says nothing of the whole.
+    pub(crate) fn is_collection(&self) -> bool {
+        self.parts.len() > CHOICES_MAX
     }
 
     /// The first part that a vague name may mean.
