@@ -246,6 +246,21 @@ impl Cgroup {
         }
     }
 
+    /// What its processes have now: memory without what the kernel can take back at any time because it is on the disk.
+    pub(crate) fn working_set_bytes(&self) -> Option<u64> {
+        let directory = self.memory.and_then(|index| self.directories.get(index))?;
+        let (usage, reclaimable) = match directory.version {
+            Version::One => ("memory.usage_in_bytes", "total_inactive_file "),
+            Version::Two => ("memory.current", "inactive_file "),
+        };
+        let usage: u64 = directory.read(usage).ok()?.trim().parse().ok()?;
+        let counts = fs::read_to_string(directory.path.join("memory.stat")).unwrap_or_default();
+        let on_disk = counts
+            .lines()
+            .find_map(|line| line.strip_prefix(reclaimable)?.trim().parse().ok());
+        Some(usage.saturating_sub(on_disk.unwrap_or(0_u64)))
+    }
+
     /// The same group for another run, where nothing is left in it and its counts can begin anew; else it is removed.
     pub(crate) fn reset(mut self) -> Option<Self> {
         let is_empty = |directory: &Directory| {

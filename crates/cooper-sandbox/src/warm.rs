@@ -34,6 +34,7 @@ mod child;
 mod given;
 mod handle;
 mod keeper;
+mod measure;
 mod pipes;
 mod place;
 mod request;

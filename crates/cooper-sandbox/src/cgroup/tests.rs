@@ -201,3 +201,19 @@ fn a_removed_group_is_gone() {
     group.remove();
     assert!(!path.exists());
 }
+
+#[test]
+fn what_is_on_the_disk_too_is_no_memory_that_is_held() {
+    let double = Double::unified();
+    let group = Cgroup::create(&double.hierarchies(), &LIMITS, Enforcement::Required).unwrap();
+    let directory = &group.directories[group.memory.unwrap()].path;
+    assert_eq!(group.working_set_bytes(), None);
+    write(&directory.join("memory.current"), "10485760\n").unwrap();
+    assert_eq!(group.working_set_bytes(), Some(10 << 20));
+    write(
+        &directory.join("memory.stat"),
+        "anon 7\nfile 8\ninactive_file 4194304\n",
+    )
+    .unwrap();
+    assert_eq!(group.working_set_bytes(), Some(6 << 20));
+}

@@ -14,7 +14,7 @@ use super::given::Given;
 use super::pipes::Pipes;
 use super::place::{self, HolderJob};
 use super::request::fields;
-use super::template::{Pattern, Template, read_words, status_pipe};
+use super::template::{Pattern, Template, held_bytes, read_words, status_pipe};
 use super::way_out::{GRACE, WayOut};
 use super::wire::{Frame, Report, WarmEnd, WarmJob, WarmReply};
 use crate::cgroup::{Cgroup, Version};
@@ -181,6 +181,12 @@ impl Child {
     pub(super) fn is_idle(&self) -> bool {
         let is_well = self.failed.is_none() && self.program_ended.is_none();
         matches!(self.state, State::Idle) && is_well && !self.awaits_gateway()
+    }
+
+    /// What it has of the host's memory, while it waits.
+    pub(super) fn waiting_bytes(&self, pattern: &Pattern) -> u64 {
+        let program = self.program.filter(|_| self.is_idle());
+        program.map_or(0, |program| held_bytes(pattern, &self.cgroup, program))
     }
 
     pub(super) fn is_running(&self) -> bool {

@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use super::child::Child;
-use super::template::{Pattern, Template};
+use super::measure::Measure;
+use super::template::{Pattern, Template, held_bytes};
 use super::undertaker::Undertaker;
 use super::wire::{Frame, FrameError, Order, Report, TemplateSettings, WarmJob};
 use crate::caller::Caller;
@@ -140,6 +141,7 @@ struct Keeper {
     received: Vec<u8>,
     buffer: Vec<u8>,
     begun: Option<Begun>,
+    measure: Measure,
     is_retiring: bool,
     failures: u32,
     signals: OwnedFd,
@@ -171,6 +173,7 @@ impl Keeper {
             received: Vec::new(),
             buffer: vec![0; READ_BYTES],
             begun: None,
+            measure: Measure::default(),
             is_retiring: false,
             failures: 0,
             signals,
@@ -204,6 +207,25 @@ impl Keeper {
             self.answer();
             self.conclude()?;
             self.judge_template()?;
+            self.tell_memory();
+        }
+    }
+
+    /// When to measure: when nothing runs and nothing is made, so that nobody waits for it.
+    fn measuring(&self) -> Option<Instant> {
+        let rests = self.is_ready && self.lacking() == 0 && self.children.iter().all(Child::is_idle);
+        self.measure.due().filter(|_| rests)
+    }
+
+    fn tell_memory(&mut self) {
+        if self.measuring().is_none_or(|due| due > Instant::now()) {
+            return;
+        }
+        let children = self.children.iter();
+        let waiting: u64 = children.map(|child| child.waiting_bytes(&self.pattern)).sum();
+        let own = held_bytes(&self.pattern, &self.template.cgroup, self.template.pid);
+        if let Some(bytes) = self.measure.take(own.saturating_add(waiting)) {
+            self.tell(&frame(Report::Memory { bytes }));
         }
     }
 
@@ -244,7 +266,10 @@ impl Keeper {
         let Some(user) = self.free_users.pop() else { return };
         let group = self.free_groups.pop();
         match Child::make(&self.pattern, &self.template, user, group) {
-            Ok(child) => self.children.push(child),
+            Ok(child) => {
+                self.measure.note_change();
+                self.children.push(child);
+            }
             Err(error) => {
                 tracing::warn!(%error, "a child of the template cannot be made");
                 self.failures += 1;
@@ -295,6 +320,7 @@ impl Keeper {
         let left = deadlines
             .chain(imports)
             .chain(making)
+            .chain(self.measuring())
             .min()
             .map(|deadline| deadline.saturating_duration_since(Instant::now()));
         match rustix::event::poll(&mut polled, left.map(timespec).as_ref()) {
@@ -418,6 +444,7 @@ impl Keeper {
                 continue;
             }
             let child = self.children.swap_remove(at);
+            self.measure.note_change();
             self.free_users.push(child.user);
             match child.fault() {
                 _ if child.is_answered() => self.failures = 0,

@@ -1,7 +1,7 @@
 //! The template: the process that has the imports, and the socket through which children are asked of it.
 
 use std::ffi::{OsStr, OsString};
-use std::io::IoSlice;
+use std::io::{IoSlice, Read as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -15,6 +15,7 @@ use rustix::pipe::PipeFlags;
 use rustix::thread::CapabilitySet;
 
 use super::given::{POINTS, RESULT_PATH, RUN_DIRECTORIES, clone_of};
+use super::measure::proportional_bytes;
 use super::place;
 use super::way_out::WayOut;
 use super::wire::TemplateSettings;
@@ -35,6 +36,8 @@ use crate::status::Word;
 use crate::streams::{Capture, Keeps, Stream};
 use crate::syscall::{self, CloneRequest};
 
+/// It has a page at most.
+const ROLLUP_BYTES_MAX: u64 = 64 << 10;
 const PROGRAM: &str = include_str!("template.py");
 const PROGRAM_PATH: &str = "/run/cooper/template.py";
 const REHEARSAL_PATH: &str = "/run/cooper/rehearsal.py";
@@ -207,6 +210,23 @@ impl Pattern {
         };
         Prepared::on_root(&spec, root, owner, &self.here)
     }
+}
+
+/// What this process of the keeper's pid namespace, which is in this group, has of the host's memory.
+pub(super) fn held_bytes(pattern: &Pattern, cgroup: &Cgroup, pid: i32) -> u64 {
+    let proportional = || {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let path = format!("{pid}/smaps_rollup");
+        let file = rustix::fs::openat(&pattern.processes, path, flags, Mode::empty()).ok()?;
+        let mut text = String::new();
+        let bounded = std::fs::File::from(file).take(ROLLUP_BYTES_MAX);
+        { bounded }.read_to_string(&mut text).ok()?;
+        proportional_bytes(&text)
+    };
+    cgroup
+        .working_set_bytes()
+        .or_else(proportional)
+        .unwrap_or_default()
 }
 
 /// A mount namespace with what children have in common, made by a thread that enters it and ends.

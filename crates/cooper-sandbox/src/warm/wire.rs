@@ -131,6 +131,11 @@ pub enum Report {
         /// Limit and what holds it.
         enforced: Vec<(String, String)>,
     },
+    /// What the template and the children that wait have of the host's memory now.
+    Memory {
+        /// Without what is on the disk too.
+        bytes: u64,
+    },
     /// A run is over; the frame's bytes are standard output, standard error, the result, then the outputs.
     Done(Box<WarmReply>),
     /// There is no template any more; whatever was asked for and has no answer was not run to its end.

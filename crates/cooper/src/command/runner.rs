@@ -71,6 +71,9 @@ pub(crate) struct RunnerArgs {
     /// How many templates there are at most: the one used least recently goes first
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
     templates: u32,
+    /// Memory that templates and their waiting children may have together: the one used least recently goes first
+    #[arg(long, value_name = "SIZE", default_value = "512MiB")]
+    templates_memory: String,
     /// Replace a template after so many runs
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     runs: u64,
@@ -121,6 +124,7 @@ pub(crate) fn runner(args: &RunnerArgs, shell: &Shell) -> Result<Exit, Failure> 
         pool: args.pool as usize,
         running_max: args.parallel as usize,
         templates_max: args.templates as usize,
+        memory_bytes_max: size("--templates-memory", &args.templates_memory)?,
         runs_max: args.runs,
         age_max: Duration::from_secs(args.age),
         network_max: args.network.as_deref().map(network_max).transpose()?,

@@ -446,6 +446,79 @@ fn live_requests_reach_whom_they_list_and_no_more_than_the_runner_allows() {
     answering.join().unwrap();
 }
 
+/// How many keepers a runner has.
+fn keepers(runner: u32) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{runner}/task"))
+        .unwrap()
+        .flatten();
+    let children =
+        tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    let children: Vec<String> = children
+        .flat_map(|line| line.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>())
+        .collect();
+    let lines = children
+        .iter()
+        .map(|id| std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default());
+    lines.filter(|line| line.ends_with(b"\0keeper\0")).count()
+}
+
+#[test]
+fn live_templates_are_bounded_in_memory() {
+    let host = host();
+    host.write(
+        "project/ballast.py",
+        "import builtins\nbuiltins.ballast = bytearray(60 << 20)\n",
+    );
+    let path = host.path("runner.sock");
+    for (memory, expected) in [
+        ("150MiB", [1, 2, 2, 2]),
+        ("1GiB", [1, 2, 3, 4]),
+        ("10MiB", [1; 4]),
+    ] {
+        let args = [
+            "runner",
+            "numbers",
+            "--rehearse",
+            "ballast.py",
+            "--pool",
+            "1",
+            "--templates-memory",
+            memory,
+            "--listen",
+            path.to_str().unwrap(),
+        ];
+        let mut runner = host.start(&args);
+        let started = Instant::now();
+        while UnixStream::connect(&path).is_err() {
+            assert!(started.elapsed() < Duration::from_secs(30), "nobody listens");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        for (owner, expected) in ["a", "b", "c", "d"].into_iter().zip(expected) {
+            let mut client = UnixStream::connect(&path).unwrap();
+            writeln!(
+                client,
+                "{}",
+                json!({"id": 1, "owner": owner, "script": "print(len(ballast) >> 20)"})
+            )
+            .unwrap();
+            let mut line = String::new();
+            BufReader::new(client).read_line(&mut line).unwrap();
+            assert!(line.contains("60\\n"), "{line}");
+            let asked = Instant::now();
+            while asked.elapsed() < Duration::from_secs(1) || keepers(runner.id()) != expected {
+                assert!(
+                    asked.elapsed() < Duration::from_secs(20),
+                    "{memory} {owner}: {}",
+                    keepers(runner.id())
+                );
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        runner.kill().unwrap();
+        runner.wait().unwrap();
+    }
+}
+
 /// End what was left running in the background, as it does by itself after a while.
 fn end_runners(folder: &std::path::Path) {
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {

@@ -40,6 +40,9 @@ pub struct TemplatePolicy {
     pub running_max: usize,
     /// How many templates there are at most.
     pub templates_max: usize,
+    /// How much memory templates and the children that wait in them may have together. One is kept in any case, and none is
+    /// given up while it has work.
+    pub memory_bytes_max: u64,
     /// After so many runs a template is replaced.
     pub runs_max: u64,
     /// And at this age.
@@ -94,6 +97,10 @@ struct Keeper {
     runs: u64,
     pending: usize,
     is_ready: bool,
+    /// It ends when it has done what it has.
+    is_retired: bool,
+    /// What it has said last that it has.
+    memory_bytes: u64,
     enforced: Vec<HeldLimit>,
 }
 
@@ -219,8 +226,10 @@ impl Templates {
         if let Some(number) = state.current.get(&waiting.key) {
             return Ok(Some(*number));
         }
-        if state.current.len() >= self.policy.templates_max && !state.retire_idle() {
-            return Ok(None);
+        while state.is_full(&self.policy) {
+            if !state.retire_idle() {
+                return Ok(None);
+            }
         }
         let number = self.start(state, &waiting.key, (*waiting.settings).clone())?;
         state.current.insert(waiting.key.clone(), number);
@@ -249,6 +258,8 @@ impl Templates {
                 runs: 0,
                 pending: 0,
                 is_ready: false,
+                is_retired: false,
+                memory_bytes: 0,
                 enforced: Vec::new(),
             },
         );
@@ -264,6 +275,7 @@ impl Templates {
         while let Ok(Some(Frame { header, parts })) = Frame::<Report>::receive(&mut socket) {
             match header {
                 Report::Ready { enforced } => self.note_ready(number, enforced),
+                Report::Memory { bytes } => self.note_memory(number, bytes),
                 Report::Done(reply) => self.note_done(number, reply, parts),
                 Report::Lost { reason, log } => {
                     let log = log.trim();
@@ -295,6 +307,14 @@ impl Templates {
                 state.retire(old);
             }
         }
+    }
+
+    fn note_memory(&self, number: u64, bytes: u64) {
+        let mut state = self.state();
+        if let Some(keeper) = state.keepers.get_mut(&number) {
+            keeper.memory_bytes = bytes;
+        }
+        state.shrink(self.policy.memory_bytes_max);
     }
 
     fn note_done(self: &Arc<Self>, number: u64, reply: Box<WarmReply>, parts: Vec<Vec<u8>>) {
@@ -341,11 +361,28 @@ impl Templates {
 }
 
 impl State {
+    /// Whether there may be no template more.
+    fn is_full(&self, policy: &TemplatePolicy) -> bool {
+        let is_much = self.memory_bytes() >= policy.memory_bytes_max && !self.current.is_empty();
+        self.current.len() >= policy.templates_max || is_much
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        let kept = self.keepers.values().filter(|keeper| !keeper.is_retired);
+        kept.map(|keeper| keeper.memory_bytes).sum()
+    }
+
+    /// Retire those without work, the one that was used least recently first, until the others are small enough together.
+    fn shrink(&mut self, bytes_max: u64) {
+        while self.memory_bytes() > bytes_max && self.current.len() > 1 && self.retire_idle() {}
+    }
+
     /// Let a keeper finish what it has and end.
     fn retire(&mut self, number: u64) {
-        let Some(keeper) = self.keepers.get(&number) else {
+        let Some(keeper) = self.keepers.get_mut(&number) else {
             return;
         };
+        keeper.is_retired = true;
         let socket = Arc::clone(&keeper.socket);
         // Another thread may be sending for long, and its keeper's reader needs the state meanwhile.
         std::thread::spawn(move || {
@@ -377,4 +414,78 @@ impl State {
 fn with_cause(error: &FrameError) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
     format!("{error}{}", cause.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    fn key(owner: &str) -> TemplateKey {
+        TemplateKey {
+            owner: owner.to_owned(),
+            limits: WarmLimits {
+                memory_bytes: 0,
+                pids: 0,
+                open_files: 0,
+                cpu_millis: 0,
+                tmp_bytes: 0,
+                scratch_bytes: 0,
+                stream_bytes_max: 0,
+                result_bytes_max: 0,
+                output_bytes_max: 0,
+                output_files_max: 0,
+            },
+            network: Network::None,
+            writable: false,
+        }
+    }
+
+    /// Templates of so many bytes and so much work, the one that was used least recently first; and their keepers' ends.
+    fn state(templates: &[(&str, u64, usize)]) -> (State, Vec<UnixStream>) {
+        let (mut state, mut ends) = (State::default(), Vec::new());
+        let started = Instant::now();
+        for (number, (owner, memory_bytes, pending)) in (0..).zip(templates) {
+            let (socket, end) = UnixStream::pair().unwrap();
+            ends.push(end);
+            let keeper = Keeper {
+                key: key(owner),
+                socket: Arc::new(Mutex::new(socket)),
+                started,
+                used: started + Duration::from_secs(number),
+                runs: 0,
+                pending: *pending,
+                is_ready: true,
+                is_retired: false,
+                memory_bytes: *memory_bytes,
+                enforced: Vec::new(),
+            };
+            state.keepers.insert(number, keeper);
+            state.current.insert(key(owner), number);
+        }
+        (state, ends)
+    }
+
+    fn owners(state: &State) -> Vec<&str> {
+        state.current.keys().map(|key| key.owner.as_str()).collect()
+    }
+
+    #[test]
+    fn what_is_too_much_goes_and_the_least_recently_used_first() {
+        let (mut state, mut ends) = state(&[("c", 40, 0), ("a", 40, 1), ("b", 40, 0), ("d", 40, 0)]);
+        state.shrink(160);
+        assert_eq!(owners(&state), ["a", "b", "c", "d"]);
+        state.shrink(150);
+        assert_eq!(owners(&state), ["a", "b", "d"], "the first that was used");
+        // It is told to end.
+        let mut told = [0; 4];
+        ends[0].read_exact(&mut told).unwrap();
+        state.shrink(80);
+        assert_eq!(owners(&state), ["a", "d"], "not the one that has work");
+        state.shrink(0);
+        assert_eq!(owners(&state), ["a"]);
+        state.shrink(0);
+        assert_eq!(owners(&state), ["a"], "one stays");
+    }
 }
