@@ -21,6 +21,11 @@ pub enum SandboxError {
         /// What does.
         what: &'static str,
     },
+    /// The caller is root of a user namespace with one id.
+    #[error(
+        "warm runs need a user id for what runs beside the caller's own, and this user namespace has one id alone"
+    )]
+    OneIdAlone,
     /// The caller is root of a namespace with too few ids.
     #[error("a build step needs 65536 user and group ids, and this user namespace has {ids}")]
     TooFewIds {

@@ -21,8 +21,14 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// Those of the calling process.
-    pub(crate) fn own() -> Self {
+    /// Those of the calling process. In a user namespace there is one for all, that of its runs.
+    pub(crate) fn own(caller: Caller) -> Self {
+        if caller.is_namespaced() {
+            return Self {
+                first: IdSpace::of(caller).next(),
+                count: 1,
+            };
+        }
         Self {
             first: HOST_ID_FIRST + (std::process::id() & 0x3f_ffff) * HOST_IDS_PER_PROCESS,
             count: HOST_IDS_PER_PROCESS,
@@ -142,6 +148,18 @@ pub(crate) fn lines(ranges: &[Mapped], of_caller: &[(u32, u32)]) -> String {
     lines
 }
 
+/// The same ranges, each to the numbers that it has inside.
+pub(crate) fn again(lines: &str) -> String {
+    let mut again = String::new();
+    for line in lines.lines() {
+        let mut words = line.split(' ');
+        if let (Some(inside), Some(_), Some(count)) = (words.next(), words.next(), words.next()) {
+            let _ = writeln!(again, "{inside} {inside} {count}");
+        }
+    }
+    again
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +199,10 @@ mod tests {
         assert_eq!(run(1001, 1000), "0 0 1000\n1000 1000 1\n");
         assert_eq!(run(1, 0), "1000 0 1\n");
         assert_eq!(map(of(65_537), Profile::Build, 0, 65_536), "0 0 65536\n");
+        assert_eq!(
+            again(&run(65_537, 65_536)),
+            "0 0 1000\n1000 1000 1\n1001 1001 64535\n"
+        );
     }
 
     #[test]

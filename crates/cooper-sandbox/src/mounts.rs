@@ -124,6 +124,7 @@ fn attach(mounts: &[PreparedMount<'_>]) -> Result<(), Errno> {
 
 /// What many containers have in common, beside `/dev` with nothing in `pts` and `shm`.
 pub(crate) struct Common<'a> {
+    pub(crate) caller: Caller,
     pub(crate) root: BorrowedFd<'a>,
     /// The options of `/run`.
     pub(crate) run: &'a CStr,
@@ -136,10 +137,18 @@ pub(crate) struct Common<'a> {
 /// Make what many containers have in common and none can write to. The caller is in a mount namespace that was made for it.
 pub(crate) fn make_common(common: &Common<'_>) -> Result<(), Failure> {
     let private = MountFlags::NOSUID | MountFlags::NODEV;
+    let of_host = if common.caller.is_namespaced() {
+        Some(OfHost::take_to_cover()?)
+    } else {
+        None
+    };
     enter(common.root)?;
     // It is covered in each container, and makes the kernel let a holder mount its own.
-    mount_proc(c"")?;
-    make_dev_alone(None)?;
+    match &of_host {
+        Some(of_host) => of_host.attach_proc().during(Step::MountProc)?,
+        None => mount_proc(c"")?,
+    }
+    make_dev_alone(of_host.as_ref())?;
     seal(c"/dev").during(Step::MountDev)?;
     tmpfs(c"/run", private, common.run).during(Step::MountRun)?;
     inject(common.files, 0).during(Step::InjectFile)?;

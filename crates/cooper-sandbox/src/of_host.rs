@@ -23,6 +23,15 @@ pub(crate) struct OfHost {
 impl OfHost {
     /// Make them; the caller is in its pid and mount namespaces and sees the host's files.
     pub(crate) fn take() -> Result<Self, Failure> {
+        Self::with(proc(true))
+    }
+
+    /// The same with a `/proc` that shows all: it is covered wherever something runs.
+    pub(crate) fn take_to_cover() -> Result<Self, Failure> {
+        Self::with(proc(false))
+    }
+
+    fn with(proc: Result<OwnedFd, Errno>) -> Result<Self, Failure> {
         let device = |index: usize| -> Result<OwnedFd, Failure> {
             let (path, ..) = DEVICES
                 .get(index)
@@ -35,7 +44,7 @@ impl OfHost {
             Ok(tree)
         };
         Ok(Self {
-            proc: proc().during(Step::MountProc)?,
+            proc: proc.during(Step::MountProc)?,
             devices: [
                 device(0)?,
                 device(1)?,
@@ -65,9 +74,11 @@ impl OfHost {
 
 /// Other processes are there only for those who may trace them, whatever their group: a run with one id alone has the
 /// group that `hidepid=2` would make an exception of.
-fn proc() -> Result<OwnedFd, Errno> {
+fn proc(hides: bool) -> Result<OwnedFd, Errno> {
     let fs = rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    rustix::mount::fsconfig_set_string(fs.as_fd(), c"hidepid", c"ptraceable")?;
+    if hides {
+        rustix::mount::fsconfig_set_string(fs.as_fd(), c"hidepid", c"ptraceable")?;
+    }
     rustix::mount::fsconfig_create(fs.as_fd())?;
     let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV

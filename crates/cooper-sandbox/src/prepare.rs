@@ -60,7 +60,7 @@ pub(crate) struct Prepared<'a> {
 
 /// Who makes the container, and the ids that there are.
 pub(crate) struct Here {
-    caller: Caller,
+    pub(crate) caller: Caller,
     ranges: [Vec<(u32, u32)>; 2],
 }
 
@@ -433,6 +433,15 @@ fn size(bytes: u64) -> String {
 }
 
 impl Ids {
+    /// Map what is mapped already to the same numbers: for a namespace below one with these maps.
+    pub(crate) fn map_again(&mut self) -> Result<(), SandboxError> {
+        for map in [&mut self.uid_map, &mut self.gid_map] {
+            let text = ids::again(&map.to_string_lossy());
+            *map = c_string("a map", OsStr::new(&text))?;
+        }
+        Ok(())
+    }
+
     /// Map these too, to the same numbers.
     pub(crate) fn add_mapped(&mut self, range: ids::Range) -> Result<(), SandboxError> {
         let ids::Range { first, count } = range;

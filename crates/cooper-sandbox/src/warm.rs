@@ -22,6 +22,12 @@
 //!   adds to its filter so that this is a run's. Only then does it say that it is ready. Its request comes through a
 //!   socket that it alone has, its script lies in its own `/run/cooper`.
 //!
+//! # Without the host's root
+//!
+//! The caller is root of a user namespace then, and what is said of the host's root is true of that one. There is one id for
+//! all that runs: template and children are the same user, a child's user namespace repeats the template's map, and
+//! `/proc` and devices are taken along from the host. Resource limits stand in for cgroups. See `docs/THREATS.md`.
+//!
 //! # The network
 //!
 //! Where [`TemplateSettings::network`] has rules, each child has a gateway of its own, started with it as a user of its own
@@ -31,6 +37,7 @@
 //! The caller must give one template to one owner only: what its children share is in `docs/THREATS.md`.
 
 mod child;
+mod fallback;
 mod given;
 mod handle;
 mod keeper;

@@ -38,14 +38,20 @@ pub(crate) fn check_host_to_run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// That this is the host's root on a host where something can be run.
-pub(crate) fn check_host_of_root(doing: &str) -> Result<(), Failure> {
-    check_machine(doing)?;
-    if Caller::of_process() == Caller::HostRoot {
+/// That this host can keep warm runs: what runs has an id beside the caller's own.
+pub(crate) fn check_host_to_keep() -> Result<(), Failure> {
+    let lacking = become_able("keeping warm runs")?;
+    if Caller::of_process() != (Caller::NamespaceRoot { ids: 1 }) {
         return Ok(());
     }
-    let message = format!("{doing} needs root, for now");
-    Err(Failure::new(Code::UnsupportedHost, message).hint("run it with `sudo`".to_owned()))
+    let message =
+        "keeping warm runs needs subordinate user and group ids: what runs is a user beside your own";
+    let mut failure = Failure::new(Code::SubordinateIds, message.to_owned());
+    for lack in &lacking {
+        failure = failure.because(lack.to_string());
+    }
+    Err(failure
+        .hint(remedy(&lacking).map(|commands| format!("`{commands}`; or `cooper run` without `--warm`"))))
 }
 
 /// Be able to remove and read what belongs to other ids, where that is possible. Where it is not, the command goes as far

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use super::fallback;
 use super::given::Given;
 use super::pipes::Pipes;
 use super::place::{self, HolderJob};
@@ -20,7 +21,6 @@ use super::wire::{Frame, Report, WarmEnd, WarmJob, WarmReply};
 use crate::cgroup::{Cgroup, Version};
 use crate::error::{SandboxError, supervising};
 use crate::init::Job;
-use crate::outcome::Limit;
 use crate::status::Word;
 use crate::streams::{Capture, READS_AT_ONCE_MAX, Stream};
 use crate::syscall::{self, CloneRequest, Ended, Turn};
@@ -112,10 +112,7 @@ impl Child {
         let namespace = namespace.ok_or_else(|| supervising("make a child")(Errno::SRCH))?;
         let (given, mounts) = Given::make(user, &settings.limits)?;
         let attached = mounts.attached();
-        // Its place has a root already; a copy of this one would take long to let go of.
-        let root =
-            rustix::io::fcntl_dupfd_cloexec(&pattern.root, 3).map_err(supervising("share the root"))?;
-        let prepared = pattern.prepared(&pattern.argv, &[], &[], &attached, root, user)?;
+        let prepared = pattern.prepared_child(&attached, user)?;
         let limits = settings.limits.limits();
         let new = || Cgroup::create(&pattern.hierarchies, &limits, pattern.enforcement());
         let cgroup = cgroup.map_or_else(new, Ok)?;
@@ -142,7 +139,7 @@ impl Child {
                 listeners: hand_out.as_ref().zip(control),
             },
             template: namespace.as_fd(),
-            gives_way: cgroup.holds(Limit::Cpu),
+            gives_way: pattern.gives_way(&cgroup),
             joined: &borrowed,
             common,
             last_pid: &last_pid(),
@@ -272,7 +269,7 @@ impl Child {
                 }
                 Word::Ready => {
                     self.status = None;
-                    self.take_turns(self.holder.as_ref().map(|(pid, _)| *pid))?;
+                    self.take_turns(pattern, self.holder.as_ref().map(|(pid, _)| *pid))?;
                     self.ask(pattern, template)?;
                 }
                 Word::Ended { .. } => {}
@@ -336,7 +333,8 @@ impl Child {
                     && self.cgroup.holds_processes(2)
                     && self.ends_with_holder(pattern, pid)? =>
             {
-                self.take_turns(Some(pid))?;
+                fallback::bound_child(pattern, &self.cgroup, pid)?;
+                self.take_turns(pattern, Some(pid))?;
                 self.program = Some(pid);
                 self.state = State::Idle;
                 Ok(())
@@ -346,8 +344,8 @@ impl Child {
     }
 
     /// What is made ahead gives way to what runs; from here on this process does not.
-    fn take_turns(&self, pid: Option<i32>) -> Result<(), SandboxError> {
-        let pid = pid.filter(|_| self.cgroup.holds(Limit::Cpu));
+    fn take_turns(&self, pattern: &Pattern, pid: Option<i32>) -> Result<(), SandboxError> {
+        let pid = pid.filter(|_| pattern.gives_way(&self.cgroup));
         pid.map_or(Ok(()), |pid| {
             syscall::set_turn(pid, Turn::Usual).map_err(supervising("let a child take turns"))
         })

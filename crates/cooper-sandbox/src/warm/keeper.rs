@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use super::child::Child;
+use super::fallback;
 use super::measure::Measure;
 use super::template::{Pattern, Template, held_bytes};
 use super::undertaker::Undertaker;
@@ -55,8 +56,11 @@ const REST: Duration = Duration::from_millis(20);
 /// When the template cannot be started. The caller is told too.
 pub fn keep(mut socket: UnixStream) -> Result<(), SandboxError> {
     crate::preflight()?;
-    if Caller::of_process().is_namespaced() {
-        return Err(SandboxError::NotHostRoot { what: "warm runs" });
+    let caller = Caller::of_process();
+    if caller == (Caller::NamespaceRoot { ids: 1 }) {
+        let error = SandboxError::OneIdAlone;
+        tell_loss(&mut socket, &error, String::new());
+        return Err(error);
     }
     let start = Frame::<Order>::receive(&mut socket);
     let Ok(Some(Frame {
@@ -69,7 +73,7 @@ pub fn keep(mut socket: UnixStream) -> Result<(), SandboxError> {
         });
     };
     // The numbers are the host's: in its own pid namespace, every keeper is 1.
-    let ids = Range::own();
+    let ids = Range::own(caller);
     let request = CloneRequest {
         flags: u64::from(libc::CLONE_NEWPID.unsigned_abs()),
         exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
@@ -155,9 +159,10 @@ impl Keeper {
         let signals = signals.map_err(supervising("watch signals"))?;
         let undertaker = Undertaker::start()?;
         let pattern = Pattern::new(settings, ids)?;
+        // Where that is not possible, it is told here, and not of each child.
+        drop(pattern.own_common(pattern.user)?);
         let template = Template::start(&pattern)?;
-        let users = pattern.children;
-        let free_users = (users.first..users.first + users.count).collect();
+        let free_users = pattern.users();
         Ok(Self {
             pattern,
             template,
@@ -378,13 +383,8 @@ impl Keeper {
         let mut word = [0; 4];
         if rustix::net::recv(&self.template.socket, &mut word, RecvFlags::DONTWAIT) == Ok((1, 1)) {
             self.is_ready = true;
-            let held = self
-                .template
-                .cgroup
-                .enforced()
-                .iter()
-                .copied()
-                .chain(HELD_BY_OTHERS);
+            let held = fallback::enforced(&self.pattern, &self.template.cgroup);
+            let held = held.into_iter().chain(HELD_BY_OTHERS);
             let names = held.map(|held| (held.limit.as_str().to_owned(), held.by.as_str().to_owned()));
             let report = Report::Ready {
                 enforced: names.collect(),

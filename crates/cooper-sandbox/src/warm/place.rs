@@ -14,6 +14,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
+use rustix::process::DumpableBehavior;
 use rustix::thread::{CapabilitiesSecureBits, Gid, Uid};
 
 use crate::error::Step;
@@ -63,10 +64,7 @@ pub(super) fn make_template(job: &Job<'_>) -> ! {
 
 fn set_up_template(job: &Job<'_>) -> Result<(), Failure> {
     begin(job)?;
-    mounts::enter_root(job.prepared)?;
-    mounts::mount_proc(mounts::PROC_OPTIONS)?;
-    mounts::make_places(job.prepared, None)?;
-    mounts::mask_proc().during(Step::MaskProc)?;
+    mounts::make(job.prepared)?;
     init::loopback_up().during(Step::Loopback)?;
     rustix::system::sethostname(job.prepared.hostname).during(Step::Hostname)?;
     init::set_rlimits(job.prepared).during(Step::SetRlimits)?;
@@ -74,6 +72,7 @@ fn set_up_template(job: &Job<'_>) -> Result<(), Failure> {
     rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)
         .during(Step::CloneProgram)?;
     init::set_effective_user(job.prepared.ids.owner).during(Step::CloneProgram)?;
+    stay_dumpable(job).during(Step::CloneProgram)?;
     let request = CloneRequest {
         flags: u64::from(libc::CLONE_NEWUSER.unsigned_abs()),
         exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
@@ -130,6 +129,7 @@ fn set_up_holder(holder: &HolderJob<'_>) -> Result<(OwnedFd, OwnedFd), Failure> 
     rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)
         .during(Step::CloneProgram)?;
     init::set_effective_user(job.prepared.ids.uid).during(Step::CloneProgram)?;
+    stay_dumpable(job).during(Step::CloneProgram)?;
     rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(Step::CloneProgram)
 }
 
@@ -137,6 +137,14 @@ fn release_holder(holder: &HolderJob<'_>, pid: i32, go: &OwnedFd) -> Result<(), 
     map_ids(&holder.job, pid)?;
     Word::Started { pid }.send(holder.job.status.as_fd());
     rustix::io::write(go, b"0").during(Step::CloneProgram)?;
+    Ok(())
+}
+
+/// A change of user makes the files in `/proc` the property of a root whom a namespace's root may not be: see `init`.
+fn stay_dumpable(job: &Job<'_>) -> Result<(), Errno> {
+    if job.prepared.caller.is_namespaced() {
+        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+    }
     Ok(())
 }
 

@@ -14,11 +14,13 @@ use rustix::net::{
 use rustix::pipe::PipeFlags;
 use rustix::thread::CapabilitySet;
 
+use super::fallback;
 use super::given::{POINTS, RESULT_PATH, RUN_DIRECTORIES, clone_of};
 use super::measure::proportional_bytes;
 use super::place;
 use super::way_out::WayOut;
 use super::wire::TemplateSettings;
+use crate::caller::Caller;
 use crate::cgroup::{Cgroup, Hierarchies};
 use crate::error::{SandboxError, supervising};
 use crate::grants::{Attached, Grants};
@@ -38,6 +40,8 @@ use crate::syscall::{self, CloneRequest};
 
 /// It has a page at most.
 const ROLLUP_BYTES_MAX: u64 = 64 << 10;
+/// As many children there are at once of one user.
+pub(super) const CHILDREN_OF_ONE_USER: usize = 30;
 const PROGRAM: &str = include_str!("template.py");
 const PROGRAM_PATH: &str = "/run/cooper/template.py";
 const REHEARSAL_PATH: &str = "/run/cooper/rehearsal.py";
@@ -69,7 +73,7 @@ pub(super) struct Template {
 pub(super) struct Pattern {
     pub(super) settings: TemplateSettings,
     pub(super) hierarchies: Hierarchies,
-    here: Here,
+    pub(super) here: Here,
     /// The stacked layers, mounted nowhere.
     pub(super) root: OwnedFd,
     /// The processes of the keeper's pid namespace.
@@ -99,12 +103,11 @@ impl Pattern {
         };
         let root = root::detached(root, Profile::Run, &POINTS.map(OsStr::new), ids.first)?;
         let rules = settings.network.rules();
-        let rest = ids.rest();
-        let (children, gateways) = rest.split(if rules.is_some() {
-            rest.count / 2
-        } else {
-            rest.count
-        });
+        // An ordinary user has one id for all that runs.
+        let rest = if ids.count > 1 { ids.rest() } else { ids };
+        let halves = rules.is_some() && ids.count > 1;
+        let count = if halves { rest.count / 2 } else { rest.count };
+        let (children, gateways) = rest.split(count);
         let name_files = rules.map(|rules| rules.name_files(&settings.hostname));
         Ok(Self {
             hierarchies: Hierarchies::of_host(),
@@ -125,8 +128,33 @@ impl Pattern {
         let Some(rules) = self.settings.network.rules() else {
             return Ok(None);
         };
-        let user = self.gateways.first + (child - self.children.first);
+        let user = if self.gateways.count > 0 {
+            self.gateways.first + (child - self.children.first)
+        } else {
+            child
+        };
         WayOut::start(rules, user).map(Some)
+    }
+
+    /// Whether template, children and gateways are one user, since there is no more than that.
+    pub(super) fn shares_user(&self) -> bool {
+        self.user == self.children.first
+    }
+
+    /// The users of children that are at work or wait at once.
+    pub(super) fn users(&self) -> Vec<u32> {
+        let Range { first, count } = self.children;
+        if self.shares_user() {
+            vec![first; CHILDREN_OF_ONE_USER]
+        } else {
+            (first..first + count).collect()
+        }
+    }
+
+    /// Whether what is made ahead in this group gives way to what runs: it has a share of the processors of its own then. Only the
+    /// host's root can end that again.
+    pub(super) fn gives_way(&self, cgroup: &Cgroup) -> bool {
+        self.here.caller == Caller::HostRoot && cgroup.holds(Limit::Cpu)
     }
 
     pub(super) fn enforcement(&self) -> Enforcement {
@@ -212,6 +240,23 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// What a child's place is made from.
+    pub(super) fn prepared_child<'a>(
+        &'a self,
+        mounts: &'a [Attached<'a>],
+        user: u32,
+    ) -> Result<Prepared<'a>, SandboxError> {
+        // The place has a root already; a copy of this one would take long to let go of.
+        let root = rustix::io::fcntl_dupfd_cloexec(&self.root, 3).map_err(supervising("share the root"))?;
+        let mut prepared = self.prepared(&self.argv, &[], &[], mounts, root, user)?;
+        if self.shares_user() {
+            prepared.ids.map_again()?;
+        }
+        Ok(prepared)
+    }
+}
+
 /// What this process of the keeper's pid namespace, which is in this group, has of the host's memory.
 pub(super) fn held_bytes(pattern: &Pattern, cgroup: &Cgroup, pid: i32) -> u64 {
     let proportional = || {
@@ -233,6 +278,7 @@ pub(super) fn held_bytes(pattern: &Pattern, cgroup: &Cgroup, pid: i32) -> u64 {
 fn common(pattern: &Pattern, root: OwnedFd) -> Result<OwnedFd, SandboxError> {
     let prepared = pattern.prepared(&pattern.argv, &[], &pattern.name_files, &[], root, pattern.user)?;
     let content = Common {
+        caller: pattern.here.caller,
         root: prepared.root.as_fd(),
         run: &prepared.mounts.run,
         directories: &RUN_DIRECTORIES,
@@ -268,7 +314,7 @@ impl Template {
             &settings.limits.limits(),
             pattern.enforcement(),
         )?;
-        let (argv, mut files) = command_line(settings, cgroup.holds(Limit::Cpu))?;
+        let (argv, mut files) = command_line(settings, pattern.gives_way(&cgroup))?;
         // What a library reads when it is imported is what there is when it is used.
         files.extend_from_slice(&pattern.name_files);
         let env: Vec<(OsString, OsString)> = settings
@@ -282,7 +328,12 @@ impl Template {
         prepared.filter = policy::template_filter().ok_or_else(too_long)?;
         // With it, and with what its user owns, it may have its children born in their own pid namespaces.
         prepared.capabilities = CapabilitySet::SYS_ADMIN;
-        prepared.ids.add_mapped(pattern.children)?;
+        if pattern.shares_user() {
+            // What it starts counts with what its children start.
+            fallback::bound_template(pattern, &mut prepared, &cgroup);
+        } else {
+            prepared.ids.add_mapped(pattern.children)?;
+        }
         let (socket, inside) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,

@@ -134,7 +134,7 @@ impl Kept {
                     };
                 }
                 (Report::Lost { reason, log }, _) => panic!("lost: {reason}\n{log}"),
-                (Report::Ready { .. }, _) => {}
+                (Report::Ready { .. } | Report::Memory { .. }, _) => {}
             }
         }
     }
@@ -148,7 +148,7 @@ impl Kept {
         loop {
             match self.report() {
                 (Report::Lost { reason, log }, _) => return (reason, log),
-                (Report::Done(_) | Report::Ready { .. }, _) => {}
+                (Report::Done(_) | Report::Ready { .. } | Report::Memory { .. }, _) => {}
             }
         }
     }

@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use cooperage::runner::protocol::RunnerReply;
-use cooperage::{Limits, Network, OUTPUT_FILES_MAX, Peer, ReplyLimits, Runner, TemplatePolicy};
+use cooperage::{
+    Caller, Enforcement, Limits, Network, OUTPUT_FILES_MAX, Peer, ReplyLimits, Runner, TemplatePolicy,
+};
 
 use crate::command::inspect::parse_reference;
 use crate::command::limits::{LimitArgs, limits};
 use crate::command::run::runtime::refuse_warm;
 use crate::failure::{Code, Exit, Failure};
-use crate::host::check_host_of_root;
+use crate::host::check_host_to_keep;
 use crate::settings::key;
 use crate::settings::{ByteCount, SettingType as _, Settings, Timeout};
 use crate::shell::{Need, Shell, open_workshop};
@@ -115,7 +117,8 @@ pub(crate) fn runner(args: &RunnerArgs, shell: &Shell) -> Result<Exit, Failure> 
         settings.flag(&key::RUN_OUTPUT_SIZE, "--output-size", size.clone())?;
     }
     let limits = limits(&settings)?;
-    check_host_of_root("keeping warm runs")?;
+    let enforcement = settings.value::<Enforcement>(&key::RUN_ENFORCEMENT)?;
+    check_host_to_keep()?;
     let rehearsal = args.rehearse.as_deref().map(rehearsal).transpose()?;
     let policy = TemplatePolicy {
         keeper: keeper()?,
@@ -128,7 +131,7 @@ pub(crate) fn runner(args: &RunnerArgs, shell: &Shell) -> Result<Exit, Failure> 
         runs_max: args.runs,
         age_max: Duration::from_secs(args.age),
         network_max: args.network.as_deref().map(network_max).transpose()?,
-        required: true,
+        required: enforcement == Enforcement::Required,
     };
     let replies = ReplyLimits {
         stream_bytes_max: size("--stream-limit", &args.stream_limit)?,
@@ -330,6 +333,10 @@ fn is_asked(listener: &UnixListener, patience: Option<Duration>) -> io::Result<b
 fn serve_client(runner: &Runner, client: UnixStream) -> io::Result<()> {
     let uid = rustix::net::sockopt::socket_peercred(&client)?.uid.as_raw();
     let own = rustix::process::geteuid().as_raw();
+    if uid != own && Caller::of_process().is_namespaced() {
+        // In a user namespace all others are one: nobody could tell them apart.
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     let peer = Peer {
         uid,
         is_trusted: uid == own || uid == 0,

@@ -35,6 +35,8 @@ struct Case {
     timeout_ms: u64,
     /// Run as an ordinary user too.
     rootless: bool,
+    /// It may reach one host.
+    network: bool,
 }
 
 macro_rules! case {
@@ -48,6 +50,7 @@ macro_rules! case {
             must: $must,
             timeout_ms: $timeout_ms,
             rootless: true,
+            network: false,
         }
     };
 }
@@ -81,6 +84,10 @@ fn cases() -> Vec<Case> {
         case!("kernel_calls", Hold),
         case!("privileges", Hold),
         case!("sockets", Hold),
+        Case {
+            network: true,
+            ..case!("network", Hold, 20_000)
+        },
         case!("output_tricks", Be(output_tricks)),
         Case {
             // Ten thousand of them come back: once is enough.
@@ -125,7 +132,7 @@ fn memory_in_one(seen: &Seen) -> bool {
 
 fn memory_in_many(seen: &Seen) -> bool {
     match seen.held_by("memory") {
-        "rlimit" => seen.mode == Mode::Rootless && seen.status == "exited",
+        "rlimit" => matches!(seen.mode, Mode::Rootless | Mode::WarmRootless) && seen.status == "exited",
         held => {
             held.starts_with("cgroup-v")
                 && (seen.limit.as_deref() == Some("memory") || seen.stdout.contains(&b'9'))
@@ -167,7 +174,7 @@ fn flood(seen: &Seen) -> bool {
     let ended = is_timed_out(seen) || seen.exit_code == Some(0);
     ended
         && match seen.mode {
-            Mode::Warm => seen.told["truncated"] == true && seen.stdout_bytes <= 2 << 20,
+            Mode::Warm | Mode::WarmRootless => seen.told["truncated"] == true && seen.stdout_bytes <= 2 << 20,
             _ => seen.stdout_bytes > 8 << 20,
         }
 }
@@ -180,6 +187,8 @@ fn has_refused_result(seen: &Seen) -> bool {
 struct Bait {
     secret: std::path::PathBuf,
     port: TcpListener,
+    /// The port of the host that some may reach.
+    allowed: u16,
     socket: UnixListener,
     name: String,
 }
@@ -198,6 +207,7 @@ impl Bait {
         Self {
             secret,
             port,
+            allowed: answering(),
             socket,
             name,
         }
@@ -208,7 +218,10 @@ impl Bait {
         let script = script.replace("@SECRET@", self.secret.to_str().unwrap());
         format!(
             "{PRELUDE}\n{}",
-            script.replace("@PORT@", &port).replace("@ABSTRACT@", &self.name)
+            script
+                .replace("@PORT@", &port)
+                .replace("@ALLOWED@", &self.allowed.to_string())
+                .replace("@ABSTRACT@", &self.name)
         )
     }
 
@@ -217,6 +230,19 @@ impl Bait {
             && self.socket.accept().is_err()
             && std::fs::read_to_string(&self.secret).unwrap() == "the host's secret"
     }
+}
+
+/// A listener on the host's loopback that sends back what comes; its port.
+fn answering() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            // Who comes may go at any time.
+            std::thread::spawn(move || std::io::copy(&mut stream.try_clone()?, &mut stream));
+        }
+    });
+    port
 }
 
 /// Why a case has not held, if so.
@@ -259,7 +285,7 @@ struct Table {
 }
 
 impl Table {
-    fn add(&mut self, case: &Case, seen: &[Option<Seen>; 3], bait: &Bait) {
+    fn add(&mut self, case: &Case, seen: &[Option<Seen>; 4], bait: &Bait) {
         write!(self.text, "{:<20}", case.name).unwrap();
         for seen in seen {
             let shown = seen.as_ref().map_or_else(
@@ -295,21 +321,25 @@ fn live_hostile_scripts_are_contained() {
     let ground = Ground::make();
     let bait = Bait::lay(&ground);
     let began = Instant::now();
-    let mut runner = Runner::start(&ground, &["--pool", "2"]);
+    let mut runner = Runner::start(&ground, Mode::Warm, &["--pool", "2"]);
+    let mut ordinary = Runner::start(&ground, Mode::WarmRootless, &["--pool", "2"]);
     let mut table = Table::default();
-    run_cases(&ground, &bait, &mut runner, &mut table);
+    run_cases(&ground, &bait, [&mut runner, &mut ordinary], &mut table);
     show(&table, began);
     assert!(table.faults.is_empty(), "{}", table.faults.join("\n\n"));
     owners_find_nothing_of_each_other(&ground, &bait, &mut runner);
+    more_than_the_pool_at_once(&bait, &mut ordinary);
+    ordinary.end();
     more_than_the_pool_at_once(&bait, &mut runner);
     left::assert_nothing_is_left(&ground, runner);
     nothing_is_left_of_a_thousand_runs(&ground, &bait);
     show_time("altogether", began);
 }
 
-fn run_cases(ground: &Ground, bait: &Bait, runner: &mut Runner, table: &mut Table) {
+fn run_cases(ground: &Ground, bait: &Bait, runners: [&mut Runner; 2], table: &mut Table) {
     let cases = cases();
     let scripts: Vec<String> = cases.iter().map(|case| bait.script(case.script)).collect();
+    let rule = format!("allow:allowed.internal=127.0.0.1:{}", bait.allowed);
     let requests: Vec<Request<'_>> = cases
         .iter()
         .zip(&scripts)
@@ -317,15 +347,19 @@ fn run_cases(ground: &Ground, bait: &Bait, runner: &mut Runner, table: &mut Tabl
             script,
             owner: "hostile",
             timeout_ms: case.timeout_ms,
+            network: case.network.then_some(rule.as_str()),
         })
         .collect();
-    let warm = runner.ask(&requests);
-    for ((case, script), warm) in cases.iter().zip(&scripts).zip(warm) {
-        let fresh = ground.fresh(Mode::Fresh, case.name, script, case.timeout_ms);
-        let rootless = case
-            .rootless
-            .then(|| ground.fresh(Mode::Rootless, case.name, script, case.timeout_ms));
-        table.add(case, &[Some(fresh), Some(warm), rootless], bait);
+    let [warm, ordinary] = runners.map(|runner| runner.ask(&requests));
+    let warm = warm.into_iter().zip(ordinary);
+    for ((case, script), (warm, ordinary)) in cases.iter().zip(&scripts).zip(warm) {
+        let fresh = |mode| {
+            let network = case.network.then_some(rule.as_str());
+            ground.fresh_in(network, mode, case.name, script, case.timeout_ms)
+        };
+        let rootless = case.rootless.then(|| fresh(Mode::Rootless));
+        let fresh = fresh(Mode::Fresh);
+        table.add(case, &[Some(fresh), Some(warm), rootless, Some(ordinary)], bait);
     }
 }
 
@@ -338,6 +372,7 @@ fn owners_find_nothing_of_each_other(ground: &Ground, bait: &Bait, runner: &mut 
         script,
         owner,
         timeout_ms: 20_000,
+        network: None,
     };
     let warm = runner.ask(&[
         request(&leave, "a"),
@@ -377,6 +412,7 @@ fn more_than_the_pool_at_once(bait: &Bait, runner: &mut Runner) {
             script: if number % 16 == 0 { &bad } else { &good },
             owner: if number % 2 == 0 { "a" } else { "b" },
             timeout_ms: if number % 16 == 0 { 300 } else { 20_000 },
+            network: None,
         })
         .collect();
     for (number, seen) in runner.ask(&requests).iter().enumerate() {
@@ -417,13 +453,14 @@ const AT_ONCE: usize = 50;
 /// Processes, groups, namespaces, mounts, descriptors, threads and files, before and after.
 fn nothing_is_left_of_a_thousand_runs(ground: &Ground, bait: &Bait) {
     let pool = 4;
-    let mut runner = Runner::start(ground, &["--pool", "4", "--runs", "1000000"]);
+    let mut runner = Runner::start(ground, Mode::Warm, &["--pool", "4", "--runs", "1000000"]);
     let ask = |runner: &mut Runner, count: usize| {
         let requests: Vec<Request<'_>> = (0..count)
             .map(|number| Request {
                 script: QUICK[number % QUICK.len()].0,
                 owner: "many",
                 timeout_ms: 20_000,
+                network: None,
             })
             .collect();
         for (number, seen) in runner.ask(&requests).iter().enumerate() {
@@ -449,8 +486,8 @@ fn nothing_is_left_of_a_thousand_runs(ground: &Ground, bait: &Bait) {
 #[expect(clippy::print_stdout, reason = "the table is what the suite is for")]
 fn show(table: &Table, began: Instant) {
     println!(
-        "{:<20} {:<22} {:<22} {:<22} what it tries\n{}",
-        "case", "fresh", "warm", "rootless", table.text
+        "{:<20} {:<22} {:<22} {:<22} {:<22} what it tries\n{}",
+        "case", "fresh", "warm", "rootless", "warm rootless", table.text
     );
     show_time("the cases", began);
 }

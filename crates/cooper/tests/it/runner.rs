@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use testkit::Subordinate;
+
 use crate::context::Host;
 use crate::live::live_host;
+use crate::rootless::Ordinary;
 
 /// A host with an image that has numpy.
 fn host() -> Host {
@@ -517,6 +520,102 @@ fn live_templates_are_bounded_in_memory() {
         runner.kill().unwrap();
         runner.wait().unwrap();
     }
+}
+
+#[test]
+fn live_an_ordinary_user_has_warm_runs_of_its_own() {
+    let mut ordinary = ordinary();
+    let folder = own_runtime(&mut ordinary.host);
+    ordinary.user.give(folder.parent().unwrap()).unwrap();
+    let (port, answering) = echo(1);
+    let own = format!("allow:own.internal=127.0.0.1:{port}");
+    let code = "import os, socket\nwith socket.create_connection(('own.internal', PORT), 5) as s:\n    s.sendall(b'x\\n')\n    print(s.recv(2))\n\
+                print(os.getuid(), sorted(name for name in os.listdir('/proc') if name.isdigit())[:1], open('/proc/self/uid_map').read().split()[:3])\n\
+                open('/output/a', 'w').write('a')\n";
+    let code = code.replace("PORT", &port.to_string());
+    let report = ordinary.host.path("project/report.json");
+    let args = [
+        "run",
+        "--warm",
+        "--network",
+        &own,
+        "--output",
+        "out",
+        "--report",
+        "report.json",
+        "numbers",
+        "-c",
+        &code,
+    ];
+    let done = ordinary.cooper(&args).good();
+    assert!(done.stdout.starts_with("b'x\\n'\n1000 "), "{done}");
+    assert!(
+        done.stderr.contains("memory is bounded for each process"),
+        "{done}"
+    );
+    assert_eq!(std::fs::read(ordinary.host.path("project/out/a")).unwrap(), b"a");
+    let report = comparable(&report);
+    let held: Vec<(&str, &str)> = report["enforced"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|held| (held["limit"].as_str().unwrap(), held["by"].as_str().unwrap()))
+        .collect();
+    for expected in [
+        ("memory", "rlimit"),
+        ("pids", "rlimit"),
+        ("cpus", "nothing"),
+        ("files", "rlimit"),
+        ("tmp", "tmpfs"),
+    ] {
+        assert!(held.contains(&expected), "{expected:?}: {held:?}");
+    }
+    limits_hold_for(&ordinary);
+    end_runners(&folder);
+    answering.join().unwrap();
+    let single = Ordinary::of(Host::new(), Subordinate::None);
+    let done = single.cooper(&["runner", "numbers"]).with(1);
+    assert!(
+        done.stderr.contains("needs subordinate user and group ids"),
+        "{done}"
+    );
+}
+
+/// An ordinary user with the image.
+fn ordinary() -> Ordinary {
+    let root = host();
+    let archive = root.path("project/image.tar").display().to_string();
+    root.cooper(&["save", "numbers", "-o", &archive]).good();
+    let ordinary = Ordinary::of(Host::new(), Subordinate::Usual);
+    let image = ordinary.host.path("project/image.tar");
+    std::fs::copy(&archive, &image).unwrap();
+    ordinary.user.give(&ordinary.host.path("project")).unwrap();
+    ordinary.cooper(&["load", "image.tar"]).good();
+    ordinary
+}
+
+fn limits_hold_for(ordinary: &Ordinary) {
+    let done = ordinary
+        .cooper(&[
+            "run",
+            "--warm",
+            "--memory",
+            "100MiB",
+            "numbers",
+            "-c",
+            "x = bytearray(200 << 20)",
+        ])
+        .with(1);
+    assert!(done.stderr.contains("MemoryError"), "{done}");
+    let fork = "import os\ntry:\n    for _ in range(40):\n        if os.fork() == 0:\n            import time; time.sleep(5)\nexcept OSError as error:\n    print(error.errno)\n";
+    let done = ordinary
+        .cooper(&["run", "--warm", "--pids", "20", "numbers", "-c", fork])
+        .good();
+    assert_eq!(done.stdout, "11\n", "{done}");
+    let done = ordinary
+        .cooper(&["run", "--warm", "--writable", "numbers", "-c", ""])
+        .with(125);
+    assert!(done.stderr.contains("show the run's user as the owner"), "{done}");
 }
 
 /// End what was left running in the background, as it does by itself after a while.

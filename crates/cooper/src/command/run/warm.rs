@@ -171,10 +171,12 @@ impl WarmRun<'_> {
             .map_err(failed)?;
         let program = std::env::current_exe().map_err(failed)?;
         let mut command = Command::new(program);
-        command
-            .args(&self.globals)
-            .arg("runner")
-            .arg(self.image.to_string());
+        command.args(&self.globals);
+        if !self.globals.iter().any(|flag| flag == "--store") {
+            // An ordinary user is root of a namespace by now, whose default would be another one.
+            command.arg("--store").arg(self.store);
+        }
+        command.arg("runner").arg(self.image.to_string());
         command.arg("--listen").arg(socket).args(["--idle", IDLE]);
         if !self.preload.is_empty() {
             command.args(["--preload", &self.preload.join(",")]);
@@ -238,7 +240,7 @@ fn own_folder() -> Result<PathBuf, Failure> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let runtime = runtime.filter(|path| path.is_absolute() && path.as_os_str().len() < 60);
     let folder = runtime.map_or_else(
-        || PathBuf::from(format!("/tmp/cooper-runners-{uid}")),
+        || PathBuf::from(format!("/tmp/cooper-runners-{}", uid_on_host().unwrap_or(uid))),
         |runtime| runtime.join("cooper-runners"),
     );
     let failed = |reason: String| {
@@ -257,6 +259,13 @@ fn own_folder() -> Result<PathBuf, Failure> {
         return Err(failed("it is not a folder of yours alone".to_owned()));
     }
     Ok(folder)
+}
+
+/// In a user namespace, the caller's number outside of it: the folder is beside those of others.
+fn uid_on_host() -> Option<u32> {
+    let map = std::fs::read_to_string("/proc/self/uid_map").ok()?;
+    let mut lines = map.lines().map(str::split_whitespace);
+    lines.find_map(|mut words| (words.next()? == "0").then(|| words.next()?.parse().ok())?)
 }
 
 /// Connect, and make sure who listens.

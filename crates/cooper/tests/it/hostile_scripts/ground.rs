@@ -40,6 +40,7 @@ pub(super) enum Mode {
     Fresh,
     Warm,
     Rootless,
+    WarmRootless,
 }
 
 /// What was told of a run, in the same words for every mode.
@@ -283,6 +284,18 @@ impl Ground {
 
     /// Run a script in a container of its own.
     pub(super) fn fresh(&self, mode: Mode, name: &str, script: &str, timeout_ms: u64) -> Seen {
+        self.fresh_in(None, mode, name, script, timeout_ms)
+    }
+
+    /// The same with this network.
+    pub(super) fn fresh_in(
+        &self,
+        network: Option<&str>,
+        mode: Mode,
+        name: &str,
+        script: &str,
+        timeout_ms: u64,
+    ) -> Seen {
         let host = if mode == Mode::Rootless {
             &self.ordinary.host
         } else {
@@ -303,7 +316,13 @@ impl Ground {
             &report,
         ];
         let args = [
-            &["run", "--timeout", &timeout],
+            &[
+                "run",
+                "--timeout",
+                &timeout,
+                "--network",
+                network.unwrap_or("none"),
+            ],
             &LIMITS[..],
             &beside,
             &[IMAGE, &py],
@@ -402,6 +421,7 @@ fn seen(mode: Mode, told: Value) -> Seen {
 
 /// A runner that answers all the warm runs of the suite.
 pub(super) struct Runner {
+    mode: Mode,
     process: Child,
     requests: Option<ChildStdin>,
     replies: Receiver<Value>,
@@ -413,12 +433,18 @@ pub(super) struct Request<'a> {
     pub(super) script: &'a str,
     pub(super) owner: &'a str,
     pub(super) timeout_ms: u64,
+    pub(super) network: Option<&'a str>,
 }
 
 impl Runner {
-    pub(super) fn start(ground: &Ground, flags: &[&str]) -> Self {
+    pub(super) fn start(ground: &Ground, mode: Mode, flags: &[&str]) -> Self {
         let args = [&["runner", "--output-size", "8MiB"], &LIMITS[..], flags, &[IMAGE]].concat();
-        let mut command = ground.outer.inside(&ground.host.command(&args));
+        let command = if mode == Mode::WarmRootless {
+            ground.ordinary.command(&args)
+        } else {
+            ground.host.command(&args)
+        };
+        let mut command = ground.outer.inside(&command);
         let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -436,6 +462,7 @@ impl Runner {
             }
         });
         Self {
+            mode,
             process,
             requests,
             replies,
@@ -452,7 +479,7 @@ impl Runner {
         let first = self.next;
         let pipe = self.requests.as_mut().unwrap();
         for request in requests {
-            let line = json!({"id": self.next, "script": request.script, "owner": request.owner, "timeout_ms": request.timeout_ms});
+            let line = json!({"id": self.next, "script": request.script, "owner": request.owner, "timeout_ms": request.timeout_ms, "network": request.network});
             writeln!(pipe, "{line}").unwrap();
             self.next += 1;
         }
@@ -464,7 +491,7 @@ impl Runner {
                 .unwrap_or_else(|_| panic!("a request is not answered"));
             let index = usize::try_from(reply["id"].as_u64().unwrap() - first).unwrap();
             assert!(seen[index].is_none(), "answered twice: {reply}");
-            seen[index] = Some(of_reply(reply));
+            seen[index] = Some(of_reply(self.mode, reply));
         }
         seen.into_iter().flatten().collect()
     }
@@ -478,7 +505,7 @@ impl Runner {
     }
 }
 
-fn of_reply(reply: Value) -> Seen {
+fn of_reply(mode: Mode, reply: Value) -> Seen {
     let bytes = |name: &str| match &reply[name] {
         Value::String(text) => text.clone().into_bytes(),
         encoded => {
@@ -493,6 +520,6 @@ fn of_reply(reply: Value) -> Seen {
         stdout,
         stderr: String::from_utf8_lossy(&stderr).into_owned(),
         took,
-        ..seen(Mode::Warm, reply)
+        ..seen(mode, reply)
     }
 }
