@@ -28,7 +28,7 @@ pub use base_choice::BaseChoice;
 pub use clock::{Clock, Timestamp};
 pub use debian::{DebianName, DebianRequirement, DebianVersion};
 pub use digest::{BlobDigest, ConfigDigest, DiffId, Digest, LayerDigest, LockDigest, ManifestDigest};
-pub use finding::{Effect, Finding, FindingCode};
+pub use finding::{Ecosystem, Effect, Finding, FindingCode, PackageVersion, Severity, Waived};
 pub use library::{LibraryEvidence, MissingLibrary};
 pub use lock::{Lock, LockContent};
 pub use name::{ImageName, ImagePattern, ImageReference, ImageVersion, Organisation, VersionTag};

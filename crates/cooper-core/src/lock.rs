@@ -16,7 +16,7 @@ use crate::base_choice::BaseChoice;
 use crate::debian::{DebianName, DebianVersion};
 use crate::digest::{BlobDigest, LockDigest};
 use crate::name::ImageReference;
-use crate::plan::{Plan, PlannedDebian, PlannedImage, PlannedPython, PoolPath, Snapshot};
+use crate::plan::{Plan, PlannedDebian, PlannedImage, PlannedPython, PoolPath, Snapshot, SourcePackage};
 use crate::python::{DistributionVersion, PythonName};
 use crate::request::Request;
 use crate::source::{Built, BuiltFrom};
@@ -218,6 +218,9 @@ pub enum ArtefactOrigin {
         suite: Suite,
         /// The path below the archive's root.
         path: PoolPath,
+        /// The source package, where its name or version is another.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<SourcePackage>,
     },
     /// A Python index.
     Python {
@@ -226,6 +229,12 @@ pub enum ArtefactOrigin {
         /// The root of the index that named it. Locks of before there were several do not tell.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         index: Option<Url>,
+        /// The distribution that first needed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        required_by: Option<PythonName>,
+        /// When the index took the file in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uploaded: Option<Timestamp>,
     },
 }
 
@@ -310,7 +319,7 @@ impl Lock {
 
     fn planned_debian(&self, artefacts: &[DebianArtefact]) -> Result<Vec<PlannedDebian>, LockPlanError> {
         let planned = |artefact: &DebianArtefact| match self.origin.artefacts.get(&artefact.sha256) {
-            Some(ArtefactOrigin::Debian { suite, path }) => Ok(PlannedDebian {
+            Some(ArtefactOrigin::Debian { suite, path, source }) => Ok(PlannedDebian {
                 name: artefact.name.clone(),
                 version: artefact.version.clone(),
                 architecture: match artefact.architecture {
@@ -321,6 +330,7 @@ impl Lock {
                 sha256: Some(*artefact.sha256.digest()),
                 suite: *suite,
                 path: path.clone(),
+                source: source.clone(),
             }),
             _ => Err(LockPlanError::NoOrigin {
                 artefact: artefact.name.to_string(),
@@ -364,7 +374,12 @@ impl Lock {
             self.origin.artefacts.get(&of)
         };
         let planned = |artefact: &PythonArtefact| match origin(artefact) {
-            Some(ArtefactOrigin::Python { url, index }) => Ok(PlannedPython {
+            Some(ArtefactOrigin::Python {
+                url,
+                index,
+                required_by,
+                uploaded,
+            }) => Ok(PlannedPython {
                 name: artefact.name.clone(),
                 version: artefact.version.clone(),
                 filename: artefact.filename.clone(),
@@ -376,6 +391,9 @@ impl Lock {
                 fits_platform: fits(&artefact.filename, self.content.base.name),
                 yanked: None,
                 exactly_pinned: pinned(&artefact.name),
+                required_by: required_by.clone(),
+                uploaded: *uploaded,
+                newest: None,
                 built: self.built(artefact, url)?,
             }),
             _ => Err(LockPlanError::NoOrigin {

@@ -90,6 +90,28 @@ pub struct PlannedDebian {
     pub suite: Suite,
     /// `Filename`: the path below the archive's root.
     pub path: PoolPath,
+    /// `Source`, where its name or version is another than the package's own. None also where the plan comes from a
+    /// lock that does not tell.
+    pub source: Option<SourcePackage>,
+}
+
+impl PlannedDebian {
+    /// The source package that it was built of: name and version.
+    pub fn source_package(&self) -> (&DebianName, &DebianVersion) {
+        match &self.source {
+            Some(source) => (&source.name, &source.version),
+            None => (&self.name, &self.version),
+        }
+    }
+}
+
+/// A Debian source package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourcePackage {
+    /// Its name.
+    pub name: DebianName,
+    /// Its version.
+    pub version: DebianVersion,
 }
 
 /// One Python distribution in a plan.
@@ -118,6 +140,12 @@ pub struct PlannedPython {
     pub yanked: Option<String>,
     /// The request asks for exactly this version with `==`.
     pub exactly_pinned: bool,
+    /// The distribution that first needed it; none where the request itself asks for it, or where that is not known.
+    pub required_by: Option<PythonName>,
+    /// When the index took the file in, or, where the index does not tell, when this store first saw it.
+    pub uploaded: Option<Timestamp>,
+    /// When the project's newest file was taken in.
+    pub newest: Option<Timestamp>,
     /// What the wheel was built from here; none where the index has the wheel. `url` is then that of the sources.
     pub built: Option<Box<Built>>,
 }

@@ -7,7 +7,120 @@ use cooper_core::plan::{PlannedDebian, PlannedPython, Snapshot};
 use cooper_core::source::PlannedSource;
 use cooper_core::{Effect, Finding, FindingCode, Plan, Timestamp};
 
-use crate::verdict::{Evidence, architecture};
+use crate::cleared_lock::architecture;
+use crate::verdict::Evidence;
+
+/// The kinds of findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IntegrityCode {
+    /// An index names an artefact without a SHA-256, so nobody can tell what will be downloaded.
+    NoHash,
+    /// An artefact was chosen from an index that no trusted key has signed.
+    Unsigned,
+    /// The signed validity of an index has ended: a mirror may be replaying an old state.
+    Expired,
+    /// An index is older than the newest one seen for the same suite.
+    RolledBack,
+    /// The signed index of a lock's snapshot is not at hand, and what the lock says of it is believed.
+    UncheckedSnapshot,
+    /// An artefact is made for another platform than the image.
+    WrongPlatform,
+    /// An artefact was withdrawn by its publisher and is not asked for by its exact version.
+    Yanked,
+    /// An artefact was withdrawn by its publisher, and the request asks for exactly that version.
+    YankedPinned,
+    /// A wheel was built here from sources, because the index has no wheel that fits.
+    BuiltHere,
+    /// The plan names one artefact twice, or two versions of one package.
+    Duplicate,
+}
+
+impl IntegrityCode {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::NoHash,
+        Self::Unsigned,
+        Self::Expired,
+        Self::RolledBack,
+        Self::UncheckedSnapshot,
+        Self::WrongPlatform,
+        Self::Yanked,
+        Self::YankedPinned,
+        Self::BuiltHere,
+        Self::Duplicate,
+    ];
+
+    /// The stable code.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoHash => "INTEGRITY-NO-HASH",
+            Self::Unsigned => "INTEGRITY-UNSIGNED",
+            Self::Expired => "INTEGRITY-EXPIRED",
+            Self::RolledBack => "INTEGRITY-ROLLED-BACK",
+            Self::UncheckedSnapshot => "INTEGRITY-UNCHECKED-SNAPSHOT",
+            Self::WrongPlatform => "INTEGRITY-PLATFORM",
+            Self::Yanked => "INTEGRITY-YANKED",
+            Self::YankedPinned => "INTEGRITY-YANKED-PINNED",
+            Self::BuiltHere => "INTEGRITY-BUILT-HERE",
+            Self::Duplicate => "INTEGRITY-DUPLICATE",
+        }
+    }
+
+    /// What it means, why it matters, what to do.
+    pub const fn explain(self) -> &'static str {
+        match self {
+            Self::NoHash => {
+                "The index names the file without a SHA-256. Nobody could tell whether what is downloaded is what \
+                 the index meant, and no lock could name it. Use an index that publishes hashes."
+            }
+            Self::Unsigned => {
+                "No key that is trusted here has signed the index from which the package was chosen. A mirror, or \
+                 whoever is between it and you, could serve anything. Check `debian.mirrors` and `debian.keyring` in \
+                 `cooper config`."
+            }
+            Self::Expired => {
+                "The archive signed its index with a date until which it is valid, and that date has passed. A mirror \
+                 that replays an old state withholds security updates. Run again with `--refresh`, or configure \
+                 another mirror."
+            }
+            Self::RolledBack => {
+                "This store has seen a newer state of the suite than the one that the mirror serves now. A replayed \
+                 index withholds security updates. Run again with `--refresh`, or configure another mirror."
+            }
+            Self::UncheckedSnapshot => {
+                "The image is made from a lock, and the signed index that the lock names is not in the store, or there \
+                 is no key to check it with. The artefacts' digests are checked all the same; only the index's date \
+                 and signatures are taken on the lock's word. Use locks that you trust."
+            }
+            Self::WrongPlatform => {
+                "The artefact is made for another processor, system or Python than the image has. It could not be \
+                 loaded. Ask for another version, or choose another base."
+            }
+            Self::Yanked => {
+                "The publisher withdrew the file, usually because it is broken or unsafe. It is taken only for a \
+                 request that names exactly this version."
+            }
+            Self::YankedPinned => {
+                "The publisher withdrew the file, and the request asks for exactly this version with `==`, so it is \
+                 taken. Read the publisher's reason, and move to another version when you can."
+            }
+            Self::BuiltHere => {
+                "The index has no wheel that fits; the wheel was built from the published sources in a sandbox without \
+                 network. The lock names the sources and the environment, so that it can be built again."
+            }
+            Self::Duplicate => {
+                "The plan names one artefact twice, or two versions of one package. An image can hold only one. \
+                 Delete the repetition from the lock file, or resolve again."
+            }
+        }
+    }
+}
+
+impl From<IntegrityCode> for FindingCode {
+    fn from(code: IntegrityCode) -> Self {
+        Self::new(code.as_str())
+    }
+}
 
 /// Every finding about the plan's integrity, in the plan's order.
 pub fn judge(plan: &Plan, evidence: &Evidence) -> Vec<Finding> {
@@ -26,14 +139,8 @@ pub fn judge(plan: &Plan, evidence: &Evidence) -> Vec<Finding> {
     findings
 }
 
-fn refuse(code: FindingCode, subject: String, message: String, hint: &str) -> Finding {
-    Finding {
-        code,
-        effect: Effect::Refuse,
-        subject,
-        message,
-        hint: hint.to_owned(),
-    }
+fn refuse(code: IntegrityCode, subject: String, message: String, hint: &str) -> Finding {
+    Finding::new(code.into(), Effect::Refuse, subject, message, hint)
 }
 
 fn judge_snapshot(snapshot: &Snapshot, now: Timestamp) -> Vec<Finding> {
@@ -53,18 +160,18 @@ fn judge_snapshot(snapshot: &Snapshot, now: Timestamp) -> Vec<Finding> {
     if signed_by.is_empty() {
         let message = "no trusted key has signed this index".to_owned();
         let hint = "check `debian.mirrors` and `debian.keyring` in `cooper config`";
-        findings.push(refuse(FindingCode::Unsigned, subject.clone(), message, hint));
+        findings.push(refuse(IntegrityCode::Unsigned, subject.clone(), message, hint));
     }
     if let Some(until) = valid_until.filter(|until| *until < now) {
         let message = format!("the index was signed as valid until {until}, and it is {now}");
         let hint = "run again with `--refresh`; if it stays, the mirror is stale: configure another one";
-        findings.push(refuse(FindingCode::Expired, subject.clone(), message, hint));
+        findings.push(refuse(IntegrityCode::Expired, subject.clone(), message, hint));
     }
     if date < newest_seen {
         let message = format!("the index is of {date}, but one of {newest_seen} was seen before");
         let hint = "run again with `--refresh`; if it stays, the mirror serves an old state: configure another \
                     one (who means an old state takes another store: `--store DIR`)";
-        findings.push(refuse(FindingCode::RolledBack, subject, message, hint));
+        findings.push(refuse(IntegrityCode::RolledBack, subject, message, hint));
     }
     findings
 }
@@ -77,17 +184,14 @@ fn unchecked(suites: &[Suite]) -> Option<Finding> {
         1 => format!("suite {}", names.join(", ")),
         _ => format!("suites {}", names.join(", ")),
     };
-    Some(Finding {
-        code: FindingCode::UncheckedSnapshot,
-        effect: Effect::Note,
+    Some(Finding::new(
+        IntegrityCode::UncheckedSnapshot.into(),
+        Effect::Note,
         subject,
-        message:
-            "the signed index is not in the store, or there is no key to check it with: its date and its \
-                  signatures are taken on the lock's word"
-                .to_owned(),
-        hint: "use locks that you trust; an image that was resolved in this store keeps its signed indexes"
-            .to_owned(),
-    })
+        "the signed index is not in the store, or there is no key to check it with: its date and its \
+         signatures are taken on the lock's word",
+        "use locks that you trust; an image that was resolved in this store keeps its signed indexes",
+    ))
 }
 
 fn judge_debian(planned: &PlannedDebian, plan: &Plan) -> Vec<Finding> {
@@ -119,7 +223,7 @@ fn judge_debian(planned: &PlannedDebian, plan: &Plan) -> Vec<Finding> {
             planned.suite
         );
         let hint = "run again with `--refresh`";
-        findings.push(refuse(FindingCode::Unsigned, subject, message, hint));
+        findings.push(refuse(IntegrityCode::Unsigned, subject, message, hint));
     }
     findings
 }
@@ -148,16 +252,19 @@ fn judge_python(planned: &PlannedPython) -> Vec<Finding> {
         findings.push(finding);
     }
     if let Some(built) = &planned.built {
-        findings.push(Finding {
-            code: FindingCode::BuiltHere,
-            effect: Effect::Note,
+        let message = format!(
+            "the index has no wheel that fits: {} was built from {} in a sandbox without network",
+            planned.filename, built.source.filename
+        );
+        let hint = "`cooper inspect IMAGE --lock` names the sources and the environment";
+        let finding = Finding::new(
+            IntegrityCode::BuiltHere.into(),
+            Effect::Note,
             subject,
-            message: format!(
-                "the index has no wheel that fits: {} was built from {} in a sandbox without network",
-                planned.filename, built.source.filename
-            ),
-            hint: "`cooper inspect IMAGE --lock` names the sources and the environment".to_owned(),
-        });
+            message,
+            hint,
+        );
+        findings.push(finding);
     }
     findings
 }
@@ -178,13 +285,13 @@ pub(crate) fn judge_source(source: &PlannedSource) -> Vec<Finding> {
 
 fn no_hash(subject: String, message: &str) -> Finding {
     let hint = "use an index that publishes SHA-256 hashes";
-    refuse(FindingCode::NoHash, subject, message.to_owned(), hint)
+    refuse(IntegrityCode::NoHash, subject, message.to_owned(), hint)
 }
 
 fn wrong_platform(subject: String, message: &str) -> Finding {
     let message = format!("{message}; images are linux/amd64");
     refuse(
-        FindingCode::WrongPlatform,
+        IntegrityCode::WrongPlatform,
         subject,
         message,
         "ask for another version, or choose another `--base`",
@@ -200,17 +307,16 @@ fn yanked(subject: &str, filename: &str, reason: &str, exactly_pinned: bool) -> 
     let message = format!("its publisher withdrew {filename}: {reason}");
     let pin = subject.replace(' ', "==");
     let hint = format!("ask for another version; `{pin}` insists on this one");
-    let subject = subject.to_owned();
     if exactly_pinned {
-        return Finding {
-            code: FindingCode::YankedPinned,
-            effect: Effect::Note,
+        return Finding::new(
+            IntegrityCode::YankedPinned.into(),
+            Effect::Note,
             subject,
             message,
             hint,
-        };
+        );
     }
-    refuse(FindingCode::Yanked, subject, message, &hint)
+    refuse(IntegrityCode::Yanked, subject.to_owned(), message, &hint)
 }
 
 fn duplicates(plan: &Plan) -> Vec<Finding> {
@@ -225,6 +331,6 @@ fn duplicates(plan: &Plan) -> Vec<Finding> {
     let message = "the plan names it twice".to_owned();
     let hint = "delete the repetition from the lock file, or resolve again";
     repeated
-        .map(|subject| refuse(FindingCode::Duplicate, subject, message.clone(), hint))
+        .map(|subject| refuse(IntegrityCode::Duplicate, subject, message.clone(), hint))
         .collect()
 }

@@ -1,44 +1,157 @@
-//! From a plan to a cleared lock, or to a refusal that says why.
+//! The verdict on a plan, and what it allows: a cleared lock, or a refusal that says why.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use cooper_core::base::Suite;
-use cooper_core::lock::{
-    Architecture, ArtefactOrigin, BaseLock, BelowOrigin, DebianArtefact, ImageLayers, LOCK_FORMAT,
-    LockOrigin, Platform, PythonArtefact,
-};
-use cooper_core::plan::{PlannedDebian, PlannedImage, PlannedPython};
-use cooper_core::source::{BuiltFrom, PlannedSource};
-use cooper_core::{BlobDigest, Digest, Effect, Finding, Lock, LockContent, LockDigest, Plan, Timestamp};
+use cooper_core::source::PlannedSource;
+use cooper_core::{BlobDigest, Digest, Effect, Finding, Lock, Plan, Timestamp};
+use serde::{Deserialize, Serialize};
 
-use crate::integrity;
+use crate::cleared_lock::lock_of;
+use crate::known::Known;
+use crate::listed::{self, Listed};
+use crate::policy::Unjudged as WhatUnjudgedDoes;
+use crate::{age, denied, integrity, look_alikes, unmaintained, vulnerabilities, waiver};
 
-/// What the gates know beside the plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a plan is judged by.
+#[derive(Debug, Clone)]
 pub struct Evidence {
-    /// The time against which validity is judged: now for a fresh resolution; for a plan that was reloaded
-    /// from a lock, the time of its resolution, since the hashes carry it from there on.
+    /// The time against which the validity of indexes is judged: now for a fresh resolution; for a plan that was
+    /// reloaded from a lock, the time of its resolution, since the hashes carry it from there on.
     pub judged_at: Timestamp,
     /// The suites whose snapshots are as a lock says them, because their signed indexes were not at hand.
     pub unchecked: Vec<Suite>,
+    /// The policy, the waivers, and what is known of packages.
+    pub known: Arc<Known>,
 }
 
 impl Evidence {
-    /// Evidence of this time, with every snapshot checked.
-    pub fn at(judged_at: Timestamp) -> Self {
+    /// Evidence of the time of `known`, with every snapshot checked.
+    pub fn now(known: Arc<Known>) -> Self {
         Self {
-            judged_at,
+            judged_at: known.now,
             unchecked: Vec::new(),
+            known,
         }
     }
 }
 
+/// What came of judging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Nothing holds or refuses, and every gate could judge.
+    Passed,
+    /// Nothing holds or refuses as far as the gates could judge, and one of them could not.
+    Unknown,
+    /// Something holds or refuses.
+    Refused,
+}
+
+impl Outcome {
+    /// As it is shown and serialised.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Unknown => "unknown",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What a gate could not judge.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Unjudged {
+    /// The gate: `vulnerabilities`.
+    pub gate: String,
+    /// Why not.
+    pub why: String,
+    /// A command that helps.
+    pub hint: String,
+}
+
+/// A verdict, with all that it rests on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The profile of the policy.
+    pub profile: String,
+    /// The rules that were in force.
+    pub policy: Digest,
+    /// The evidence snapshot, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Digest>,
+    /// When it was judged.
+    pub judged_at: Timestamp,
+    /// Every finding, those that refuse first. The waivers that were used are with them.
+    pub findings: Vec<Finding>,
+    /// What could not be judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unjudged: Vec<Unjudged>,
+}
+
+impl Verdict {
+    /// Apply the waivers, and draw the conclusion.
+    pub(crate) fn of(mut findings: Vec<Finding>, unjudged: Vec<Unjudged>, known: &Known) -> Self {
+        waiver::apply(&mut findings, &known.waivers, known.now);
+        Self::concluded(findings, unjudged, known)
+    }
+
+    fn concluded(mut findings: Vec<Finding>, mut unjudged: Vec<Unjudged>, known: &Known) -> Self {
+        findings.sort_by(|a, b| {
+            let rank = |finding: &Finding| (finding.refuses(), finding.effect, finding.severity);
+            rank(b).cmp(&rank(a)).then_with(|| a.code.cmp(&b.code))
+        });
+        unjudged.sort();
+        unjudged.dedup();
+        let outcome = match (findings.iter().any(Finding::refuses), unjudged.is_empty()) {
+            (true, _) => Outcome::Refused,
+            (false, false) => Outcome::Unknown,
+            (false, true) => Outcome::Passed,
+        };
+        Self {
+            outcome,
+            profile: known.in_force.profile.clone(),
+            policy: known.in_force.digest(),
+            evidence: known.evidence,
+            judged_at: known.now,
+            findings,
+            unjudged,
+        }
+    }
+
+    /// The same with more findings, as of artefacts that are here by now; what is said already is not said twice.
+    #[must_use]
+    pub fn with(self, more: Vec<Finding>, known: &Known) -> Self {
+        let (mut findings, mut more) = (self.findings, more);
+        waiver::apply(&mut more, &known.waivers, known.now);
+        more.retain(|finding| !findings.contains(finding));
+        findings.extend(more);
+        Self::concluded(findings, self.unjudged, known)
+    }
+
+    /// Whether an image may be made.
+    pub fn allows(&self, known: &Known) -> bool {
+        match self.outcome {
+            Outcome::Passed => true,
+            Outcome::Unknown => known.in_force.rules.evidence.unjudged == WhatUnjudgedDoes::Mark,
+            Outcome::Refused => false,
+        }
+    }
+
+    /// The waivers that lift something, each once.
+    pub fn waivers(&self) -> impl Iterator<Item = &cooper_core::Waived> {
+        self.findings.iter().filter_map(|finding| finding.waived.as_ref())
+    }
+}
+
 /// A lock that every gate has passed. Only [`evaluate`] makes one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cleared {
     lock: Lock,
-    notes: Vec<Finding>,
+    verdict: Verdict,
 }
 
 impl Cleared {
@@ -47,40 +160,78 @@ impl Cleared {
         &self.lock
     }
 
+    /// The verdict, which does not refuse.
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
     /// What the gates noted without refusing.
     pub fn notes(&self) -> &[Finding] {
-        &self.notes
+        &self.verdict.findings
+    }
+
+    /// Add what only the artefacts could tell, which are here by now.
+    ///
+    /// # Errors
+    /// [`Refusal`] when that holds or refuses.
+    pub fn with_findings(self, findings: Vec<Finding>, known: &Known) -> Result<Self, Refusal> {
+        let verdict = self.verdict.with(findings, known);
+        if verdict.allows(known) {
+            let lock = self.lock;
+            Ok(Self { lock, verdict })
+        } else {
+            Err(Refusal::of(verdict))
+        }
     }
 }
 
 /// A plan that must not be built.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
-    findings: Vec<Finding>,
+    verdict: Box<Verdict>,
 }
 
 impl Refusal {
+    fn of(verdict: Verdict) -> Self {
+        Self {
+            verdict: Box::new(verdict),
+        }
+    }
+
     /// Every finding, the refusing ones first.
     pub fn findings(&self) -> &[Finding] {
-        &self.findings
+        &self.verdict.findings
+    }
+
+    /// The verdict.
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let refusing = self
-            .findings
-            .iter()
-            .filter(|finding| finding.effect > Effect::Note);
+        if self.verdict.outcome == Outcome::Unknown {
+            let profile = &self.verdict.profile;
+            write!(
+                formatter,
+                "the plan could not be judged, and the profile {profile} wants that:"
+            )?;
+            for unjudged in &self.verdict.unjudged {
+                write!(formatter, "\n  {}: {}", unjudged.gate, unjudged.why)?;
+            }
+            return Ok(());
+        }
         write!(formatter, "the plan is refused:")?;
-        for finding in refusing {
+        for finding in self.findings().iter().filter(|finding| finding.refuses()) {
             write!(
                 formatter,
                 "\n  {} {}: {}",
-                finding.code.as_str(),
-                finding.subject,
-                finding.message
+                finding.code, finding.subject, finding.message
             )?;
+            if finding.path.len() > 1 {
+                write!(formatter, " (needed by {})", finding.path.join(" → "))?;
+            }
         }
         Ok(())
     }
@@ -88,24 +239,46 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// Judge a plan by all that can be told without its artefacts.
+pub fn judge(plan: &Plan, evidence: &Evidence) -> Verdict {
+    let known = &evidence.known;
+    let mut findings = integrity::judge(plan, evidence);
+    let mut unjudged = Vec::new();
+    judge_packages(&listed::of_plan(plan), known, &mut findings, &mut unjudged);
+    Verdict::of(findings, unjudged, known)
+}
+
+/// Judge packages that are in no plan of ours: an SBOM's, or those of a list.
+pub fn judge_listed(listed: &[Listed], known: &Known) -> Verdict {
+    let (mut findings, mut unjudged) = (Vec::new(), Vec::new());
+    judge_packages(listed, known, &mut findings, &mut unjudged);
+    Verdict::of(findings, unjudged, known)
+}
+
+fn judge_packages(
+    listed: &[Listed],
+    known: &Known,
+    findings: &mut Vec<Finding>,
+    unjudged: &mut Vec<Unjudged>,
+) {
+    vulnerabilities::judge(listed, known, findings, unjudged);
+    look_alikes::judge(listed, known, findings, unjudged);
+    findings.extend(denied::judge(listed, known));
+    findings.extend(age::judge(listed, known));
+    findings.extend(unmaintained::judge(listed, known));
+}
+
 /// Judge a plan.
 ///
 /// `resolved_by` is recorded in the lock: the program and its version.
 ///
 /// # Errors
-/// [`Refusal`] when any finding holds or refuses.
+/// [`Refusal`] when any finding holds or refuses, or when something could not be judged and the policy wants that.
 pub fn evaluate(plan: &Plan, evidence: &Evidence, resolved_by: &str) -> Result<Cleared, Refusal> {
-    let mut findings = integrity::judge(plan, evidence);
-    findings.sort_by(|a, b| b.effect.cmp(&a.effect).then_with(|| a.code.cmp(&b.code)));
-    if findings.iter().any(|finding| finding.effect > Effect::Note) {
-        return Err(Refusal { findings });
-    }
+    let verdict = judge(plan, evidence);
     match lock_of(plan, resolved_by) {
-        Some(lock) => Ok(Cleared {
-            lock,
-            notes: findings,
-        }),
-        None => Err(Refusal { findings }),
+        Some(lock) if verdict.allows(&evidence.known) => Ok(Cleared { lock, verdict }),
+        _ => Err(Refusal::of(verdict)),
     }
 }
 
@@ -133,130 +306,19 @@ impl ClearedSource {
 ///
 /// # Errors
 /// [`Refusal`] when any finding holds or refuses.
-pub fn evaluate_source(source: &PlannedSource) -> Result<ClearedSource, Refusal> {
-    let findings = integrity::judge_source(source);
-    let refused = findings.iter().any(|finding| finding.effect > Effect::Note);
+pub fn evaluate_source(source: &PlannedSource, known: &Known) -> Result<ClearedSource, Refusal> {
+    let mut findings = integrity::judge_source(source);
+    findings.extend(denied::judge_source(source, known));
+    let verdict = Verdict::of(findings, Vec::new(), known);
+    let refused = verdict
+        .findings
+        .iter()
+        .any(|finding| finding.effect > Effect::Note && finding.refuses());
     match source.sha256 {
         Some(sha256) if !refused => Ok(ClearedSource {
             source: source.clone(),
             sha256,
         }),
-        _ => Err(Refusal { findings }),
+        _ => Err(Refusal::of(verdict)),
     }
-}
-
-/// The lock of a plan whose artefacts all have hashes and fitting architectures; the integrity gate has
-/// found so before this is called, and `None` fails closed if it ever had not.
-fn lock_of(plan: &Plan, resolved_by: &str) -> Option<Lock> {
-    let built = plan.distributions().filter_map(|planned| planned.built.as_ref());
-    let environments: BTreeMap<LockDigest, &Lock> = built
-        .map(|built| (built.environment.content.digest(), &built.environment))
-        .collect();
-    let content = LockContent {
-        recipe: plan.recipe,
-        platform: Platform::LinuxAmd64,
-        base: BaseLock {
-            name: plan.release,
-            packages: debian_artefacts(&plan.base)?,
-        },
-        below: plan.below.iter().map(image_layers).collect::<Option<_>>()?,
-        packages: debian_artefacts(&plan.packages)?,
-        python: plan.python.iter().map(python_artefact).collect::<Option<_>>()?,
-        environments: environments.values().map(|lock| lock.content.clone()).collect(),
-    };
-    let origin = LockOrigin {
-        request: plan.request.clone(),
-        resolved_at: plan.resolved_at,
-        resolved_by: resolved_by.to_owned(),
-        snapshots: plan.snapshots.clone(),
-        below: plan.below.iter().map(below_origin).collect(),
-        artefacts: origins(plan)?,
-        environments: environments
-            .iter()
-            .map(|(digest, lock)| (*digest, lock.origin.clone()))
-            .collect(),
-    };
-    Some(Lock {
-        cooper_lock: LOCK_FORMAT,
-        content,
-        origin,
-    })
-}
-
-fn image_layers(planned: &PlannedImage) -> Option<ImageLayers> {
-    Some(ImageLayers {
-        packages: debian_artefacts(&planned.packages)?,
-        python: planned
-            .python
-            .iter()
-            .map(python_artefact)
-            .collect::<Option<_>>()?,
-    })
-}
-
-fn below_origin(planned: &PlannedImage) -> BelowOrigin {
-    BelowOrigin {
-        image: planned.image.clone(),
-        resolved_at: planned.resolved_at,
-        snapshots: planned.snapshots.clone(),
-    }
-}
-
-/// In the order of the names, whatever the plan's order.
-fn debian_artefacts(planned: &[PlannedDebian]) -> Option<Vec<DebianArtefact>> {
-    let mut artefacts = planned.iter().map(debian_artefact).collect::<Option<Vec<_>>>()?;
-    artefacts.sort_by(|a, b| a.name.cmp(&b.name));
-    Some(artefacts)
-}
-
-fn debian_artefact(planned: &PlannedDebian) -> Option<DebianArtefact> {
-    Some(DebianArtefact {
-        name: planned.name.clone(),
-        version: planned.version.clone(),
-        architecture: architecture(&planned.architecture)?,
-        size: planned.size,
-        sha256: BlobDigest::new(planned.sha256?),
-    })
-}
-
-/// The architectures that a `linux/amd64` image can hold.
-pub(crate) fn architecture(text: &str) -> Option<Architecture> {
-    match text {
-        "amd64" => Some(Architecture::Amd64),
-        "all" => Some(Architecture::All),
-        _ => None,
-    }
-}
-
-fn python_artefact(planned: &PlannedPython) -> Option<PythonArtefact> {
-    Some(PythonArtefact {
-        name: planned.name.clone(),
-        version: planned.version.clone(),
-        filename: planned.filename.clone(),
-        size: planned.size,
-        sha256: BlobDigest::new(planned.sha256?),
-        built: planned.built.as_ref().map(|built| BuiltFrom {
-            source: built.source.clone(),
-            environment: built.environment.content.digest(),
-        }),
-    })
-}
-
-fn origins(plan: &Plan) -> Option<BTreeMap<BlobDigest, ArtefactOrigin>> {
-    let debian = plan.debian().map(|planned| {
-        let origin = ArtefactOrigin::Debian {
-            suite: planned.suite,
-            path: planned.path.clone(),
-        };
-        Some((BlobDigest::new(planned.sha256?), origin))
-    });
-    let python = plan.distributions().map(|planned| {
-        let of = match &planned.built {
-            Some(built) => built.source.sha256,
-            None => BlobDigest::new(planned.sha256?),
-        };
-        let (url, index) = (planned.url.clone(), planned.index.clone());
-        Some((of, ArtefactOrigin::Python { url, index }))
-    });
-    debian.chain(python).collect()
 }

@@ -12,6 +12,7 @@ pub mod metadata;
 mod place;
 pub mod record;
 pub mod tags;
+mod traits;
 pub mod zip;
 
 use std::collections::BTreeMap;
@@ -25,9 +26,9 @@ use crate::deb::ar::PackageBytes;
 use crate::rootfs::{ParseTreePathError, RootfsError, TreePath, UnpackLimits, printable};
 pub(crate) use install::hidden_program;
 pub use install::{InstalledWheel, PthFile};
-pub use licences::licence_evidence_of;
 pub use metadata::{CoreMetadata, EntryPoint, MetadataError, WheelFile};
 use record::{LocatedFault, RecordFault, RecordLine};
+pub use traits::inspect;
 use zip::{Zip, ZipEntry, ZipError};
 
 /// A wheel whose directory, `METADATA`, `WHEEL`, `RECORD` and entry points were read and checked.

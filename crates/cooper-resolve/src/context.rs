@@ -1,12 +1,13 @@
 //! What a resolution works with: the store, the door to the network, the clock, where the indexes are.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cooper_core::base::{SourceSuite, Suite, SuiteKind};
 use cooper_core::{Base, Clock, DebianName, Digest, Progress, Timestamp};
+use cooper_gate::Known;
 use cooper_store::{Intake, Store};
 use url::Url;
 
@@ -27,6 +28,9 @@ pub struct Context<'a> {
     pub progress: &'a Progress,
     /// Takes what need not be waited for.
     pub later: &'a Later,
+    /// What candidates are judged by: what the gates would refuse is not chosen. None: the plan is judged, nothing
+    /// before.
+    pub known: Option<&'a Arc<Known>>,
 }
 
 /// Work that no result depends on, done on threads of its own beside what follows. Dropping it waits for them.

@@ -156,12 +156,13 @@ pub fn metadata_digest(
 }
 
 fn planned(net: &Net, solved: &Solved, base: Base) -> Result<Vec<PlannedPython>, PythonError> {
+    let parents = solved.parents(net);
     let added = solved.chosen.iter();
     let added = added.filter(|(name, _)| !net.wishes.installed.contains_key(*name));
     let planned = added.map(|(name, chosen)| {
         let archive = &chosen.archive;
         if let Some(SourceFacts::Built(built)) = &chosen.facts.source {
-            return sources::planned(net, name, chosen, built);
+            return sources::planned(net, name, chosen, built, parents.get(name));
         }
         let size = match archive.size.or(chosen.facts.size) {
             Some(size) => size,
@@ -179,6 +180,9 @@ fn planned(net: &Net, solved: &Solved, base: Base) -> Result<Vec<PlannedPython>,
             fits_platform: wheel_fits(&archive.filename, base),
             yanked: archive.yanked.clone(),
             exactly_pinned: net.wishes.admission(name).exact.contains(&chosen.version),
+            required_by: parents.get(name).cloned(),
+            uploaded: archive.uploaded,
+            newest: net.page(name)?.newest(),
             built: None,
         })
     });

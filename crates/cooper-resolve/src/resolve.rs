@@ -38,6 +38,17 @@ impl ResolveError {
         }
     }
 
+    /// Whether nothing fits together, rather than that something could not be read.
+    pub fn is_without_answer(&self) -> bool {
+        let Self::Python(error) = self else { return false };
+        matches!(
+            error,
+            PythonError::Unsatisfiable { .. }
+                | PythonError::NoUsableVersion { .. }
+                | PythonError::BaseConflict(_)
+        )
+    }
+
     /// What to do.
     pub fn hint(&self) -> Option<String> {
         match self {

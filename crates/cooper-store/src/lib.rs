@@ -16,7 +16,7 @@ pub use intake::{
 };
 pub use store::{
     Adopted, BlobWriter, CacheKeeping, Cached, DiskUse, Fault, FsckError, FsckOptions, FsckReport, GcError,
-    GcReport, GivenTag, Holds, ListedEntry, ListedName, LockError, MarkError, NameUse, Note, OpenError,
-    ReadBlobError, RefError, RefRecord, Scratch, StageError, Store, StoreLock, StoreUse, Summarise,
-    TreeStage, WriteBlobError, clear_directory,
+    GcReport, GivenTag, Holds, LedgerError, ListedEntry, ListedName, LockError, MarkError, NameUse, Note,
+    OpenError, ReadBlobError, RefError, RefRecord, Scratch, StageError, Store, StoreLock, StoreUse,
+    Summarise, TreeStage, WriteBlobError, clear_directory,
 };

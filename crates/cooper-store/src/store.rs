@@ -14,6 +14,7 @@
 //! refs/<org>/<name>/<tag>.removed  what remains of a removed name, so that its number is never given again
 //! journal                        one JSON line for each name created or removed, append-only
 //! marks/<name>                   a time that only goes up: the newest index seen; not a cache, never removed
+//! ledgers/<name>                 lines of JSON that are only added to: the waivers; never removed
 //! cache/<kind>/<hex of key>      what may be lost; the modification time is the time of storing
 //! locks/<name>                   empty files to flock
 //! tmp/<session>/                 work in progress of one process, flock'd while that process lives
@@ -45,6 +46,9 @@
 //! 8. **A mark never goes down**: read and written under `locks/.marks`; written in `tmp/`, synced, renamed, and its
 //!    directory synced. Emptying the cache leaves the marks; one that cannot be read is an error until fsck repairs it.
 //!
+//! 9. **A ledger only grows**: a line is written under `locks/.ledgers` in one write, and synced with its directory before
+//!    the call returns.
+//!
 //! # Locking
 //!
 //! - Blobs, trees and cache entries need no lock: the name says the content, so two writers of one name
@@ -68,6 +72,7 @@ mod fsck;
 mod gc;
 mod index;
 mod journal;
+mod ledger;
 mod lock;
 mod marks;
 mod open;
@@ -89,6 +94,7 @@ pub use blob::{BlobWriter, ReadBlobError, WriteBlobError};
 pub use cache::Cached;
 pub use fsck::{Fault, FsckError, FsckOptions, FsckReport, Note, RecordCheck, TreeCheck};
 pub use gc::{CacheKeeping, GcError, GcReport, Holds};
+pub use ledger::LedgerError;
 pub use lock::{LockError, StoreLock};
 pub use marks::MarkError;
 pub use open::OpenError;

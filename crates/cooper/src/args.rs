@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::command::check::CheckArgs;
 use crate::command::completions::{CompletionsArgs, ManArgs};
 use crate::command::config::ConfigArgs;
 use crate::command::create::CreateArgs;
@@ -14,12 +15,14 @@ use crate::command::fsck::FsckArgs;
 use crate::command::images::ImagesArgs;
 use crate::command::inspect::InspectArgs;
 use crate::command::load::LoadArgs;
+use crate::command::policy::PolicyArgs;
 use crate::command::remove::{GcArgs, RemoveArgs};
 use crate::command::run::RunArgs;
 use crate::command::runner::RunnerArgs;
 use crate::command::save::SaveArgs;
 use crate::command::update::UpdateArgs;
 use crate::command::version::VersionArgs;
+use crate::command::waive::WaiveArgs;
 use crate::failure::{Code, Exit, Failure};
 
 const ABOUT: &str = "Make vetted container images for Python scripts, and run the scripts in them";
@@ -33,8 +36,8 @@ Examples:
   cooper inspect example_name --lock > example_name.lock
   cooper '/docker_image_create name=example_name dependencies=mechanize packages=wget'
 
-Exit status: 0 good, 1 failure, 2 usage, 3 refused by a gate. `cooper run` gives the script's own;
-124 after the time limit, 137 after the memory limit, 125 when nothing could be run.";
+Exit status: 0 good, 1 failure, 2 usage, 3 refused by a gate, 4 a gate could not judge. `cooper run`
+gives the script's own; 124 after the time limit, 137 after the memory limit, 125 when nothing could be run.";
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -103,6 +106,9 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     Create(CreateArgs),
     Update(UpdateArgs),
+    Check(Box<CheckArgs>),
+    Waive(WaiveArgs),
+    Policy(PolicyArgs),
     Images(ImagesArgs),
     Run(Box<RunArgs>),
     Runner(Box<RunnerArgs>),

@@ -1,5 +1,7 @@
 //! The commands: one file for each, with its arguments and one function.
 
+pub(crate) mod check;
+mod check_lists;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod create;
@@ -11,6 +13,7 @@ pub(crate) mod images;
 pub(crate) mod inspect;
 mod limits;
 pub(crate) mod load;
+pub(crate) mod policy;
 pub(crate) mod remove;
 pub(crate) mod run;
 pub(crate) mod runner;
@@ -18,6 +21,7 @@ pub(crate) mod save;
 pub(crate) mod update;
 pub(crate) mod usage;
 pub(crate) mod version;
+pub(crate) mod waive;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -65,6 +69,9 @@ fn dispatch(command: Command, command_line: &[OsString], shell: &Shell) -> Resul
     match command {
         Command::Create(args) => create::create(args, shell),
         Command::Update(args) => update::update(&args, shell),
+        Command::Check(args) => check::check(&args, shell),
+        Command::Waive(args) => waive::waive(args, shell),
+        Command::Policy(args) => policy::policy(&args, shell),
         Command::Images(args) => images::images(&args, shell),
         Command::Run(args) => run::run(&args, command_line, shell),
         Command::Runner(args) => runner::runner(&args, shell),
@@ -96,9 +103,7 @@ fn chat_line(args: &ChatArgs, shell: &Shell) -> Result<Exit, Failure> {
         words.extend_from_slice(rest);
     }
     match chat::parse_split(&words)? {
-        ChatCommand::Create(words) => {
-            create::create_words(words, create::Freshening::default(), false, shell)
-        }
+        ChatCommand::Create(words) => create::create_words(words, &create::Terms::default(), false, shell),
         ChatCommand::Update(words) => update::update_words(words, shell),
         ChatCommand::Images(query) => images::list(&query, shell),
     }

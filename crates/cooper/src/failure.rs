@@ -6,8 +6,8 @@ use std::error::Error;
 use cooper_core::Finding;
 use cooperage::chat::ChatError;
 use cooperage::{
-    CreateError, GrantError, InspectError, LoadError, LookupError, OpenError, RemoveError,
-    RequirementsFileError, RunError, SaveError,
+    CreateError, DiligenceError, GrantError, InspectError, LoadError, LookupError, OpenError, RemoveError,
+    RequirementsFileError, RunError, SaveError, WaiverError,
 };
 use serde_json::{Value, json};
 
@@ -22,6 +22,8 @@ impl Exit {
     pub(crate) const FAILURE: Self = Self(1);
     pub(crate) const USAGE: Self = Self(2);
     pub(crate) const REFUSED: Self = Self(3);
+    /// A gate could not judge.
+    pub(crate) const UNKNOWN: Self = Self(4);
     /// `cooper run` could not run anything: never a status of the script.
     pub(crate) const RUN_FAILED: Self = Self(125);
 }
@@ -268,7 +270,26 @@ impl From<CreateError> for Failure {
             failure.0.exit = Exit::REFUSED;
             failure.name_codes();
         }
+        if error.is_unjudged() {
+            failure.0.exit = Exit::UNKNOWN;
+        }
         failure
+    }
+}
+
+impl From<DiligenceError> for Failure {
+    fn from(error: DiligenceError) -> Self {
+        Self::of(Code::Of(error.code()), &error).hint(error.hint())
+    }
+}
+
+impl From<WaiverError> for Failure {
+    fn from(error: WaiverError) -> Self {
+        let failure = Self::of(Code::Of(error.code()), &error).hint(error.hint());
+        match error {
+            WaiverError::Ledger(_) => failure,
+            _ => failure.exit(Exit::USAGE),
+        }
     }
 }
 

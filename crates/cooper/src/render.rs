@@ -5,3 +5,4 @@ pub(crate) mod package;
 pub(crate) mod progress;
 pub(crate) mod table;
 pub(crate) mod unit;
+pub(crate) mod verdict;

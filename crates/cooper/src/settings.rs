@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cooper_core::{Base, ImageVersion, Organisation, Timestamp};
+use cooperage::gate::Policy;
+use cooperage::gate::policy::{POLICY_BYTES_MAX, ParsePolicyError};
 use cooperage::{DebianSource, Freshness, IntakeConfig, Proxies, Sources, public_address};
 use url::Url;
 
@@ -78,7 +80,7 @@ pub(crate) enum Refused {
 pub(crate) enum SettingsError {
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("there is no settings file {}", path.display())]
+    #[error("there is no file {}", path.display())]
     NoFile { path: PathBuf },
     #[error("{}:{line}: {reason}", path.display())]
     Syntax {
@@ -93,6 +95,8 @@ pub(crate) enum SettingsError {
         key: String,
         near: Option<&'static str>,
     },
+    #[error("{} is no policy", path.display())]
+    Policy { path: PathBuf, source: ParsePolicyError },
     #[error("{origin}: `{key}`: {reason}")]
     Value {
         origin: String,
@@ -130,7 +134,10 @@ impl SettingsError {
     pub(crate) fn hint(&self) -> String {
         match self {
             Self::Read { .. } => "check who may read it".to_owned(),
-            Self::NoFile { .. } => "check the path that `--config` names".to_owned(),
+            Self::NoFile { .. } => {
+                "check the path that `--config`, or the setting `policy.file`, names".to_owned()
+            }
+            Self::Policy { .. } => "`cooper policy explain` shows every key with its values".to_owned(),
             Self::Syntax { .. } => "see https://toml.io for the format".to_owned(),
             Self::UnknownKey { near: Some(near), .. } => format!("did you mean `{near}`?"),
             Self::UnknownKey { near: None, .. } => "`cooper config` lists every setting".to_owned(),
@@ -353,6 +360,23 @@ impl Settings {
 
     pub(crate) fn store(&self) -> Result<PathBuf, SettingsError> {
         self.value(&key::STORE)
+    }
+
+    /// The policy, and the profile where it is not the policy's own.
+    pub(crate) fn policy(&self) -> Result<(Policy, Option<String>), SettingsError> {
+        let profile: Option<String> = self.optional(&key::POLICY_PROFILE)?;
+        let Some(path) = self.optional::<PathBuf>(&key::POLICY_FILE)? else {
+            return Ok((Policy::default(), profile));
+        };
+        let text = read_text(&path, POLICY_BYTES_MAX).map_err(|source| SettingsError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let text = text.ok_or_else(|| SettingsError::NoFile { path: path.clone() })?;
+        let policy = text
+            .parse()
+            .map_err(|source| SettingsError::Policy { path, source })?;
+        Ok((policy, profile))
     }
 
     pub(crate) fn organisation(&self) -> Result<Organisation, SettingsError> {

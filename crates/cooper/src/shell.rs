@@ -242,6 +242,7 @@ pub(crate) fn open_workshop(settings: &Settings, need: Need) -> Result<Workshop,
         let access = settings.access()?;
         (intake.places, intake.credential_helper) = (access.places, access.helper);
     }
+    let (policy, profile) = settings.policy()?;
     let config = WorkshopConfig {
         store: settings.store()?,
         organisation: settings.organisation()?,
@@ -258,6 +259,8 @@ pub(crate) fn open_workshop(settings: &Settings, need: Need) -> Result<Workshop,
             wall: settings.value::<Timeout>(&key::BUILD_TIMEOUT)?.0,
             memory_bytes: settings.value::<ByteCount>(&key::BUILD_MEMORY)?.0,
         },
+        policy,
+        profile,
         program: concat!("cooper ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     Ok(Workshop::open(config, Arc::new(SystemClock))?)

@@ -172,9 +172,12 @@ impl Workshop {
         {
             return Ok(());
         }
-        let evidence = Evidence::at(lock.origin.resolved_at);
+        let evidence = Evidence {
+            judged_at: lock.origin.resolved_at,
+            ..self.evidence(Some(plan.request.name()))?
+        };
         let cleared = cooper_gate::evaluate(plan, &evidence, &self.config.program)?;
-        self.assemble(&cleared, &[], progress).map(drop)
+        self.assemble(cleared, &[], &evidence.known, progress).map(drop)
     }
 
     fn ground_image(&self, kept: &KeptImage, plan: Plan) -> Result<GroundImage, CreateError> {

@@ -1,7 +1,9 @@
 //! Stable names of kinds of errors, for programs that read what the doors say. A code never changes its meaning.
 
 use cooper_core::request::ParseRequestError;
-use cooper_core::{Effect, Finding, FindingCode};
+use cooper_core::{Effect, Finding};
+use cooper_gate::Outcome;
+use cooper_gate::integrity::IntegrityCode;
 use cooper_image::archive::{ReadArchiveError, WriteArchiveError};
 use cooper_image::layer::UnpackError;
 use cooper_image::rootfs::RootfsError;
@@ -15,6 +17,7 @@ use cooper_store::{FetchError, MarkError, StageError, WriteBlobError};
 use crate::base_image::BaseImageError;
 use crate::chat::ChatError;
 use crate::create::CreateError;
+use crate::due_diligence::DiligenceError;
 use crate::inspect::InspectError;
 use crate::load::LoadError;
 use crate::requirements_file::RequirementsFileError;
@@ -22,6 +25,7 @@ use crate::run::{GrantError, RunError};
 use crate::save::SaveError;
 use crate::sources::SourceError;
 use crate::standing::RemoveError;
+use crate::waivers::WaiverError;
 use crate::workshop::{LookupError, OpenError};
 
 const STORE: &str = "store";
@@ -33,10 +37,35 @@ const UNRESOLVABLE: &str = "unresolvable";
 const DISK_FULL: &str = "disk-full";
 const UNTRUSTED_INDEX: &str = "untrusted-index";
 const REFUSED: &str = "refused";
+const UNJUDGED: &str = "unjudged";
+const POLICY: &str = "policy";
 const HASH_MISMATCH: &str = "hash-mismatch";
 const BASE_CONFLICT: &str = "base-conflict";
 const UNUSABLE_ARTEFACT: &str = "unusable-artefact";
 const INVALID_LOCK: &str = "invalid-lock";
+
+impl DiligenceError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Policy(_) => POLICY,
+            Self::Advisories(_) => STORE,
+            Self::Waivers(error) => error.code(),
+        }
+    }
+}
+
+impl WaiverError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Ledger(_) => STORE,
+            Self::Text { .. } | Self::Ended { .. } | Self::UnknownFinding { .. } => "usage",
+            Self::NotWaivable { .. } => "not-waivable",
+            Self::NoSuch { .. } => "unknown-waiver",
+        }
+    }
+}
 
 impl ChatError {
     /// The stable name of this kind of error.
@@ -217,7 +246,9 @@ impl CreateError {
             Self::Resolve(ResolveError::Python(error)) => python_code(error),
             Self::Base(error) => error.code(),
             Self::Lock(_) | Self::LockFormat { .. } | Self::OtherSize { .. } => INVALID_LOCK,
+            Self::Refused(refusal) if refusal.verdict().outcome == Outcome::Unknown => UNJUDGED,
             Self::Refused(_) => REFUSED,
+            Self::Diligence(error) => error.code(),
             Self::Fetch(error) | Self::Refetch { source: error, .. } => fetch_code(error),
             Self::Metadata(_) => UNUSABLE_ARTEFACT,
             Self::Source(error) => source_code(error),
@@ -227,6 +258,11 @@ impl CreateError {
             Self::Inspect(error) => error.code(),
             Self::NoMirror { .. } => NETWORK_SETTINGS,
         }
+    }
+
+    /// Whether a gate could not judge, and the policy wants that it could.
+    pub fn is_unjudged(&self) -> bool {
+        self.code() == UNJUDGED
     }
 
     /// Whether it was refused for what it would bring in, rather than failed.
@@ -241,21 +277,23 @@ impl CreateError {
             Self::Refused(refusal) => refusal.findings().to_vec(),
             Self::Resolve(ResolveError::Debian(error @ DebianError::Signature { suite, .. })) => {
                 let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-                vec![Finding {
-                    code: FindingCode::Unsigned,
-                    effect: Effect::Refuse,
-                    subject: format!("suite {suite}"),
-                    message: format!("{error}{}", cause.unwrap_or_default()),
-                    hint: error.hint().unwrap_or_default(),
-                }]
+                vec![Finding::new(
+                    IntegrityCode::Unsigned.into(),
+                    Effect::Refuse,
+                    format!("suite {suite}"),
+                    format!("{error}{}", cause.unwrap_or_default()),
+                    error.hint().unwrap_or_default(),
+                )]
             }
             Self::Resolve(ResolveError::Python(error @ PythonError::Withdrawn { name, withdrawn, .. })) => {
-                let finding = |one: &Withdrawn| Finding {
-                    code: FindingCode::Yanked,
-                    effect: Effect::Refuse,
-                    subject: format!("{name} {}", one.version),
-                    message: format!("its publisher withdrew {}: {}", one.filename, one.why()),
-                    hint: error.hint().unwrap_or_default(),
+                let finding = |one: &Withdrawn| {
+                    Finding::new(
+                        IntegrityCode::Yanked.into(),
+                        Effect::Refuse,
+                        format!("{name} {}", one.version),
+                        format!("its publisher withdrew {}: {}", one.filename, one.why()),
+                        error.hint().unwrap_or_default(),
+                    )
                 };
                 withdrawn.iter().map(finding).collect()
             }

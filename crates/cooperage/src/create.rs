@@ -1,22 +1,21 @@
 //! From a request, or from a lock, to a version tag.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use cooper_core::lock::{ArtefactOrigin, LockPlanError};
 use cooper_core::plan::{PlannedImage, PlannedPython, Snapshot};
-use cooper_core::{
-    BlobDigest, Event, Finding, ImageName, ImageReference, Lock, LockDigest, Plan, Progress, Request,
-};
-use cooper_gate::{Cleared, Evidence, Refusal};
+use cooper_core::{BlobDigest, Event, ImageName, Lock, LockDigest, Plan, Progress, Request};
+use cooper_gate::{Cleared, Evidence, Known, Refusal, Verdict};
 use cooper_image::{AssembleError, Image, Inventory, InventoryBelow};
 use cooper_resolve::ResolveError;
 use cooper_store::{
     FetchBlob, FetchError, LockError, ReadBlobError, RefError, RefRecord, Store, WriteBlobError,
 };
-use serde::Serialize;
 use url::Url;
 
 use crate::base_image::BaseImageError;
+use crate::change::{Change, differences};
+use crate::due_diligence::DiligenceError;
 use crate::inspect::InspectError;
 use crate::metadata::OtherMetadata;
 use crate::record::{FullReference, ImageRecord, KeptImage};
@@ -38,26 +37,10 @@ pub struct Created {
     pub packages: Inventory,
     /// The version before this one, and what differs.
     pub changes: Option<(FullReference, Vec<Change>)>,
-    /// What the gates noted.
-    pub findings: Vec<Finding>,
+    /// What the gates said: of the plan now, or, of an image that is taken as it is, when it was made.
+    pub verdict: Option<Verdict>,
     /// What the resolvers want the user to know.
     pub notes: Vec<String>,
-}
-
-/// One package that differs between two versions of an image.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Change {
-    /// `debian` or `python`.
-    pub ecosystem: &'static str,
-    /// The package.
-    pub name: String,
-    /// The version before; none: added.
-    pub before: Option<String>,
-    /// The version now; none: removed.
-    pub now: Option<String>,
-    /// The image below that it comes from now, or came from; none: it is the image's own, or the Debian base's.
-    #[serde(rename = "from_base", skip_serializing_if = "Option::is_none")]
-    pub below: Option<ImageReference>,
 }
 
 /// Why there is no image.
@@ -83,6 +66,9 @@ pub enum CreateError {
     /// The gates refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The gates could not be told what they need.
+    #[error(transparent)]
+    Diligence(#[from] DiligenceError),
     /// An artefact could not be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -158,7 +144,8 @@ impl CreateError {
         match self {
             Self::Resolve(error) => error.hint(),
             Self::Base(error) => error.hint(),
-            Self::Refused(refusal) => refusal.findings().first().map(|finding| finding.hint.clone()),
+            Self::Refused(refusal) => refused_hint(refusal),
+            Self::Diligence(error) => error.hint(),
             Self::Fetch(error) | Self::Refetch { source: error, .. } => error.hint(),
             Self::Assemble(error) => error.hint(),
             Self::Source(error) => error.hint(),
@@ -190,6 +177,15 @@ impl CreateError {
     }
 }
 
+/// What helps against the first thing that refuses, or could not be judged.
+fn refused_hint(refusal: &Refusal) -> Option<String> {
+    let verdict = refusal.verdict();
+    let refusing = verdict.findings.iter().find(|finding| finding.refuses());
+    refusing
+        .map(|finding| finding.hint.clone())
+        .or_else(|| verdict.unjudged.first().map(|unjudged| unjudged.hint.clone()))
+}
+
 /// Where a plan comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
@@ -204,7 +200,7 @@ impl Workshop {
     /// When it cannot be resolved, is refused, or cannot be built. Nothing is left behind, nothing is lost.
     pub fn create(&self, request: &Request, progress: &Progress) -> Result<Created, CreateError> {
         let resolution = self.resolve_whole(request, progress)?;
-        let evidence = Evidence::at(self.clock.now());
+        let evidence = self.evidence(Some(request.name()))?;
         let mut created = self.build(&resolution.plan, &evidence, Source::Request, progress)?;
         created.notes = resolution.notes;
         Ok(created)
@@ -216,7 +212,8 @@ impl Workshop {
     /// When there is no such image, or its inventory cannot be read.
     pub fn reuse(&self, image: &FullReference) -> Result<Created, CreateError> {
         let kept = self.lookup(&image.clone().into())?;
-        self.existing(kept, Vec::new())
+        let verdict = self.verdict_of(&kept)?;
+        self.existing(kept, verdict)
     }
 
     /// Make an image from a lock, under a name.
@@ -236,7 +233,7 @@ impl Workshop {
                 known,
             });
         }
-        let (mut plan, evidence) = self.reloaded(lock)?;
+        let (mut plan, evidence) = self.reloaded(lock, Some(name))?;
         plan.request = plan.request.renamed(name.clone());
         self.build(&plan, &evidence, Source::Lock, progress)
     }
@@ -249,12 +246,14 @@ impl Workshop {
         progress: &Progress,
     ) -> Result<Created, CreateError> {
         let cleared = cooper_gate::evaluate(plan, evidence, &self.config.program)?;
+        // Where everything is here already, nothing is fetched or assembled to be judged.
+        let cleared = self.judge_artefacts(cleared, &evidence.known)?;
         let name = plan.request.name();
         let digest = cleared.lock().content.digest();
         if let Some(same) = self.same_and_whole(name, digest)? {
             return self.already(same, &cleared);
         }
-        let mut image = self.assemble(&cleared, &plan.python, progress)?;
+        let (mut image, cleared) = self.assemble(cleared, &plan.python, &evidence.known, progress)?;
         image.inventory.below = plan.below.iter().map(inventory_below).collect();
         self.find_packages(plan.release, &mut image.inventory.missing_libraries, progress);
         let _one_at_a_time = self
@@ -266,20 +265,22 @@ impl Workshop {
         self.publish(&cleared, &image, source)
     }
 
-    /// Fetch what is missing, and assemble. An artefact that is damaged in the store is fetched again.
+    /// Fetch what is missing, judge what only the artefacts tell, and assemble. An artefact that is damaged in the store is fetched again.
     pub(crate) fn assemble(
         &self,
-        cleared: &Cleared,
+        mut cleared: Cleared,
         python: &[PlannedPython],
+        known: &Known,
         progress: &Progress,
-    ) -> Result<Image, CreateError> {
+    ) -> Result<(Image, Cleared), CreateError> {
         let mut replaced = BTreeSet::new();
         loop {
             self.rebuild_missing(cleared.lock(), progress)?;
             self.fetch(cleared.lock(), &replaced, progress)?;
             self.check_metadata(python)?;
-            let error = match cooper_image::assemble(cleared, &self.store, self.config.scripts, progress) {
-                Ok(image) => return Ok(image),
+            cleared = self.judge_artefacts(cleared, known)?;
+            let error = match cooper_image::assemble(&cleared, &self.store, self.config.scripts, progress) {
+                Ok(image) => return Ok((image, cleared)),
                 Err(error) => error,
             };
             match error.corrupted_artefact() {
@@ -334,10 +335,10 @@ impl Workshop {
     }
 
     fn already(&self, kept: KeptImage, cleared: &Cleared) -> Result<Created, CreateError> {
-        self.existing(kept, cleared.notes().to_vec())
+        self.existing(kept, Some(cleared.verdict().clone()))
     }
 
-    fn existing(&self, kept: KeptImage, findings: Vec<Finding>) -> Result<Created, CreateError> {
+    fn existing(&self, kept: KeptImage, verdict: Option<Verdict>) -> Result<Created, CreateError> {
         let packages = self.inventory(&kept)?;
         Ok(Created {
             image: kept.reference,
@@ -346,7 +347,7 @@ impl Workshop {
             size_bytes: kept.record.size_bytes,
             packages,
             changes: None,
-            findings,
+            verdict,
             notes: Vec::new(),
         })
     }
@@ -419,7 +420,7 @@ impl Workshop {
 
     fn addresses(&self, origin: Option<&ArtefactOrigin>) -> Option<(Vec<Url>, String)> {
         match origin? {
-            ArtefactOrigin::Debian { suite, path } => {
+            ArtefactOrigin::Debian { suite, path, .. } => {
                 let mirrors = self.config.sources.mirrors(*suite).iter();
                 let urls: Vec<Url> = mirrors
                     .filter_map(|mirror| below(mirror, path.as_str()))
@@ -464,6 +465,9 @@ impl Workshop {
         let inventory = self
             .store
             .put_blob(&serde_json::to_vec(&image.inventory).map_err(CreateError::Json)?)?;
+        let verdict = self
+            .store
+            .put_blob(&serde_json::to_vec(cleared.verdict()).map_err(CreateError::Json)?)?;
         let record = ImageRecord {
             request,
             base: lock.origin.below.last().map(|below| below.image.clone()),
@@ -472,6 +476,7 @@ impl Workshop {
             lock: lock.content.digest(),
             lock_file,
             inventory,
+            verdict: Some(verdict),
             config: image.config,
             layers: image.layers.iter().map(|layer| layer.diff_id).collect(),
             size_bytes: image.size_bytes,
@@ -499,7 +504,7 @@ impl Workshop {
             size_bytes: image.size_bytes,
             packages: image.inventory.clone(),
             changes: before,
-            findings: cleared.notes().to_vec(),
+            verdict: Some(cleared.verdict().clone()),
             notes: Vec::new(),
         })
     }
@@ -519,6 +524,7 @@ fn kept_blobs(
         record.lock_file,
         record.inventory,
     ];
+    blobs.extend(record.verdict);
     blobs.extend(
         image
             .layers
@@ -550,81 +556,9 @@ fn below(root: &Url, path: &str) -> Option<Url> {
     Url::parse(&text).ok()
 }
 
-pub(crate) fn differences(old: &Inventory, new: &Inventory) -> Vec<Change> {
-    let mut changes = Vec::new();
-    let inventories = (old, new);
-    for (ecosystem, old, new) in [
-        ("debian", &old.debian, &new.debian),
-        ("python", &old.python, &new.python),
-    ] {
-        let below = |inventory: &Inventory, name: &str| match ecosystem {
-            "debian" => inventory.below_debian(name).cloned(),
-            _ => inventory.below_python(name).cloned(),
-        };
-        let mut versions: BTreeMap<&str, (Option<&str>, Option<&str>)> = BTreeMap::new();
-        for package in old {
-            versions.entry(&package.name).or_default().0 = Some(&package.version);
-        }
-        for package in new {
-            versions.entry(&package.name).or_default().1 = Some(&package.version);
-        }
-        let differing = versions.into_iter().filter(|(_, (before, now))| before != now);
-        changes.extend(differing.map(|(name, (before, now))| Change {
-            ecosystem,
-            name: name.to_owned(),
-            before: before.map(str::to_owned),
-            now: now.map(str::to_owned),
-            below: below(
-                if now.is_some() {
-                    inventories.1
-                } else {
-                    inventories.0
-                },
-                name,
-            ),
-        }));
-    }
-    changes
-}
-
 #[cfg(test)]
 mod tests {
-    use cooper_image::InventoryPackage;
-
     use super::*;
-
-    fn inventory(python: &[(&str, &str)]) -> Inventory {
-        let package = |(name, version): &(&str, &str)| InventoryPackage {
-            name: (*name).to_owned(),
-            version: (*version).to_owned(),
-            licence: None,
-            built_from: None,
-        };
-        Inventory {
-            python: python.iter().map(package).collect(),
-            ..Inventory::default()
-        }
-    }
-
-    #[test]
-    fn differences_are_added_removed_and_changed() {
-        let changes = differences(
-            &inventory(&[("a", "1"), ("b", "1")]),
-            &inventory(&[("b", "2"), ("c", "1")]),
-        );
-        let shown: Vec<_> = changes
-            .iter()
-            .map(|c| (c.name.as_str(), c.before.as_deref(), c.now.as_deref()))
-            .collect();
-        assert_eq!(
-            shown,
-            [
-                ("a", Some("1"), None),
-                ("b", Some("1"), Some("2")),
-                ("c", None, Some("1"))
-            ]
-        );
-    }
 
     #[test]
     fn addresses_are_below_the_mirror() {

@@ -1,7 +1,7 @@
 //! What a create would bring in, without making anything of it.
 
-use cooper_core::{BlobDigest, Finding, Plan, Progress, Request};
-use cooper_gate::Evidence;
+use cooper_core::{BlobDigest, Plan, Progress, Request};
+use cooper_gate::Verdict;
 use cooper_image::{Inventory, InventoryPackage};
 
 use crate::create::{CreateError, inventory_below};
@@ -17,8 +17,8 @@ pub struct DryRun {
     pub packages: Inventory,
     /// How many artefacts would be fetched, and how many bytes these have.
     pub download: (u64, u64),
-    /// What the gates noted.
-    pub findings: Vec<Finding>,
+    /// What the gates said.
+    pub verdict: Verdict,
     /// What the resolvers want the user to know.
     pub notes: Vec<String>,
 }
@@ -31,7 +31,7 @@ impl Workshop {
     /// As [`Workshop::create`], as far as it goes.
     pub fn dry_run(&self, request: &Request, progress: &Progress) -> Result<DryRun, CreateError> {
         let resolution = self.resolve(request, progress)?;
-        let evidence = Evidence::at(self.clock.now());
+        let evidence = self.evidence(Some(request.name()))?;
         let cleared = cooper_gate::evaluate(&resolution.plan, &evidence, &self.config.program)?;
         let content = &cleared.lock().content;
         let same = self.same_and_whole(request.name(), content.digest())?;
@@ -45,7 +45,7 @@ impl Workshop {
             same: same.map(|kept| kept.reference),
             packages: planned(&resolution.plan),
             download: (missing.len() as u64, missing.iter().sum()),
-            findings: cleared.notes().to_vec(),
+            verdict: cleared.verdict().clone(),
             notes: resolution.notes,
         })
     }

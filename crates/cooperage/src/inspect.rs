@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use cooper_core::lock::ArtefactOrigin;
 use cooper_core::{BlobDigest, ImageReference, Lock, LockDigest, Request, Timestamp};
+use cooper_gate::Verdict;
 use cooper_image::Inventory;
 use serde::Serialize;
 
-use crate::create::{Change, differences};
+use crate::change::{Change, differences};
 use crate::record::{FullReference, KeptImage};
 use crate::workshop::{LookupError, Workshop};
 
@@ -29,6 +30,8 @@ pub struct Inspection {
     pub request: Request,
     /// Where it was not made here but came in an archive: the name that it had there.
     pub loaded: Option<FullReference>,
+    /// The verdict that it was made by; none where it was not made here.
+    pub verdict: Option<Verdict>,
     /// The OCI manifest.
     pub manifest: serde_json::Value,
     /// The OCI configuration.
@@ -114,6 +117,7 @@ impl Workshop {
         let config = self.json_blob(&kept, "the configuration", kept.record.config.into())?;
         let packages = self.inventory(&kept)?;
         let origins = origins(&self.lock_of(&kept)?);
+        let verdict = self.verdict_of(&kept)?;
         Ok(Inspection {
             image: kept.reference,
             digest: kept.manifest,
@@ -122,6 +126,7 @@ impl Workshop {
             lock: kept.record.lock,
             request: kept.record.request,
             loaded: kept.record.loaded,
+            verdict,
             manifest,
             config,
             packages,
@@ -154,6 +159,14 @@ impl Workshop {
 
     pub(crate) fn lock_of(&self, kept: &KeptImage) -> Result<Lock, InspectError> {
         self.json_blob(kept, "the lock", kept.record.lock_file)
+    }
+
+    /// The verdict that an image was made by, where one is kept.
+    pub(crate) fn verdict_of(&self, kept: &KeptImage) -> Result<Option<Verdict>, InspectError> {
+        let digest = kept.record.verdict;
+        digest
+            .map(|digest| self.json_blob(kept, "the verdict", digest))
+            .transpose()
     }
 
     pub(crate) fn inventory(&self, kept: &KeptImage) -> Result<Inventory, InspectError> {

@@ -3,12 +3,16 @@
 //! The command line, the chat line and (later) the API are doors to the same methods. This crate prints
 //! nothing, parses no arguments and knows no HTTP; what it returns is rendered by the doors.
 
+pub mod artefacts;
 pub mod base_image;
+pub mod change;
 pub mod chat;
+pub mod check;
 mod code;
 pub mod create;
 pub mod doctor;
 pub mod dry_run;
+pub mod due_diligence;
 pub mod fsck;
 pub mod images;
 pub mod inspect;
@@ -24,13 +28,16 @@ pub mod requirements_file;
 pub mod run;
 pub mod runner;
 pub mod save;
+pub mod sbom;
 mod sources;
 pub mod standing;
 mod summary;
 pub mod update;
 pub mod usage;
+pub mod waivers;
 pub mod workshop;
 
+pub use cooper_gate as gate;
 pub use cooper_image::archive::ArchiveFormat;
 pub use cooper_image::{Inventory, InventoryBelow, InventoryPackage, Scripts, SourceLimits};
 pub use cooper_resolve::address::public as public_address;
@@ -47,9 +54,13 @@ pub use cooper_store::{
     Note, Place, Proxies,
 };
 
+pub use artefacts::LicenceExplained;
 pub use base_image::BaseImageError;
-pub use create::{Change, CreateError, Created};
+pub use change::Change;
+pub use check::{Checked, NameChecked, VersionChecked};
+pub use create::{CreateError, Created};
 pub use dry_run::DryRun;
+pub use due_diligence::DiligenceError;
 pub use images::{ImageQuery, ImageSort, ImageSummary};
 pub use inspect::{Difference, InspectError, Inspection, PackageOrigin};
 pub use load::{LoadError, LoadedImage, NewName};
@@ -63,8 +74,10 @@ pub use run::{
 };
 pub use runner::{Peer, ReplyLimits, Runner, TemplatePolicy};
 pub use save::{SaveError, Saved, SavedVersion};
+pub use sbom::{Sbom, SbomError};
 pub use sources::SourceError;
 pub use standing::{RemoveError, Standing};
 pub use update::{UpdateOutcome, Updated};
 pub use usage::{ImageUse, Usage};
+pub use waivers::{NewWaiver, WaiverError, WaiverState};
 pub use workshop::{LookupError, OpenError, Workshop, WorkshopConfig};

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use cooper_core::{Base, DebianName, MissingLibrary, Plan, Progress, Request};
-use cooper_gate::Evidence;
 use cooper_resolve::{Resolution, debian};
 
 use crate::create::CreateError;
@@ -47,9 +46,9 @@ impl Workshop {
 
     /// What an image of this plan would lack.
     fn missing_of(&self, plan: &Plan, progress: &Progress) -> Result<Vec<MissingLibrary>, CreateError> {
-        let evidence = Evidence::at(self.clock.now());
+        let evidence = self.evidence(Some(plan.request.name()))?;
         let cleared = cooper_gate::evaluate(plan, &evidence, &self.config.program)?;
-        let image = self.assemble(&cleared, &plan.python, progress)?;
+        let (image, _) = self.assemble(cleared, &plan.python, &evidence.known, progress)?;
         let mut missing = image.inventory.missing_libraries;
         self.find_packages(plan.release, &mut missing, progress);
         Ok(missing)

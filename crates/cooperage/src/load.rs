@@ -333,6 +333,8 @@ impl Workshop {
         blobs.extend(artefacts.filter(|digest| self.store.renew_blob(digest)));
         let record = ImageRecord {
             loaded: Some(claim.from.clone()),
+            // Of another store, and not to be believed.
+            verdict: None,
             ..record
         };
         Ok(RefRecord {

@@ -89,6 +89,10 @@ pub struct ImageRecord {
     pub lock_file: BlobDigest,
     /// The inventory as a blob: [`cooper_image::Inventory`].
     pub inventory: BlobDigest,
+    /// The verdict on its plan as a blob: [`cooper_gate::Verdict`]. None where it was not made here, or before there
+    /// were verdicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<BlobDigest>,
     /// The image's configuration.
     pub config: ConfigDigest,
     /// The layers' unpacked trees, lowest first.

@@ -1,17 +1,21 @@
 //! Locks that are read again: each becomes a plan, to be judged like any other.
 
-use cooper_core::lock::LockPlanError;
-use cooper_core::{Lock, Plan};
+use cooper_core::{ImageName, Lock, Plan};
 use cooper_gate::Evidence;
 use cooper_resolve::debian;
 use cooper_resolve::python::wheel_fits;
 
+use crate::create::CreateError;
 use crate::workshop::Workshop;
 
 impl Workshop {
     /// The plan that a lock was, and the evidence to judge it again by: as of its resolution, with the signed indexes
     /// that the store has.
-    pub(crate) fn reloaded(&self, lock: &Lock) -> Result<(Plan, Evidence), LockPlanError> {
+    pub(crate) fn reloaded(
+        &self,
+        lock: &Lock,
+        image: Option<&ImageName>,
+    ) -> Result<(Plan, Evidence), CreateError> {
         let mut plan = lock.to_plan(wheel_fits)?;
         let checked_at = plan.resolved_at.min(self.clock.now());
         let rechecked = debian::recheck(&self.store, &self.config.sources, &plan.snapshots, checked_at);
@@ -19,6 +23,7 @@ impl Workshop {
         let evidence = Evidence {
             judged_at: plan.resolved_at,
             unchecked: rechecked.unchecked,
+            known: self.known(image)?,
         };
         Ok((plan, evidence))
     }

@@ -158,9 +158,10 @@ impl Workshop {
 }
 
 fn saved_image(kept: &KeptImage) -> Result<SavedImage, SaveError> {
-    // Where it came from is not what it is: saved again, it gives the same bytes.
+    // Where it came from, and what was judged when, is not what it is: saved again, it gives the same bytes.
     let record = ImageRecord {
         loaded: None,
+        verdict: None,
         ..kept.record.clone()
     };
     let record = SavedRecord {

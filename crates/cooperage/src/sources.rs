@@ -16,10 +16,10 @@ use cooper_core::{
     Base, BaseChoice, BlobDigest, DebianRequirement, Digest, ImageName, Lock, Progress, PythonName,
     PythonRequirement, Request,
 };
-use cooper_gate::{Cleared, ClearedSource, Evidence};
+use cooper_gate::{Cleared, ClearedSource};
 use cooper_image::{BuildOutcome, Installed, SourceBuildError, build_source, wheel};
-use cooper_resolve::Resolution;
 use cooper_resolve::python::{BuildTarget, BuiltWheel, UnbuiltSource, metadata_digest, wheel_fits, wheel_is};
+use cooper_resolve::{Context, Ground, Resolution, ResolveError};
 use cooper_store::{FetchBlob, ReadBlobError};
 
 use crate::create::CreateError;
@@ -191,6 +191,25 @@ impl Task<'_> {
     }
 }
 
+/// Resolve with what the gates would refuse left out. Where that leaves no answer, resolve with it: the verdict on that
+/// plan says more than that nothing fits.
+fn resolve_or_judge(
+    context: &Context<'_>,
+    request: &Request,
+    ground: &Ground,
+) -> Result<Resolution, ResolveError> {
+    let error = match cooper_resolve::resolve(context, request, ground) {
+        Err(error) if error.is_without_answer() => error,
+        other => return other,
+    };
+    tracing::debug!(%error, "no answer without what the gates would refuse");
+    let whole = Context {
+        known: None,
+        ..*context
+    };
+    cooper_resolve::resolve(&whole, request, ground)
+}
+
 impl Workshop {
     /// Resolve a request; what has only sources is built on the way.
     pub(crate) fn resolve(&self, request: &Request, progress: &Progress) -> Result<Resolution, CreateError> {
@@ -208,10 +227,12 @@ impl Workshop {
             base: ground.release(),
             packages: request.build_packages().to_vec(),
         };
-        let context = self.context(progress);
+        let known = self.known(Some(request.name()))?;
+        let mut context = self.context(progress);
+        context.known = Some(&known);
         let mut built = BTreeSet::new();
         for _ in 0..ROUNDS_MAX {
-            let error = match cooper_resolve::resolve(&context, request, &ground) {
+            let error = match resolve_or_judge(&context, request, &ground) {
                 Ok(resolution) => return Ok(resolution),
                 Err(error) => error,
             };
@@ -243,7 +264,7 @@ impl Workshop {
             )
             .into());
         }
-        let source = cooper_gate::evaluate_source(&unbuilt.planned)?;
+        let source = cooper_gate::evaluate_source(&unbuilt.planned, &*self.known(None)?)?;
         let _one_at_a_time = self
             .store
             .lock(&format!("source-{}", source.sha256().digest().hex()))?;
@@ -268,16 +289,14 @@ impl Workshop {
             let resolution = self
                 .resolve_at(&request, depth + 1, progress)
                 .map_err(in_environment)?;
-            let cleared = cooper_gate::evaluate(
-                &resolution.plan,
-                &Evidence::at(self.clock.now()),
-                &self.config.program,
-            )?;
+            let cleared =
+                cooper_gate::evaluate(&resolution.plan, &self.evidence(None)?, &self.config.program)?;
             let python = &resolution.plan.python;
-            match self.run_build(&task, &cleared, python, Installed::Asked(&asked))? {
+            let lock = cleared.lock().clone();
+            match self.run_build(&task, cleared, python, Installed::Asked(&asked))? {
                 BuildOutcome::Requires(more) => asked.extend(more),
                 BuildOutcome::Wheel { filename, bytes } => {
-                    let built = self.checked_wheel(&task, filename, &bytes, cleared.lock())?;
+                    let built = self.checked_wheel(&task, filename, &bytes, &lock)?;
                     return Ok(target.remember(&self.store, &built)?);
                 }
             }
@@ -289,12 +308,13 @@ impl Workshop {
     fn run_build(
         &self,
         task: &Task<'_>,
-        environment: &Cleared,
+        environment: Cleared,
         python: &[PlannedPython],
         installed: Installed<'_>,
     ) -> Result<BuildOutcome, CreateError> {
-        let image = self.assemble(environment, python, task.progress);
-        let image = image.map_err(|error| SourceError::Environment {
+        let known = self.known(None)?;
+        let image = self.assemble(environment, python, &known, task.progress);
+        let (image, _) = image.map_err(|error| SourceError::Environment {
             filename: task.filename(),
             source: Box::new(error),
         })?;
@@ -410,7 +430,7 @@ impl Workshop {
         let (Some(built), Some(expected)) = (&planned.built, planned.sha256.map(BlobDigest::new)) else {
             return Ok(());
         };
-        let source = cooper_gate::evaluate_source(&PlannedSource {
+        let planned_source = PlannedSource {
             name: planned.name.clone(),
             version: planned.version.clone(),
             filename: built.source.filename.clone(),
@@ -419,9 +439,10 @@ impl Workshop {
             url: built.url.clone(),
             yanked: planned.yanked.clone(),
             exactly_pinned: planned.exactly_pinned,
-        })?;
+        };
+        let source = cooper_gate::evaluate_source(&planned_source, &*self.known(None)?)?;
         self.fetch_source(&source)?;
-        let (plan, evidence) = self.reloaded(&built.environment)?;
+        let (plan, evidence) = self.reloaded(&built.environment, None)?;
         let cleared = cooper_gate::evaluate(&plan, &evidence, &self.config.program)?;
         let task = Task {
             source: &source,
@@ -429,7 +450,8 @@ impl Workshop {
             compiled: true,
             progress,
         };
-        match self.run_build(&task, &cleared, &plan.python, Installed::All)? {
+        let lock = cleared.lock().clone();
+        match self.run_build(&task, cleared, &plan.python, Installed::All)? {
             BuildOutcome::Requires(_) => Err(SourceError::Endless {
                 filename: task.filename(),
                 reason: "asks for more than its environment has",
@@ -445,7 +467,7 @@ impl Workshop {
                     }
                     .into());
                 }
-                self.checked_wheel(&task, filename, &bytes, cleared.lock())?;
+                self.checked_wheel(&task, filename, &bytes, &lock)?;
                 Ok(())
             }
         }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use cooper_core::{BaseChoice, Finding, ImageName, ImageReference, ManifestDigest, Progress};
-use cooper_gate::Evidence;
+use cooper_core::{BaseChoice, ImageName, ImageReference, ManifestDigest, Progress};
 
-use crate::create::{Change, CreateError, differences};
+use cooper_gate::Verdict;
+
+use crate::change::{Change, differences};
+use crate::create::CreateError;
 use crate::dry_run::planned;
 use crate::inspect::InspectError;
 use crate::record::FullReference;
@@ -18,8 +20,8 @@ pub struct Updated {
     pub before: FullReference,
     /// What it did.
     pub outcome: UpdateOutcome,
-    /// What the gates noted.
-    pub findings: Vec<Finding>,
+    /// What the gates said, where they were asked.
+    pub verdict: Option<Verdict>,
     /// What the resolvers want the user to know.
     pub notes: Vec<String>,
 }
@@ -121,7 +123,7 @@ impl Workshop {
             return Ok(Updated {
                 before,
                 outcome: UpdateOutcome::Locked,
-                findings: Vec::new(),
+                verdict: None,
                 notes: Vec::new(),
             });
         }
@@ -141,12 +143,12 @@ impl Workshop {
             return Ok(Updated {
                 before,
                 outcome,
-                findings: created.findings,
+                verdict: created.verdict,
                 notes: created.notes,
             });
         }
         let resolution = self.resolve_whole(&request, progress)?;
-        let evidence = Evidence::at(self.clock.now());
+        let evidence = self.evidence(Some(name))?;
         let cleared = cooper_gate::evaluate(&resolution.plan, &evidence, &self.config.program)?;
         let outcome = if self
             .same_and_whole(name, cleared.lock().content.digest())?
@@ -160,7 +162,7 @@ impl Workshop {
         Ok(Updated {
             before,
             outcome,
-            findings: cleared.notes().to_vec(),
+            verdict: Some(cleared.verdict().clone()),
             notes: resolution.notes,
         })
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cooper_core::{Clock, ImageName, ImageReference, ImageVersion, Organisation, VersionTag};
+use cooper_gate::Policy;
 use cooper_image::{Scripts, SourceLimits};
 use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, IntakeError, RefRecord, Store};
@@ -30,6 +31,10 @@ pub struct WorkshopConfig {
     pub scripts: Scripts,
     /// How much the building of a wheel may use.
     pub source_limits: SourceLimits,
+    /// What holds, and what is only noted.
+    pub policy: Policy,
+    /// The policy's profile, where it is not the policy's own.
+    pub profile: Option<String>,
     /// The program and its version, recorded in locks.
     pub program: String,
 }
@@ -136,6 +141,7 @@ impl Workshop {
             freshness: self.config.freshness,
             progress,
             later: &self.later,
+            known: None,
         }
     }
 

@@ -6,6 +6,9 @@ use cooper_core::Digest;
 
 use crate::zip::{ZipEntry, write_zip};
 
+/// The field of a licence expression (PEP 639).
+const LICENCE: &str = "License-Expression";
+
 /// What the index says of a file's SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Hashes {
@@ -76,7 +79,7 @@ impl Wheel {
             name: name.to_owned(),
             version: version.to_owned(),
             tag: "py3-none-any".to_owned(),
-            metadata: Vec::new(),
+            metadata: vec![(LICENCE.to_owned(), "MIT".to_owned())],
             metadata_text: None,
             entry_points: Vec::new(),
             entries: Vec::new(),
@@ -168,8 +171,16 @@ impl Wheel {
 
     /// A licence expression (PEP 639).
     #[must_use]
-    pub fn licence(self, expression: &str) -> Self {
-        self.field("License-Expression", expression)
+    pub fn licence(mut self, expression: &str) -> Self {
+        self.metadata.retain(|(name, _)| name != LICENCE);
+        self.field(LICENCE, expression)
+    }
+
+    /// Nothing about its licence.
+    #[must_use]
+    pub fn without_licence(mut self) -> Self {
+        self.metadata.retain(|(name, _)| name != LICENCE);
+        self
     }
 
     /// `Requires-Python`, in METADATA and in the index.

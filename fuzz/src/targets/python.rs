@@ -46,9 +46,9 @@ pub(super) const KEPT_PAGE: Target = Target {
     examples: || {
         let digest = cooper_core::Digest::of(b"");
         let text = format!(
-            "cooper-python-page 3\n{digest}\t1970-01-01T00:00:00Z\ttrue\ttrue\n\
-             1.0\twheel\ttool-1.0-py3-none-any.whl\thttp://127.0.0.1/files/\t12\t{0}\t\t!why\n\
-             1.1\tsource\ttool-1.1.tar.gz\thttp://127.0.0.1/files/\t12\t{0}\t\t\n1.2\tsources\twhy\nend\n",
+            "cooper-python-page 4\n{digest}\t1970-01-01T00:00:00Z\ttrue\ttrue\n\
+             1.0\twheel\ttool-1.0-py3-none-any.whl\thttp://127.0.0.1/files/\t12\t{0}\t\t1700000000\t!why\n\
+             1.1\tsource\ttool-1.1.tar.gz\thttp://127.0.0.1/files/\t12\t{0}\t\t\t\n1.2\tsources\twhy\nend\n",
             digest.hex()
         );
         vec![text.into_bytes()]

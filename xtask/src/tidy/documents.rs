@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Problem, line_holding};
+use super::Problem;
 use crate::tree::{SourceFile, Tree, has_ending};
 
-const CODES: &str = "crates/cooper-core/src/finding.rs";
 const FINDINGS: &str = "docs/FINDINGS.md";
 const ARCHITECTURE: &str = "docs/ARCHITECTURE.md";
 const CHANGELOG: &str = "CHANGELOG.md";
@@ -18,57 +17,11 @@ pub(super) fn check(tree: &Tree) -> Vec<Problem> {
             problems.push(Problem::at(path, 1, "is missing or empty"));
         }
     }
-    problems.extend(findings(tree));
     problems.extend(crates_named(tree));
     for file in tree.files().iter().filter(|file| has_ending(&file.path, "md")) {
         problems.extend(links(tree, file));
     }
     problems
-}
-
-/// Every code is explained, and nothing is explained that is no code.
-fn findings(tree: &Tree) -> Vec<Problem> {
-    let (Some(source), Some(document)) = (tree.text(CODES), tree.text(FINDINGS)) else {
-        return Vec::new();
-    };
-    let codes: BTreeSet<&str> = source
-        .split("rename = \"")
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-        .collect();
-    let codes: BTreeSet<&str> = codes.into_iter().filter(|code| is_code(code)).collect();
-    let families: BTreeSet<&str> = codes.iter().filter_map(|code| code.split('-').next()).collect();
-    let explained: BTreeSet<&str> = document
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .filter(|text| is_code(text))
-        .collect();
-    let mut problems = Vec::new();
-    for code in codes.difference(&explained) {
-        problems.push(Problem::at(
-            CODES,
-            line_holding(source, code),
-            format!("{code} is not explained in {FINDINGS}"),
-        ));
-    }
-    let ours = |code: &&&str| families.contains(code.split('-').next().unwrap_or_default());
-    for code in explained.difference(&codes).filter(ours) {
-        problems.push(Problem::at(
-            FINDINGS,
-            line_holding(document, code),
-            format!("{code} is no code of {CODES}"),
-        ));
-    }
-    problems
-}
-
-/// `INTEGRITY-NO-HASH`
-fn is_code(text: &str) -> bool {
-    text.contains('-')
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn crates_named(tree: &Tree) -> Vec<Problem> {
@@ -182,16 +135,13 @@ mod tests {
     use super::super::tests::shown;
     use super::*;
 
-    const CODE: &str = "#[serde(rename = \"GATE-A\")]\nA,\n#[serde(rename = \"GATE-B\")]\nB,\n#[serde(rename = \"kebab-case\")]\n";
-
     /// A good set of documents with some replaced or added.
     fn problems(changes: &[(&str, &str)]) -> Vec<String> {
         let mut files = vec![
             ("README.md", "Read [on](docs/ARCHITECTURE.md#two-words)."),
             (CHANGELOG, "new"),
             (ARCHITECTURE, "# Two words\n`a` [up](../README.md)"),
-            (FINDINGS, "| `GATE-A` | `GATE-B` | `OTHER-THING` |"),
-            (CODES, CODE),
+            (FINDINGS, "| `GATE-A` |"),
             ("crates/a/Cargo.toml", ""),
         ];
         files.retain(|(path, _)| !changes.iter().any(|(changed, _)| changed == path));
@@ -210,16 +160,6 @@ mod tests {
             problems(&[(CHANGELOG, " \n")]),
             ["CHANGELOG.md:1: is missing or empty"]
         );
-    }
-
-    #[test]
-    fn codes_and_their_explanations_are_the_same_set() {
-        assert_eq!(
-            problems(&[(FINDINGS, "`GATE-A`")]),
-            [format!("{CODES}:3: GATE-B is not explained in {FINDINGS}")]
-        );
-        let more = problems(&[(FINDINGS, "`GATE-A` `GATE-B`\n`GATE-C`")]);
-        assert_eq!(more, [format!("{FINDINGS}:2: GATE-C is no code of {CODES}")]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use cooper_core::Timestamp;
+use cooper_core::{PythonName, Timestamp};
 
 use super::ecosystem::{AnyVersion, Ecosystem, Subject};
 use super::epss::EpssTable;
@@ -107,6 +107,53 @@ impl Advisories {
             }
         }
         Ok(None)
+    }
+
+    /// A record that names exactly the subject's version as a fix; the subject itself is not affected.
+    ///
+    /// # Errors
+    /// When a snapshot is damaged.
+    pub fn fixed_exactly_by(&self, subject: &Subject<'_>) -> Result<Option<String>, ReadSnapshotError> {
+        let version = subject.version();
+        let is_fix = |event: &super::range::OwnedEvent| {
+            let at = event.version();
+            event.kind == EventKind::Fixed && at.is_some_and(|at| at.compare(&version) == Ordering::Equal)
+        };
+        for (number, snapshot) in self.snapshots.iter().enumerate() {
+            for (record, entry) in snapshot.entries_of(subject.ecosystem(), subject.name())? {
+                let fixes = entry.ranges.iter().flat_map(|range| &range.events).any(is_fix);
+                let row = snapshot.record(record)?;
+                if fixes && !row.withdrawn && !self.is_superseded(row.id, row.modified, number)? {
+                    return Ok((!entry.affects(&version)).then(|| row.id.to_owned()));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record by which a package is malicious in some version, and whether it is so in every one. The name may be one
+    /// that no package has.
+    ///
+    /// # Errors
+    /// When a snapshot is damaged.
+    pub fn malicious_name(&self, name: &PythonName) -> Result<Option<(String, bool)>, ReadSnapshotError> {
+        let mut found: Option<(String, bool)> = None;
+        for (number, snapshot) in self.snapshots.iter().enumerate() {
+            for (record, entry) in snapshot.entries_of(Ecosystem::PyPI, name.as_str())? {
+                let row = snapshot.record(record)?;
+                let counts = row.id.starts_with("MAL-") && !row.withdrawn;
+                if !counts || self.is_superseded(row.id, row.modified, number)? {
+                    continue;
+                }
+                let events = || entry.ranges.iter().flat_map(|range| &range.events);
+                let wholly =
+                    events().next().is_some() && events().all(|event| event.kind == EventKind::Introduced);
+                if found.as_ref().is_none_or(|(_, known)| !known && wholly) {
+                    found = Some((row.id.to_owned(), wholly));
+                }
+            }
+        }
+        Ok(found)
     }
 
     fn matches(

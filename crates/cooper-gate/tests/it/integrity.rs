@@ -3,14 +3,15 @@
 use cooper_core::lock::Recipe;
 use cooper_core::plan::{Plan, PlannedDebian, PlannedImage, PlannedPython, Snapshot};
 use cooper_core::{Base, BaseChoice, BlobDigest, Digest, Effect, FindingCode, Request, Timestamp};
-use cooper_gate::{Evidence, evaluate};
+use cooper_gate::integrity::IntegrityCode;
+use cooper_gate::{Evidence, Known, evaluate};
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
 fn evidence() -> Evidence {
-    Evidence::at(time("2026-11-23T08:00:00Z"))
+    Evidence::now(Known::nothing(time("2026-11-23T08:00:00Z")).into())
 }
 
 fn good_plan() -> Plan {
@@ -49,6 +50,7 @@ fn debian(name: &str) -> PlannedDebian {
         sha256: Some(Digest::of(name.as_bytes())),
         suite: "trixie".parse().unwrap(),
         path: format!("pool/main/{name}.deb").parse().unwrap(),
+        source: None,
     }
 }
 
@@ -65,6 +67,9 @@ fn python() -> PlannedPython {
         fits_platform: true,
         yanked: None,
         exactly_pinned: false,
+        required_by: None,
+        uploaded: Some(time("2026-01-01T00:00:00Z")),
+        newest: None,
         built: None,
     }
 }
@@ -74,10 +79,21 @@ fn codes(change: impl FnOnce(&mut Plan)) -> (bool, Vec<FindingCode>) {
     let mut plan = good_plan();
     change(&mut plan);
     match evaluate(&plan, &evidence(), "test") {
-        Ok(cleared) => (true, cleared.notes().iter().map(|finding| finding.code).collect()),
+        Ok(cleared) => (
+            true,
+            cleared
+                .notes()
+                .iter()
+                .map(|finding| finding.code.clone())
+                .collect(),
+        ),
         Err(refusal) => (
             false,
-            refusal.findings().iter().map(|finding| finding.code).collect(),
+            refusal
+                .findings()
+                .iter()
+                .map(|finding| finding.code.clone())
+                .collect(),
         ),
     }
 }
@@ -111,15 +127,15 @@ fn each_fault_has_its_code() {
     let refused = |code| (false, vec![code]);
     assert_eq!(
         codes(|plan| plan.packages[0].sha256 = None),
-        refused(FindingCode::NoHash)
+        refused(IntegrityCode::NoHash.into())
     );
     assert_eq!(
         codes(|plan| plan.python[0].sha256 = None),
-        refused(FindingCode::NoHash)
+        refused(IntegrityCode::NoHash.into())
     );
     assert_eq!(
         codes(|plan| plan.base[0].architecture = "arm64".into()),
-        refused(FindingCode::WrongPlatform)
+        refused(IntegrityCode::WrongPlatform.into())
     );
     assert_eq!(
         codes(|plan| {
@@ -130,33 +146,36 @@ fn each_fault_has_its_code() {
             }
             plan.snapshots.push(other);
         }),
-        refused(FindingCode::WrongPlatform)
+        refused(IntegrityCode::WrongPlatform.into())
     );
     assert_eq!(
         codes(|plan| plan.python[0].fits_platform = false),
-        refused(FindingCode::WrongPlatform)
+        refused(IntegrityCode::WrongPlatform.into())
     );
     assert_eq!(
         codes(|plan| plan.python[0].yanked = Some(String::new())),
-        refused(FindingCode::Yanked)
+        refused(IntegrityCode::Yanked.into())
     );
     assert_eq!(
         codes(|plan| plan.python.push(python())),
-        refused(FindingCode::Duplicate)
+        refused(IntegrityCode::Duplicate.into())
     );
     assert_eq!(
         codes(|plan| plan.packages[0].suite = "trixie-security".parse().unwrap()),
-        refused(FindingCode::Unsigned)
+        refused(IntegrityCode::Unsigned.into())
     );
     let unsigned = codes(|plan| change_debian_snapshot(plan, |_, _, keys| keys.clear()));
-    assert_eq!(unsigned, refused(FindingCode::Unsigned));
+    assert_eq!(unsigned, refused(IntegrityCode::Unsigned.into()));
     let expired = |until: &str| {
         let until = time(until);
         codes(|plan| change_debian_snapshot(plan, |_, valid, _| *valid = Some(until)))
     };
-    assert_eq!(expired("2026-11-22T00:00:00Z"), refused(FindingCode::Expired));
+    assert_eq!(
+        expired("2026-11-22T00:00:00Z"),
+        refused(IntegrityCode::Expired.into())
+    );
     let old = codes(|plan| change_debian_snapshot(plan, |date, _, _| *date = time("2026-11-19T00:00:00Z")));
-    assert_eq!(old, refused(FindingCode::RolledBack));
+    assert_eq!(old, refused(IntegrityCode::RolledBack.into()));
 }
 
 #[test]
@@ -165,7 +184,7 @@ fn an_exact_pin_lets_a_withdrawn_file_pass_with_a_note() {
         plan.python[0].yanked = Some("broken on Windows".to_owned());
         plan.python[0].exactly_pinned = true;
     });
-    assert_eq!((cleared, notes), (true, vec![FindingCode::YankedPinned]));
+    assert_eq!((cleared, notes), (true, vec![IntegrityCode::YankedPinned.into()]));
 }
 
 #[test]
@@ -182,8 +201,8 @@ fn snapshots_on_a_locks_word_are_noted_once_and_change_no_lock() {
         panic!("{:?}", believed.notes())
     };
     assert_eq!(
-        (note.code, note.effect),
-        (FindingCode::UncheckedSnapshot, Effect::Note)
+        (note.code.clone(), note.effect),
+        (IntegrityCode::UncheckedSnapshot.into(), Effect::Note)
     );
     assert_eq!(note.subject, "suites trixie, trixie-updates, trixie-security");
 }
@@ -245,7 +264,7 @@ fn an_image_below_is_judged_and_locked_with_what_stands_on_it() {
     let mut shadowing = plan_on_an_image();
     shadowing.packages.push(debian("wget"));
     let refusal = evaluate(&shadowing, &evidence(), "test").unwrap_err();
-    assert_eq!(refusal.findings()[0].code, FindingCode::Duplicate);
+    assert_eq!(refusal.findings()[0].code, IntegrityCode::Duplicate.into());
     let mut unhashed = plan_on_an_image();
     unhashed.below[0].packages[0].sha256 = None;
     assert!(evaluate(&unhashed, &evidence(), "test").is_err());
@@ -263,7 +282,12 @@ fn an_image_below_is_judged_and_locked_with_what_stands_on_it() {
 fn a_reloaded_lock_is_judged_again_and_gives_the_same_lock() {
     let first = evaluate(&good_plan(), &evidence(), "test").unwrap();
     let plan = first.lock().to_plan(|_, _| true).unwrap();
-    let again = evaluate(&plan, &Evidence::at(plan.resolved_at), "test").unwrap();
+    let again = evaluate(
+        &plan,
+        &Evidence::now(Known::nothing(plan.resolved_at).into()),
+        "test",
+    )
+    .unwrap();
     assert_eq!(again.lock(), first.lock());
     let elsewhere = first.lock().to_plan(|_, _| false).unwrap();
     let refusal = evaluate(&elsewhere, &evidence(), "test").unwrap_err();

@@ -6,6 +6,7 @@
 )]
 
 mod advisories;
+mod findings;
 mod integrity;
 mod licences;
 mod names;

@@ -1,14 +1,10 @@
 //! What a wheel says about its licence: fields of `METADATA`, and the licence files of its `.dist-info`.
 
-use std::fs::File;
-
 use cooper_gate::licences::{LICENCE_FILES_MAX, LicenceFile, PythonLicenceEvidence, TEXT_BYTES_MAX};
 
 use super::metadata::CoreMetadata;
 use super::zip::{Zip, ZipEntry, ZipError};
-use super::{METADATA_BYTES_MAX, Wheel, WheelError, only_dist_info, parse_path};
-use crate::deb::ar::PackageBytes;
-use crate::rootfs::{TreePath, UnpackLimits};
+use super::{Wheel, WheelError};
 
 /// Beginnings of names that licence files have, in upper case (PEP 639 names most of them as defaults).
 const NAMES: [&str; 6] = [
@@ -30,25 +26,11 @@ impl Wheel {
     }
 }
 
-/// The same of a wheel in a file, of which nothing else is read or checked.
-///
-/// # Errors
-/// When it is not a zip with one `.dist-info` that has a METADATA, or a licence file cannot be read.
-pub fn licence_evidence_of(file: File) -> Result<PythonLicenceEvidence, WheelError> {
-    let limits = UnpackLimits::default();
-    let size = file.metadata().map_err(ZipError::Read)?.len();
-    let zip = Zip::open(PackageBytes::File { file, size }, &limits)?;
-    let paths = zip.entries().iter().map(|entry| parse_path(entry, &limits));
-    let paths: Vec<TreePath> = paths.collect::<Result<_, _>>()?;
-    let dist_info = only_dist_info(&paths)?;
-    let path = format!("{dist_info}/METADATA");
-    let entry = zip.entries().iter().find(|entry| entry.name == path);
-    let entry = entry.ok_or(WheelError::Missing { path })?;
-    let metadata = CoreMetadata::parse(&zip.read(entry, METADATA_BYTES_MAX)?)?;
-    Ok(evidence(&zip, &dist_info, &metadata)?)
-}
-
-fn evidence(zip: &Zip, dist_info: &str, metadata: &CoreMetadata) -> Result<PythonLicenceEvidence, ZipError> {
+pub(super) fn evidence(
+    zip: &Zip,
+    dist_info: &str,
+    metadata: &CoreMetadata,
+) -> Result<PythonLicenceEvidence, ZipError> {
     let inside = |entry: &ZipEntry| {
         let path = entry.name.strip_prefix(dist_info)?.strip_prefix('/')?;
         (!entry.directory && is_licence_file(path, &metadata.licence_files)).then(|| path.to_owned())

@@ -19,6 +19,13 @@ pub struct Tag {
     platform: String,
 }
 
+impl Tag {
+    /// Whether it is for every platform.
+    pub fn is_for_any_platform(&self) -> bool {
+        self.platform == "any"
+    }
+}
+
 impl fmt::Display for Tag {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}-{}-{}", self.python, self.abi, self.platform)

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use cooper_gate::licences::{TEXT_BYTES_MAX, of_debian, of_python};
 use cooper_image::deb::{Deb, licence_evidence_in};
 use cooper_image::rootfs::UnpackLimits;
-use cooper_image::wheel::{Wheel, licence_evidence_of};
+use cooper_image::wheel::{Wheel, inspect};
 
 use crate::deb_archive::{dir, file as deb_file, link, package};
 use crate::wheel_archive::{file, wheel};
@@ -47,7 +47,12 @@ fn a_wheel_gives_its_metadata_and_its_licence_files() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("made.whl");
     fs::write(&path, bytes).unwrap();
-    assert_eq!(licence_evidence_of(File::open(path).unwrap()).unwrap(), evidence);
+    assert_eq!(
+        inspect(File::open(path).unwrap(), "a-1-py3-none-any.whl")
+            .unwrap()
+            .0,
+        evidence
+    );
     let answer = of_python(&evidence);
     assert_eq!(answer.expression.unwrap().to_string(), "MIT");
     assert_eq!(answer.others.unwrap().to_string(), "Apache-2.0");

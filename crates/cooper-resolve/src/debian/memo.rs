@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Counts up when the form or the meaning of a kept value changes, or a solution would come out differently.
-pub(super) const CODE_VERSION: u32 = 2;
+pub(super) const CODE_VERSION: u32 = 3;
 
 fn versioned(key: &str) -> String {
     format!("{CODE_VERSION} {key}")

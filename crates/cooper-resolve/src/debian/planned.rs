@@ -1,7 +1,7 @@
 //! Solutions as they are kept in the cache.
 
 use cooper_core::base::Suite;
-use cooper_core::plan::{PlannedDebian, PoolPath};
+use cooper_core::plan::{PlannedDebian, PoolPath, SourcePackage};
 use cooper_core::{DebianName, DebianVersion, Digest};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,8 @@ pub(super) struct KeptPackage {
     sha256: Option<Digest>,
     suite: Suite,
     path: PoolPath,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<SourcePackage>,
 }
 
 /// An [`Addition`] as it is kept.
@@ -52,6 +54,7 @@ pub(super) fn kept(packages: &[PlannedDebian]) -> Vec<KeptPackage> {
             sha256,
             suite,
             path,
+            source,
         } = planned.clone();
         KeptPackage {
             name,
@@ -61,6 +64,7 @@ pub(super) fn kept(packages: &[PlannedDebian]) -> Vec<KeptPackage> {
             sha256,
             suite,
             path,
+            source,
         }
     };
     packages.iter().map(keep).collect()
@@ -76,6 +80,7 @@ pub(super) fn restore(packages: Vec<KeptPackage>) -> Vec<PlannedDebian> {
             sha256,
             suite,
             path,
+            source,
         } = kept;
         PlannedDebian {
             name,
@@ -85,6 +90,7 @@ pub(super) fn restore(packages: Vec<KeptPackage>) -> Vec<PlannedDebian> {
             sha256,
             suite,
             path,
+            source,
         }
     };
     packages.into_iter().map(restore).collect()

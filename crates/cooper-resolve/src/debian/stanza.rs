@@ -1,6 +1,6 @@
 //! Stanzas of a `Packages` index: deb822 (Debian Policy 5.1) read with bounds, unknown fields passed over.
 
-use cooper_core::plan::{PlannedDebian, PoolPath};
+use cooper_core::plan::{PlannedDebian, PoolPath, SourcePackage};
 use cooper_core::{DebianName, DebianVersion, Digest};
 
 use super::relation::{Constraint, Operator, Relation, parse_clauses, parse_list};
@@ -23,8 +23,8 @@ pub struct Stanza {
     pub priority: Priority,
     /// `Multi-Arch`
     pub multi_arch: MultiArch,
-    /// `Source` without the version in brackets; the package's own name where the field is missing.
-    pub source: String,
+    /// `Source`: the name and the version, where one of them is another than the package's own.
+    pub source: Option<SourcePackage>,
     /// `Provides`
     pub provides: Vec<Provided>,
     /// `Pre-Depends`, then `Depends`: each clause needs one of its alternatives.
@@ -243,6 +243,21 @@ impl<'a> Values<'a> {
         })
     }
 
+    /// `Source: name (version)`. One that cannot be read is passed over: the package's own name and version hold then.
+    fn source(&self, name: &DebianName, version: &DebianVersion) -> Option<SourcePackage> {
+        let text = self.optional("Source")?;
+        let (source, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+        let inside = rest
+            .trim()
+            .strip_prefix('(')
+            .and_then(|rest| rest.strip_suffix(')'));
+        let source = SourcePackage {
+            name: source.parse().ok()?,
+            version: inside.map_or(Some(version.clone()), |inside| inside.trim().parse().ok())?,
+        };
+        (source.name != *name || source.version != *version).then_some(source)
+    }
+
     fn relations<T: Default, E: ToString>(
         &self,
         field: &'static str,
@@ -281,22 +296,20 @@ impl Stanza {
         let name = values.required("Package")?;
         let mut depends = values.relations("Pre-Depends", parse_clauses)?;
         depends.extend(values.relations("Depends", parse_clauses)?);
-        let source = values.optional("Source").unwrap_or(name);
         let sha256 = values
             .optional("SHA256")
             .map(|hex| values.parsed("SHA256", hex, Digest::from_hex));
+        let name = values.parsed("Package", name, str::parse::<DebianName>)?;
+        let version = values.required("Version")?;
+        let version = values.parsed("Version", version, str::parse::<DebianVersion>)?;
         Ok(Self {
-            name: values.parsed("Package", name, str::parse::<DebianName>)?,
-            version: values.parsed(
-                "Version",
-                values.required("Version")?,
-                str::parse::<DebianVersion>,
-            )?,
+            source: values.source(&name, &version),
+            name,
+            version,
             architecture: values.required("Architecture")?.to_owned(),
             essential: values.optional("Essential") == Some("yes"),
             priority: Priority::read(values.optional("Priority")),
             multi_arch: MultiArch::read(values.optional("Multi-Arch")),
-            source: source.split_ascii_whitespace().next().unwrap_or(name).to_owned(),
             provides: values
                 .relations("Provides", parse_list)?
                 .into_iter()
@@ -344,6 +357,7 @@ impl Stanza {
             sha256: self.sha256,
             suite,
             path: self.path.clone(),
+            source: self.source.clone(),
         }
     }
 }
@@ -423,9 +437,14 @@ mod tests {
             ("wget", "1.25.0-2+b1")
         );
         assert_eq!(
-            (stanza.source.as_str(), stanza.priority),
-            ("wget", Priority::Standard)
+            (
+                stanza.source.as_ref().map(|source| source.version.to_string()),
+                stanza.priority
+            ),
+            (Some("1.25.0-2".to_owned()), Priority::Standard)
         );
+        let same = WGET.replace("Source: wget (1.25.0-2)\n", "");
+        assert_eq!(Stanza::parse(same.as_bytes()).unwrap().source, None);
         let clauses: Vec<String> = stanza
             .depends
             .iter()

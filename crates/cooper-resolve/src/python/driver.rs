@@ -4,7 +4,7 @@
 //! out an early choice, it walks down the versions of the wrong project. After a few versions of one project
 //! the run is stopped, and the next one decides that project, and those through which it is needed, first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use cooper_core::PythonName;
@@ -49,6 +49,29 @@ pub(crate) struct Solved {
     pub(crate) demands: Vec<(String, Need)>,
     /// How often the solver was run.
     pub(crate) runs: usize,
+}
+
+impl Solved {
+    /// Who needs a distribution, along the shortest way from the request; whoever the request itself names is left out.
+    pub(crate) fn parents(&self, net: &Net) -> BTreeMap<PythonName, PythonName> {
+        let mut needs: BTreeMap<&str, BTreeSet<&PythonName>> = BTreeMap::new();
+        for (by, need) in &self.demands {
+            let (by, _) = by.split_once(' ').unwrap_or((by, ""));
+            needs.entry(by).or_default().insert(&need.name);
+        }
+        let mut parents = BTreeMap::new();
+        let mut reached: BTreeSet<&PythonName> = net.wishes.needs.iter().map(|need| &need.name).collect();
+        let mut open: VecDeque<&PythonName> = reached.iter().copied().collect();
+        while let Some(parent) = open.pop_front() {
+            for name in needs.get(parent.as_str()).into_iter().flatten() {
+                if reached.insert(name) {
+                    parents.insert((*name).clone(), parent.clone());
+                    open.push_back(name);
+                }
+            }
+        }
+        parents
+    }
 }
 
 /// Solve the request's requirements.

@@ -138,6 +138,7 @@ fn anchor(page: &Url, attributes: &str, content: &str) -> Option<File> {
         metadata: side_metadata(side.as_deref()),
         requires_python: attribute(attributes, "data-requires-python").filter(|text| !text.trim().is_empty()),
         yanked: attribute(attributes, "data-yanked").map(|reason| one_line(&reason)),
+        uploaded: None,
     })
 }
 

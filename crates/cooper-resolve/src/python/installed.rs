@@ -37,6 +37,7 @@ impl Installed {
                 sha256: planned.sha256,
                 metadata: SideMetadata::None,
                 yanked: None,
+                uploaded: planned.uploaded,
             },
             metadata: BlobDigest::of(&installed.metadata),
             facts: Arc::new(Facts {

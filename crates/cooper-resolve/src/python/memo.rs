@@ -17,7 +17,7 @@ use crate::ground::InstalledPython;
 /// The cache's kind.
 const KIND: &str = "python-solution";
 /// Changes whenever the same pages may give another solution.
-const RULES: &str = concat!("cooper-python-solution 5 of ", env!("CARGO_PKG_VERSION"));
+const RULES: &str = concat!("cooper-python-solution 6 of ", env!("CARGO_PKG_VERSION"));
 
 /// Where one request's solution is remembered.
 pub(super) struct Memo<'a> {
@@ -51,6 +51,12 @@ struct Distribution {
     exactly_pinned: bool,
     fits_platform: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    required_by: Option<PythonName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uploaded: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    newest: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     built: Option<Box<Built>>,
 }
 
@@ -72,6 +78,9 @@ impl<'a> Memo<'a> {
             // What bounds the answer, in a form that nothing else has.
             let bounds = serde_json::to_vec(&(asked.constraints, asked.hashes)).unwrap_or_default();
             let _ = write!(key, "\nbounds {}", Digest::of(&bounds));
+        }
+        if let Some(known) = context.known {
+            let _ = write!(key, "\njudged {}", known.candidate_key());
         }
         if !asked.installed.is_empty() {
             let there: Vec<String> = asked.installed.iter().map(InstalledPython::key).collect();
@@ -146,6 +155,9 @@ impl Distribution {
             yanked,
             exactly_pinned,
             fits_platform,
+            required_by,
+            uploaded,
+            newest,
             built,
         } = self;
         PlannedPython {
@@ -160,6 +172,9 @@ impl Distribution {
             fits_platform,
             yanked,
             exactly_pinned,
+            required_by,
+            uploaded,
+            newest,
             built,
         }
     }
@@ -180,6 +195,9 @@ impl From<&PlannedPython> for Distribution {
             yanked: planned.yanked,
             exactly_pinned: planned.exactly_pinned,
             fits_platform: planned.fits_platform,
+            required_by: planned.required_by,
+            uploaded: planned.uploaded,
+            newest: planned.newest,
             built: planned.built,
         }
     }

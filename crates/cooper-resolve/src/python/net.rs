@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cooper_core::python::DistributionVersion;
 use cooper_core::{Base, BlobDigest, Digest, PythonName, Timestamp};
+use cooper_gate::Known;
 use cooper_store::{FetchBytes, FetchError, Intake, Range, Store};
 use url::Url;
 
@@ -65,6 +66,7 @@ pub(crate) struct Net {
     others: Vec<Target>,
     pub(crate) wishes: Wishes,
     pub(super) freshness: Freshness,
+    known: Option<Arc<Known>>,
     /// How sources are built.
     pub(super) build: BuildTarget,
     pages: Mutex<BTreeMap<PythonName, Cell<Page>>>,
@@ -91,6 +93,7 @@ impl Net {
             target,
             wishes,
             freshness: context.freshness,
+            known: context.known.cloned(),
             build,
             pages: Mutex::default(),
             archives: Mutex::default(),
@@ -132,6 +135,13 @@ impl Net {
         if let Some(installed) = self.wishes.installed.get(name) {
             return Ok(installed.facts());
         }
+        if let Some(reason) = self.refusal(name, version, archive) {
+            return Ok(Arc::new(Facts {
+                reading: Err(reason),
+                size: None,
+                source: None,
+            }));
+        }
         let key = Self::wheel_key(self.index(self.page(name)?.index)?, archive);
         let cell = locked(&self.archives).entry(key.clone()).or_default().clone();
         let mut slot = locked(&cell);
@@ -145,6 +155,21 @@ impl Net {
         });
         *slot = Some(facts.clone());
         Ok(facts)
+    }
+
+    /// Why the gates would refuse a version, to follow it in a sentence. A version that the request insists on is not
+    /// passed over: the whole plan is judged then, and tells more.
+    pub(super) fn refusal(
+        &self,
+        name: &PythonName,
+        version: &DistributionVersion,
+        archive: &Archive,
+    ) -> Option<String> {
+        let known = self.known.as_ref()?;
+        if self.wishes.admission(name).exact.contains(version) {
+            return None;
+        }
+        known.refuse_candidate(name, version, archive.uploaded)
     }
 
     /// The page of the first index that has the project. Only an index that says that it does not have it is passed

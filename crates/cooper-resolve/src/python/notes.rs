@@ -5,7 +5,7 @@ use cooper_core::PythonName;
 use super::driver::{Chosen, Solved};
 use super::error::PythonError;
 use super::net::Net;
-use super::page::Offer;
+use super::page::{Offer, Release};
 
 /// Requirements that do not apply, extras that are missing, and why the newest version was not taken.
 pub(super) fn of(net: &Net, solved: &Solved) -> Result<Vec<String>, PythonError> {
@@ -50,10 +50,33 @@ pub(super) fn of(net: &Net, solved: &Solved) -> Result<Vec<String>, PythonError>
             by.join(", ")
         ));
     }
-    for (name, chosen) in solved.chosen.iter().filter(|(name, _)| net.wishes.names(name)) {
-        notes.extend(not_newest(net, solved, name, chosen)?);
+    for (name, chosen) in &solved.chosen {
+        notes.extend(if net.wishes.names(name) {
+            not_newest(net, solved, name, chosen)?
+        } else {
+            passed_over(net, name, chosen)?
+        });
     }
     Ok(notes)
+}
+
+/// A newer version of what is merely needed that the gates would refuse.
+fn passed_over(net: &Net, name: &PythonName, chosen: &Chosen) -> Result<Option<String>, PythonError> {
+    let page = net.page(name)?;
+    let mut newer = page
+        .releases
+        .iter()
+        .take_while(|release| release.version > chosen.version);
+    Ok(newer.find_map(|release| {
+        let why = gates_refuse(net, name, release)?;
+        let (taken, newer) = (&chosen.version, &release.version);
+        (!newer.any_prerelease()).then(|| format!("{name} {taken} is taken and not {newer}: {newer} {why}"))
+    }))
+}
+
+fn gates_refuse(net: &Net, name: &PythonName, release: &Release) -> Option<String> {
+    let archive = net.wishes.admission(name).admit(release, &net.target).ok()?;
+    net.refusal(name, &release.version, archive)
 }
 
 /// Why a version of a project that the request names is not the newest final one.
@@ -81,6 +104,7 @@ fn not_newest(
         return Ok(None);
     };
     let refused = net.wishes.admission(name).admit(newest, &net.target).err();
+    let refused = refused.or_else(|| gates_refuse(net, name, newest));
     let held = solved.demands.iter();
     let held = held.filter(|(_, need)| &need.name == name && !need.specifiers.contains(&newest.version));
     let held = held

@@ -20,7 +20,7 @@ use super::target::Target;
 use crate::address::public;
 
 /// The first line of a reduced page. Change it whenever the form or the policy that makes it changes.
-const FORM: &str = "cooper-python-page 3";
+const FORM: &str = "cooper-python-page 4";
 /// The last line, without which a page is cut off.
 const END: &str = "end\n";
 /// How many files one project may have.
@@ -39,6 +39,8 @@ pub(crate) struct File {
     pub(crate) requires_python: Option<String>,
     /// Withdrawn, with the reason.
     pub(crate) yanked: Option<String>,
+    /// When the index took it in (PEP 700), to the second.
+    pub(crate) uploaded: Option<Timestamp>,
 }
 
 /// Whether the metadata lies beside the wheel (PEP 658).
@@ -59,6 +61,7 @@ pub(crate) struct Archive {
     pub(crate) sha256: Option<Digest>,
     pub(crate) metadata: SideMetadata,
     pub(crate) yanked: Option<String>,
+    pub(crate) uploaded: Option<Timestamp>,
 }
 
 impl Archive {
@@ -77,6 +80,7 @@ impl From<File> for Archive {
             sha256,
             metadata,
             yanked,
+            uploaded,
             ..
         } = file;
         Self {
@@ -86,6 +90,7 @@ impl From<File> for Archive {
             sha256,
             metadata,
             yanked,
+            uploaded,
         }
     }
 }
@@ -150,6 +155,15 @@ impl Page {
         }
     }
 
+    /// When the newest of its archives was taken in.
+    pub(crate) fn newest(&self) -> Option<Timestamp> {
+        let archives = self.releases.iter().filter_map(|release| match &release.offer {
+            Offer::Wheel(archive) | Offer::Source(archive) => archive.uploaded,
+            Offer::Excluded(_) => None,
+        });
+        archives.max()
+    }
+
     #[cfg(test)]
     pub(crate) fn for_tests(releases: Vec<Release>) -> Self {
         let digest = BlobDigest::of(b"test");
@@ -206,6 +220,8 @@ struct RawFile<'a> {
     core_metadata: Option<RawSide<'a>>,
     #[serde(default, borrow)]
     dist_info_metadata: Option<RawSide<'a>>,
+    #[serde(default, borrow)]
+    upload_time: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -251,9 +267,16 @@ fn read_json(bytes: &[u8], page: &Url) -> Result<Vec<File>, String> {
                 Some(RawYanked::Because(reason)) => Some(one_line(&reason)),
                 Some(RawYanked::Is(false)) | None => None,
             },
+            uploaded: file.upload_time.as_deref().and_then(whole_seconds),
         })
     });
     Ok(files.collect())
+}
+
+/// A time of the index without its fraction of a second. One that cannot be read is none.
+fn whole_seconds(text: &str) -> Option<Timestamp> {
+    let time: Timestamp = text.parse().ok()?;
+    Timestamp::from_second(time.as_second()).ok()
 }
 
 /// The metadata's hash, where there is one.
@@ -310,9 +333,13 @@ fn encode_archive(text: &mut String, kind: &str, archive: &Archive) {
         .as_ref()
         .map(|reason| format!("!{}", one_line(reason)))
         .unwrap_or_default();
+    let uploaded = archive
+        .uploaded
+        .map(|time| time.as_second().to_string())
+        .unwrap_or_default();
     let _ = write!(
         text,
-        "{kind}\t{}\t{}\t{size}\t{sha256}\t{beside}\t{yanked}",
+        "{kind}\t{}\t{}\t{size}\t{sha256}\t{beside}\t{uploaded}\t{yanked}",
         archive.filename,
         directory.unwrap_or(url)
     );
@@ -378,6 +405,9 @@ fn decode_archive(text: &str) -> Option<Archive> {
     let size = optional(fields.next()?, |text| text.parse().ok())?;
     let sha256 = optional(fields.next()?, |hex| Digest::from_hex(hex).ok())?;
     let beside = optional(fields.next()?, |hex| Digest::from_hex(hex).ok())?;
+    let uploaded = optional(fields.next()?, |text| {
+        Timestamp::from_second(text.parse().ok()?).ok()
+    })?;
     let yanked = fields.next()?.strip_prefix('!').map(str::to_owned);
     let metadata = beside.map_or(SideMetadata::None, SideMetadata::Sha256);
     Some(Archive {
@@ -387,6 +417,7 @@ fn decode_archive(text: &str) -> Option<Archive> {
         sha256,
         metadata,
         yanked,
+        uploaded,
     })
 }
 
@@ -433,7 +464,7 @@ mod tests {
         reduced(&format!(
             r#"{{"meta":{{"api-version":"1.1"}},"name":"a","files":[
             {{"filename":"a-1-py3-none-any.whl","url":"../../files/a-1-py3-none-any.whl#sha256=00","hashes":{{"sha256":"{HASH}"}},
-              "size":7,"yanked":false,"requires-python":">=3","core-metadata":{{"sha256":"{HASH}"}},"new-field":[1]}},
+              "size":7,"yanked":false,"requires-python":">=3","upload-time":"2024-05-06T07:08:09.123456Z","core-metadata":{{"sha256":"{HASH}"}},"new-field":[1]}},
             {{"filename":"a-2-py3-none-any.whl","url":"https://files.test/x?y","hashes":{{"md5":"0"}},"yanked":"bad\nthing"}},
             {{"filename":"a-3.tar.gz","url":"a-3.tar.gz","hashes":{{}},"yanked":true}},
             {{"filename":"a-4-cp39-cp39-win32.whl","url":"a","hashes":{{}}}},
@@ -457,6 +488,7 @@ mod tests {
             (wheel.size, wheel.sha256.unwrap().hex().as_str()),
             (Some(7), HASH)
         );
+        assert_eq!(wheel.uploaded, "2024-05-06T07:08:09Z".parse().ok());
         assert_eq!(
             wheel.metadata,
             SideMetadata::Sha256(Digest::from_hex(HASH).unwrap())

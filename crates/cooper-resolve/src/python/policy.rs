@@ -370,6 +370,7 @@ mod tests {
             metadata: super::super::page::SideMetadata::None,
             requires_python: None,
             yanked: None,
+            uploaded: None,
         }
     }
 

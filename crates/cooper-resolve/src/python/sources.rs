@@ -161,6 +161,7 @@ pub(super) fn planned(
     name: &PythonName,
     chosen: &Chosen,
     built: &BuiltWheel,
+    required_by: Option<&PythonName>,
 ) -> Result<PlannedPython, PythonError> {
     let archive = &chosen.archive;
     Ok(PlannedPython {
@@ -175,6 +176,9 @@ pub(super) fn planned(
         fits_platform: wheel_fits(&built.filename, net.target.base),
         yanked: archive.yanked.clone(),
         exactly_pinned: net.wishes.admission(name).exact.contains(&chosen.version),
+        required_by: required_by.cloned(),
+        uploaded: archive.uploaded,
+        newest: net.page(name)?.newest(),
         built: Some(Box::new(Built {
             source: built.source.clone(),
             url: archive.url.clone(),

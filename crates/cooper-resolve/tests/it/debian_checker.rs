@@ -164,6 +164,7 @@ fn the_judge_sees_what_is_wrong() {
         sha256: None,
         suite: Base::Trixie.suites()[0],
         path: "pool/x".parse().unwrap(),
+        source: None,
     };
     let text = text
         .replace(": a\n", ": aa\n")

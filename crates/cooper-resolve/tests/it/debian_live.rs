@@ -102,6 +102,7 @@ impl Live {
             freshness: FRESH,
             progress: &progress,
             later: &Later::default(),
+            known: None,
         };
         debian::resolve(&context, base, &requests(packages), recommends)
             .unwrap_or_else(|error| panic!("{}", chain(&error)))
@@ -163,6 +164,7 @@ fn live_debian_suggests_what_was_meant() {
         freshness: FRESH,
         progress: &progress,
         later: &Later::default(),
+        known: None,
     };
     for (asked, meant) in [
         ("libxslt", "libxslt1.1"),

@@ -225,6 +225,7 @@ fn is_satisfiable(packages: &[MadeUp], checker: &Checker, wanted: &[&str]) -> bo
                     sha256: None,
                     suite: Base::Trixie.suites()[0],
                     path: "pool/x.deb".parse().unwrap(),
+                    source: None,
                 });
                 grown.push(more);
             }

@@ -87,6 +87,7 @@ impl World {
             freshness: self.freshness,
             progress: &progress,
             later: &Later::default(),
+            known: None,
         })
     }
 }

@@ -64,6 +64,7 @@ impl World {
             freshness: self.freshness,
             progress: &Progress::silent(),
             later: &Later::default(),
+            known: None,
         };
         python::resolve(&context, asked)
     }

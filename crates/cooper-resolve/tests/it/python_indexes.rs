@@ -73,6 +73,7 @@ impl Two {
             },
             progress: &Progress::silent(),
             later: &Later::default(),
+            known: None,
         };
         let requirements: Vec<PythonRequirement> = vec![text.parse().unwrap()];
         python::resolve(&context, &Asked::plain(Base::Trixie, &requirements))

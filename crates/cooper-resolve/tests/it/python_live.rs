@@ -71,6 +71,7 @@ impl Bench {
             },
             progress: &Progress::silent(),
             later: &Later::default(),
+            known: None,
         };
         let mut requirements: Vec<PythonRequirement> =
             texts.iter().map(|text| text.parse().unwrap()).collect();

@@ -94,7 +94,7 @@ impl Store {
     }
 }
 
-fn ends_torn(file: &mut File) -> io::Result<bool> {
+pub(super) fn ends_torn(file: &mut File) -> io::Result<bool> {
     if file.metadata()?.len() == 0 {
         return Ok(false);
     }

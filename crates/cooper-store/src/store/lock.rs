@@ -45,6 +45,8 @@ pub struct StoreLock {
 const NAMES_LOCK: &str = ".names";
 /// Held while a mark is raised.
 const MARKS_LOCK: &str = ".marks";
+/// Held while a ledger is added to.
+const LEDGERS_LOCK: &str = ".ledgers";
 const NAME_LENGTH_MAX: usize = 200;
 
 impl Store {
@@ -66,6 +68,11 @@ impl Store {
     /// The lock of the marks.
     pub(super) fn lock_marks(&self) -> Result<StoreLock, LockError> {
         wait_for(&self.root().join("locks").join(MARKS_LOCK))
+    }
+
+    /// The lock of the ledgers.
+    pub(super) fn lock_ledgers(&self) -> Result<StoreLock, LockError> {
+        wait_for(&self.root().join("locks").join(LEDGERS_LOCK))
     }
 
     /// Take the lock of this name if it is free.

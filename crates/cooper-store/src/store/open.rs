@@ -18,23 +18,25 @@ const OCI_LAYOUT: &[u8] = b"{\"imageLayoutVersion\":\"1.0.0\"}";
 /// The name of that file.
 const OCI_LAYOUT_NAME: &str = "oci-layout";
 /// Every directory of the layout, parents first.
-const DIRECTORIES: [&str; 9] = [
+const DIRECTORIES: [&str; 10] = [
     "blobs",
     "blobs/sha256",
     "trees",
     "trees/sha256",
     "refs",
     "marks",
+    "ledgers",
     "cache",
     "tmp",
     "locks",
 ];
 /// Everything that belongs into a store's root.
-pub(super) const ROOT_ENTRIES: [&str; 11] = [
+pub(super) const ROOT_ENTRIES: [&str; 12] = [
     "blobs",
     "trees",
     "refs",
     "marks",
+    "ledgers",
     "cache",
     "tmp",
     "locks",

@@ -158,6 +158,7 @@ fn a_new_store_is_a_private_oci_layout() {
         "blobs",
         "cache",
         "index.json",
+        "ledgers",
         "locks",
         "marks",
         "oci-layout",

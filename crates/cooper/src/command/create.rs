@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use cooper_core::requirements::Requirements;
-use cooper_core::{Effect, Finding, Lock, Progress};
+use cooper_core::{Finding, Lock, Progress};
 use cooperage::chat::{self, ChatError, CreateWords};
+use cooperage::gate::Verdict;
 use cooperage::{CreateError, Created, FullReference, Workshop, requirements_file};
 use serde_json::{Value, json};
 
@@ -16,7 +17,8 @@ use crate::failure::{Code, Exit, Failure};
 use crate::host::check_host;
 use crate::render::library;
 use crate::render::package::{inventory_json, write_changes};
-use crate::render::unit;
+use crate::render::table::printable;
+use crate::render::{unit, verdict};
 use crate::settings::{Settings, key, read_text};
 use crate::shell::{Need, Shell, open_workshop};
 
@@ -77,7 +79,7 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dependencies", "requirements", "packages", "build_packages", "base", "refresh", "reuse", "dry_run", "recommends", "fix_missing"])]
     locked: Option<PathBuf>,
     #[command(flatten)]
-    freshening: Freshening,
+    terms: Terms,
 }
 
 /// What is added to what was named.
@@ -91,20 +93,23 @@ struct Additions {
     fix_missing: bool,
 }
 
-/// How fresh the indexes must be.
-#[derive(Debug, Clone, Copy, Default, Args)]
-pub(crate) struct Freshening {
+/// How fresh the indexes must be, and by which rules the gates judge.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Terms {
     /// Fetch the indexes again, however new the kept ones are
     #[arg(long, conflicts_with = "offline")]
     refresh: bool,
     /// Fetch nothing: use what is in the store, however old
     #[arg(long)]
     offline: bool,
+    /// Judge by this profile of the policy: `testing`, `production`, or one of your own
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
 }
 
-impl Freshening {
+impl Terms {
     /// Whether indexes are fetched again.
-    pub(crate) fn refresh(self) -> bool {
+    pub(crate) fn refresh(&self) -> bool {
         self.refresh
     }
 }
@@ -125,7 +130,7 @@ pub(crate) fn create(args: CreateArgs, shell: &Shell) -> Result<Exit, Failure> {
             fix_missing,
         },
         locked,
-        freshening,
+        terms,
     } = args;
     let lists = [
         ("dependencies", dependencies),
@@ -153,13 +158,13 @@ pub(crate) fn create(args: CreateArgs, shell: &Shell) -> Result<Exit, Failure> {
         words.add(read_requirements(file)?)?;
     }
     match locked {
-        Some(file) => create_locked(&words, &file, freshening, shell),
-        None if dry_run => dry_run::show(words, freshening, shell),
-        None => create_words(words, freshening, reuse, shell),
+        Some(file) => create_locked(&words, &file, &terms, shell),
+        None if dry_run => dry_run::show(words, &terms, shell),
+        None => create_words(words, &terms, reuse, shell),
     }
 }
 
-fn read_requirements(file: &std::path::Path) -> Result<Requirements, Failure> {
+pub(crate) fn read_requirements(file: &std::path::Path) -> Result<Requirements, Failure> {
     let requirements = if file.as_os_str() == "-" {
         requirements_file::read_stream("standard input", io::stdin().lock())
     } else {
@@ -180,17 +185,17 @@ fn word_pair(word: String) -> Result<(String, String), ChatError> {
 /// Make an image from the words of any door.
 pub(crate) fn create_words(
     words: CreateWords,
-    freshening: Freshening,
+    terms: &Terms,
     reuse: bool,
     shell: &Shell,
 ) -> Result<Exit, Failure> {
-    let settings = settings(freshening, shell)?;
+    let settings = settings(terms, shell)?;
     let request = words.request(settings.base()?)?;
     check_host("making an image")?;
     let workshop = open_workshop(
         &settings,
         Need::Sources {
-            refresh: freshening.refresh,
+            refresh: terms.refresh,
         },
     )?;
     let sufficient = workshop.sufficient(&request)?;
@@ -211,7 +216,7 @@ pub(crate) fn create_words(
 fn create_locked(
     words: &CreateWords,
     file: &std::path::Path,
-    freshening: Freshening,
+    terms: &Terms,
     shell: &Shell,
 ) -> Result<Exit, Failure> {
     if words.base.is_some() || !words.dependencies.is_empty() || !words.packages.is_empty() {
@@ -219,7 +224,7 @@ fn create_locked(
         return Err(failure.hint("the lock says what is in the image".to_owned()));
     }
     let lock = read_lock(file)?;
-    let settings = settings(freshening, shell)?;
+    let settings = settings(terms, shell)?;
     check_host("making an image")?;
     let workshop = locked_workshop(&settings)?;
     finish(shell, None, |progress| {
@@ -238,10 +243,13 @@ fn locked_workshop(settings: &Settings) -> Result<Workshop, Failure> {
 }
 
 /// The settings in force, with the flags of freshness.
-pub(crate) fn settings(freshening: Freshening, shell: &Shell) -> Result<Settings, Failure> {
+pub(crate) fn settings(terms: &Terms, shell: &Shell) -> Result<Settings, Failure> {
     let mut settings = shell.settings()?;
-    if freshening.offline {
+    if terms.offline {
         settings.flag(&key::OFFLINE, "--offline", "true".to_owned())?;
+    }
+    if let Some(profile) = &terms.profile {
+        settings.flag(&key::POLICY_PROFILE, "--profile", profile.clone())?;
     }
     Ok(settings)
 }
@@ -249,7 +257,7 @@ pub(crate) fn settings(freshening: Freshening, shell: &Shell) -> Result<Settings
 /// How large a lock may be.
 const LOCK_BYTES_MAX: u64 = 64 << 20;
 
-fn read_lock(file: &std::path::Path) -> Result<Lock, Failure> {
+pub(crate) fn read_lock(file: &std::path::Path) -> Result<Lock, Failure> {
     let name = if file.as_os_str() == "-" {
         "standard input".to_owned()
     } else {
@@ -294,7 +302,9 @@ fn finish(
     for note in library::notes(&created.packages.missing_libraries) {
         shell.note("note", &note);
     }
-    tell_findings(&created.findings, shell);
+    if let Some(verdict) = &created.verdict {
+        tell_verdict(verdict, shell);
+    }
     let reused = sufficient == Some(&created.image);
     shell.print(
         || document(&created, sufficient, elapsed),
@@ -303,18 +313,42 @@ fn finish(
     Ok(Exit::GOOD)
 }
 
-/// Tell what the gates noted.
-pub(crate) fn tell_findings(findings: &[Finding], shell: &Shell) {
-    let noted = findings.iter().filter(|finding| finding.effect == Effect::Note);
-    for finding in noted {
-        let text = format!(
-            "{} {}: {}",
-            finding.code.as_str(),
-            finding.subject,
-            finding.message
-        );
-        shell.note("note", &text);
+/// Tell what the gates noted, what a waiver lifts, and what could not be judged.
+pub(crate) fn tell_verdict(verdict: &Verdict, shell: &Shell) {
+    for finding in &verdict.findings {
+        let text = format!("{} {}: {}", finding.code, finding.subject, finding.message);
+        match &finding.waived {
+            None => shell.note("note", &text),
+            Some(waived) => {
+                let (number, by, until) = (waived.waiver, &waived.by, unit::time(waived.until));
+                shell.note(
+                    "waived",
+                    &format!("{text} (waiver {number} of {by} until {until})"),
+                );
+            }
+        }
     }
+    let whys: Vec<&str> = verdict.unjudged.iter().map(|one| one.why.as_str()).collect();
+    if let Some(first) = verdict.unjudged.first() {
+        shell.note(
+            "warning",
+            &format!("not judged: {}: {}", whys.join("; "), first.hint),
+        );
+    }
+}
+
+/// A verdict without its findings, for programs.
+pub(crate) fn verdict_json(verdict: &Verdict) -> Value {
+    let mut document = json!(verdict);
+    if let Some(fields) = document.as_object_mut() {
+        fields.remove("findings");
+    }
+    document
+}
+
+/// The findings of a verdict, for programs.
+pub(crate) fn findings_of(verdict: Option<&Verdict>) -> &[Finding] {
+    verdict.map_or(&[], |verdict| &verdict.findings)
 }
 
 fn document(created: &Created, sufficient: Option<&FullReference>, elapsed: Duration) -> Value {
@@ -333,7 +367,8 @@ fn document(created: &Created, sufficient: Option<&FullReference>, elapsed: Dura
         "previous": previous,
         "changes": changes,
         "sufficient": sufficient,
-        "findings": created.findings,
+        "findings": findings_of(created.verdict.as_ref()),
+        "verdict": created.verdict.as_ref().map(verdict_json),
         "notes": created.notes,
     })
 }
@@ -360,6 +395,9 @@ fn write(
     writeln!(out, "  digest    {}", created.digest)?;
     writeln!(out, "  size      {}", unit::size(created.size_bytes))?;
     writeln!(out, "  contents  {debian}, {python}")?;
+    if let Some(verdict) = &created.verdict {
+        writeln!(out, "  verdict   {}", printable(&verdict::headline(verdict)))?;
+    }
     writeln!(out, "  time      {}", unit::duration(elapsed))?;
     if let Some((before, changes)) = &created.changes {
         write_changes(out, &before.to_string(), changes)?;

@@ -6,18 +6,18 @@ use cooperage::DryRun;
 use cooperage::chat::CreateWords;
 use serde_json::{Value, json};
 
-use crate::command::create::{Freshening, settings, tell_findings};
+use crate::command::create::{Terms, settings, tell_verdict, verdict_json};
 use crate::failure::{Exit, Failure};
 use crate::render::package::{inventory_json, write_inventory};
 use crate::render::unit;
 use crate::shell::{Need, Shell, open_workshop};
 
 /// Resolve and judge, and show what came of it.
-pub(crate) fn show(words: CreateWords, freshening: Freshening, shell: &Shell) -> Result<Exit, Failure> {
-    let settings = settings(freshening, shell)?;
+pub(crate) fn show(words: CreateWords, terms: &Terms, shell: &Shell) -> Result<Exit, Failure> {
+    let settings = settings(terms, shell)?;
     let request = words.request(settings.base()?)?;
     let need = Need::Sources {
-        refresh: freshening.refresh(),
+        refresh: terms.refresh(),
     };
     let workshop = open_workshop(&settings, need)?;
     let display = shell.progress();
@@ -27,7 +27,7 @@ pub(crate) fn show(words: CreateWords, freshening: Freshening, shell: &Shell) ->
     for note in &outlook.notes {
         shell.note("note", note);
     }
-    tell_findings(&outlook.findings, shell);
+    tell_verdict(&outlook.verdict, shell);
     shell.print(|| document(&outlook), |out| write(out, &outlook))?;
     Ok(Exit::GOOD)
 }
@@ -39,7 +39,8 @@ fn document(outlook: &DryRun) -> Value {
         "image": outlook.same,
         "packages": inventory_json(&outlook.packages),
         "download": { "files": files, "bytes": bytes },
-        "findings": outlook.findings,
+        "findings": outlook.verdict.findings,
+        "verdict": verdict_json(&outlook.verdict),
         "notes": outlook.notes,
     })
 }

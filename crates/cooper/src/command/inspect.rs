@@ -11,7 +11,7 @@ use crate::failure::{Code, Exit, Failure};
 use crate::render::library::write_missing;
 use crate::render::package::{inventory_json, write_inventory};
 use crate::render::table::{Align, Table, printable};
-use crate::render::unit;
+use crate::render::{unit, verdict};
 use crate::shell::{Need, Shell, open_workshop};
 
 const EXAMPLES: &str = "\
@@ -74,6 +74,7 @@ fn document(image: &Inspection) -> Value {
         "base": stands_on(image),
         "request": image.request,
         "loaded": image.loaded,
+        "verdict": image.verdict,
         "layers": layers(image).iter().map(Layer::json).collect::<Value>(),
         "config": image.config,
         "manifest": image.manifest,
@@ -149,6 +150,14 @@ fn write(out: &mut dyn Write, image: &Inspection) -> io::Result<()> {
         writeln!(
             out,
             "  loaded    from an archive, where it was {from}: not made or judged here"
+        )?;
+    }
+    if let Some(judged) = &image.verdict {
+        let when = unit::time(judged.judged_at);
+        writeln!(
+            out,
+            "  verdict   {} at {when}",
+            printable(&verdict::headline(judged))
         )?;
     }
     writeln!(out)?;

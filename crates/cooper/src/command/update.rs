@@ -8,7 +8,7 @@ use cooperage::chat::UpdateWords;
 use cooperage::{CreateError, UpdateOutcome, Updated, Workshop};
 use serde_json::{Value, json};
 
-use crate::command::create::{Freshening, settings, tell_findings};
+use crate::command::create::{Terms, findings_of, settings, tell_verdict, verdict_json};
 use crate::command::inspect::parse_reference;
 use crate::failure::{Code, Exit, Failure};
 use crate::host::check_host;
@@ -42,7 +42,7 @@ pub(crate) struct UpdateArgs {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    freshening: Freshening,
+    terms: Terms,
 }
 
 /// Execute `cooper update`.
@@ -54,7 +54,7 @@ pub(crate) fn update(args: &UpdateArgs, shell: &Shell) -> Result<Exit, Failure> 
     } else {
         Wanted::These(names)
     };
-    execute(&wanted, args.dry_run, args.freshening, shell)
+    execute(&wanted, args.dry_run, &args.terms, shell)
 }
 
 /// Execute an update from a chat line.
@@ -63,7 +63,7 @@ pub(crate) fn update_words(words: UpdateWords, shell: &Shell) -> Result<Exit, Fa
         UpdateWords::One(name) => Wanted::These(vec![name]),
         UpdateWords::All => Wanted::All,
     };
-    execute(&wanted, false, Freshening::default(), shell)
+    execute(&wanted, false, &Terms::default(), shell)
 }
 
 enum Wanted {
@@ -85,11 +85,11 @@ fn parse_name(text: &str) -> Result<ImageName, Failure> {
     Err(failure.hint(hint))
 }
 
-fn execute(wanted: &Wanted, dry_run: bool, freshening: Freshening, shell: &Shell) -> Result<Exit, Failure> {
-    let settings = settings(freshening, shell)?;
+fn execute(wanted: &Wanted, dry_run: bool, terms: &Terms, shell: &Shell) -> Result<Exit, Failure> {
+    let settings = settings(terms, shell)?;
     check_host("making an image")?;
     let need = Need::Sources {
-        refresh: freshening.refresh(),
+        refresh: terms.refresh(),
     };
     let workshop = open_workshop(&settings, need)?;
     let names = match wanted {
@@ -134,7 +134,9 @@ fn update_one(
     for note in &updated.notes {
         shell.note("note", note);
     }
-    tell_findings(&updated.findings, shell);
+    if let Some(verdict) = &updated.verdict {
+        tell_verdict(verdict, shell);
+    }
     Ok(updated)
 }
 
@@ -166,7 +168,8 @@ fn document(name: &ImageName, result: &Result<Updated, Failure>) -> Value {
         "image": image,
         "digest": digest,
         "changes": changes,
-        "findings": updated.findings,
+        "findings": findings_of(updated.verdict.as_ref()),
+        "verdict": updated.verdict.as_ref().map(verdict_json),
         "notes": updated.notes,
     })
 }

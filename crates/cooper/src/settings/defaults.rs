@@ -7,12 +7,16 @@ use cooperage::Caller;
 use super::apt::HostMirrors;
 use super::environment::Environment;
 use super::key::{
-    DEBIAN_KEYRING, DEBIAN_MIRRORS, DEBIAN_SECURITY_MIRRORS, Key, PYTHON_INDEX, RUN_ENFORCEMENT, STORE,
+    DEBIAN_KEYRING, DEBIAN_MIRRORS, DEBIAN_SECURITY_MIRRORS, Key, POLICY_FILE, PYTHON_INDEX, RUN_ENFORCEMENT,
+    STORE,
 };
 use super::{Origin, Setting, pip};
 
 /// The store of an installation.
 const SYSTEM_STORE: &str = "/var/lib/cooper/store";
+
+/// The name of a policy file.
+const POLICY_NAME: &str = "policy.toml";
 
 /// Debian's keyring where its package puts it, the first that is there.
 pub(crate) const HOST_KEYRINGS: [&str; 2] = [
@@ -37,6 +41,18 @@ pub(crate) fn of_host(key: &'static Key, environment: &Environment, etc: &Path) 
             "best-effort"
         };
         return Some(by_default(text.to_owned()));
+    }
+    if is(&POLICY_FILE) {
+        // The installation's before the user's own.
+        let own = environment
+            .config_home()
+            .map(|home| home.join("cooper").join(POLICY_NAME));
+        let places = [Some(etc.join("cooper").join(POLICY_NAME)), own];
+        let file = places.into_iter().flatten().find(|path| path.exists())?;
+        return Some(Setting {
+            texts: vec![file.display().to_string()],
+            origin: Origin::Host("its file".to_owned()),
+        });
     }
     if is(&DEBIAN_MIRRORS) || is(&DEBIAN_SECURITY_MIRRORS) {
         let host = HostMirrors::read(etc);

@@ -191,13 +191,17 @@ pub(crate) static SCRIPTS_AS_SHIPPED: Key = key::<bool>(
 .or("false");
 pub(crate) static BUILD_TIMEOUT: Key = bound::<Timeout>("build.timeout", &["COOPER_BUILD_TIMEOUT"], "20m");
 pub(crate) static BUILD_MEMORY: Key = bound::<ByteCount>("build.memory", &["COOPER_BUILD_MEMORY"], "4GiB");
+pub(crate) static POLICY_FILE: Key =
+    key::<PathBuf>("policy.file", &["COOPER_POLICY"], ProjectRule::Never).path();
+pub(crate) static POLICY_PROFILE: Key =
+    key::<String>("policy.profile", &["COOPER_POLICY_PROFILE"], ProjectRule::Source);
 pub(crate) static GC_CACHE_AGE: Key =
     key::<Duration>("gc.cache_age", &["COOPER_GC_CACHE_AGE"], ProjectRule::Never).or("30d");
 pub(crate) static ALLOW_PROJECT_SOURCES: Key =
     key::<bool>("trust.allow_project_sources", &[], ProjectRule::Never).or("false");
 
 /// Every setting, in the order in which they are shown.
-pub(crate) static KEYS: [&Key; 36] = [
+pub(crate) static KEYS: [&Key; 38] = [
     &STORE,
     &ORGANISATION,
     &BASE,
@@ -232,6 +236,8 @@ pub(crate) static KEYS: [&Key; 36] = [
     &SCRIPTS_AS_SHIPPED,
     &BUILD_TIMEOUT,
     &BUILD_MEMORY,
+    &POLICY_FILE,
+    &POLICY_PROFILE,
     &GC_CACHE_AGE,
     &ALLOW_PROJECT_SOURCES,
 ];

@@ -69,6 +69,7 @@ fn the_document_has_its_fields() {
         "previous",
         "size_bytes",
         "sufficient",
+        "verdict",
     ];
     assert_eq!(keys, documented);
 }

@@ -8,6 +8,9 @@ fn every_command_has_help_with_examples() {
     let commands = [
         "create",
         "update",
+        "check",
+        "waive",
+        "policy",
         "images",
         "run",
         "inspect",

@@ -10,6 +10,7 @@
 mod archive_file;
 mod base_image;
 mod broken_input;
+mod check;
 mod context;
 mod create;
 mod create_failures;

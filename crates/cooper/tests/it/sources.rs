@@ -22,7 +22,7 @@ def wheel(folder, name=None, version="1.0", tag="py3-none-any", source="value = 
     info = f"{{name}}-{{version}}.dist-info"
     files = {{
         f"{{name}}.py": source,
-        f"{{info}}/METADATA": f"Metadata-Version: 2.1\nName: {{name}}\nVersion: {{version}}\n",
+        f"{{info}}/METADATA": f"Metadata-Version: 2.1\nName: {{name}}\nVersion: {{version}}\nLicense: MIT\n",
         f"{{info}}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {{tag}}\n",
     }}
     record = ""

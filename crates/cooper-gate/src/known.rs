@@ -1,0 +1,102 @@
+//! What the gates know beside the plan: the policy in force, the waivers, the evidence.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use cooper_core::{Base, Digest, PackageVersion, Timestamp};
+
+use crate::advisories::{Advisories, SharedBytes};
+use crate::names::PopularNames;
+use crate::policy::InForce;
+use crate::vulnerabilities;
+use crate::waiver::Waiver;
+
+/// What the gates know.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// The time of the verdict.
+    pub now: Timestamp,
+    /// The rules.
+    pub in_force: InForce,
+    /// Every waiver, those that have ended too.
+    pub waivers: Vec<Waiver>,
+    /// Vulnerabilities and malicious packages.
+    pub advisories: Advisories,
+    /// The names that are popular.
+    pub popular: PopularList,
+    /// Of when the evidence is.
+    pub dates: EvidenceDates,
+    /// The digest of all evidence together.
+    pub evidence: Option<Digest>,
+}
+
+/// The list of popular names as it was published; it is parsed when it is first needed.
+#[derive(Debug, Clone, Default)]
+pub struct PopularList {
+    bytes: Option<SharedBytes>,
+    parsed: OnceLock<Option<Arc<PopularNames>>>,
+}
+
+impl PopularList {
+    /// A list that was found good when it was taken in.
+    pub fn new(bytes: SharedBytes) -> Self {
+        Self {
+            bytes: Some(bytes),
+            parsed: OnceLock::new(),
+        }
+    }
+
+    /// The names; none where there is no list, or one that cannot be read any more.
+    pub fn names(&self) -> Option<&PopularNames> {
+        let parse = || {
+            let bytes = self.bytes.as_ref()?;
+            PopularNames::parse(bytes.as_slice()).ok().map(Arc::new)
+        };
+        self.parsed.get_or_init(parse).as_deref()
+    }
+
+    /// Whether there is a list, and it cannot be read.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.bytes.is_some() && self.names().is_none()
+    }
+}
+
+/// Of when the evidence is, by what it is about; none where there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EvidenceDates {
+    /// Advisories about Python distributions.
+    pub python: Option<Timestamp>,
+    /// Records of malicious packages.
+    pub malicious: Option<Timestamp>,
+    /// Advisories about the packages of each base.
+    pub debian: BTreeMap<Base, Timestamp>,
+    /// The names of popular distributions.
+    pub popular: Option<Timestamp>,
+}
+
+impl EvidenceDates {
+    /// Of when the advisories about a base's packages are.
+    pub fn debian(&self, base: Base) -> Option<Timestamp> {
+        self.debian.get(&base).copied()
+    }
+}
+
+impl Known {
+    /// Nothing but the time and the rules that hold without a policy.
+    pub fn nothing(now: Timestamp) -> Self {
+        Self {
+            now,
+            in_force: InForce::default(),
+            waivers: Vec::new(),
+            advisories: Advisories::default(),
+            popular: PopularList::default(),
+            dates: EvidenceDates::default(),
+            evidence: None,
+        }
+    }
+
+    /// The advisory whose fix is exactly this version.
+    pub(crate) fn fixed_by(&self, package: &PackageVersion) -> Option<String> {
+        vulnerabilities::fixed_by(package, self)
+    }
+}

@@ -1,0 +1,94 @@
+//! The gate of names: what [`names`](crate::names) says of each distribution, as the policy weighs it.
+
+use cooper_core::{Effect, Finding, FindingCode, PackageVersion};
+
+use crate::known::Known;
+use crate::listed::Listed;
+use crate::names::{self, NameCode, NameEvidence, NameJudgement, NameVerdict, Weight};
+use crate::verdict::Unjudged;
+
+impl From<NameCode> for FindingCode {
+    fn from(code: NameCode) -> Self {
+        Self::new(code.as_str())
+    }
+}
+
+const DAY_S: i64 = 86_400;
+/// The list of popular names is made monthly; after so many months the gate says that it is old.
+const LIST_DAYS_MAX: i64 = 100;
+
+/// Every name that may be taken for another one.
+pub(crate) fn judge(
+    listed: &[Listed],
+    known: &Known,
+    findings: &mut Vec<Finding>,
+    unjudged: &mut Vec<Unjudged>,
+) {
+    let mut python = listed.iter().filter(|one| one.is_python()).peekable();
+    if python.peek().is_none() {
+        return;
+    }
+    unjudged.extend(lacking(known));
+    let allowed = &known.in_force.rules.names.allow;
+    for one in python.filter(|one| !allowed.contains(&one.package.name)) {
+        let weight = if one.direct {
+            Weight::Direct
+        } else {
+            Weight::Transitive
+        };
+        let evidence = NameEvidence::default();
+        let judgement = names::judge_with(&one.package.name, known.popular.names(), weight, &evidence);
+        if let Some(mut finding) = of_judgement(&judgement, one, known) {
+            finding.path.clone_from(&one.path);
+            findings.push(finding);
+        }
+    }
+}
+
+fn of_judgement(judgement: &NameJudgement, one: &Listed, known: &Known) -> Option<Finding> {
+    let code = judgement.code?;
+    let rules = &known.in_force.rules.names;
+    let effect = match judgement.verdict {
+        NameVerdict::Pass => Effect::Note,
+        NameVerdict::Hold if one.direct => rules.direct,
+        NameVerdict::Hold => rules.transitive,
+        NameVerdict::Refuse => Effect::Refuse,
+    };
+    let PackageVersion { name, version, .. } = &one.package;
+    let waive = format!(
+        "`cooper waive {} --package {name} --version {version} --reason … --until … --by …`",
+        code.as_str()
+    );
+    let hint = match (&judgement.target, effect) {
+        (Some(target), Effect::Note) => format!("if `{target}` is meant, ask for that"),
+        (Some(target), _) => format!("ask for `{target}` if that is meant; else {waive}"),
+        (None, _) => format!("look who publishes it; {waive}"),
+    };
+    let mut finding = Finding::new(code.into(), effect, "", judgement.why.clone(), hint);
+    finding.evidence = known.dates.popular.map(|date| {
+        let date = date.strftime("%Y-%m-%d");
+        format!("the popular names of {date}")
+    });
+    Some(finding.about(one.package.clone()))
+}
+
+fn lacking(known: &Known) -> Option<Unjudged> {
+    let why = match known.dates.popular {
+        _ if known.popular.is_damaged() => "the list of popular names cannot be read".to_owned(),
+        None => "there is no list of popular names: look-alikes are judged by the standard library, import names and \
+                 brands alone"
+            .to_owned(),
+        Some(date) => {
+            let days = (known.now.as_second() - date.as_second()) / DAY_S;
+            if days <= LIST_DAYS_MAX {
+                return None;
+            }
+            format!("the list of popular names is {days} days old")
+        }
+    };
+    Some(Unjudged {
+        gate: "names".to_owned(),
+        why,
+        hint: "`cooper advisories update` fetches it".to_owned(),
+    })
+}

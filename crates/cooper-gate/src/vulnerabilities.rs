@@ -1,0 +1,387 @@
+//! The gate of known vulnerabilities and malicious packages: what the policy makes of what advisories say.
+
+use std::fmt::Write as _;
+
+use cooper_core::python::DistributionVersion;
+use cooper_core::{
+    Base, Ecosystem, Effect, Finding, FindingCode, PackageVersion, PythonName, Severity, Timestamp,
+};
+
+use crate::advisories::{Hit, Rating, ReadSnapshotError, Subject};
+use crate::known::{EvidenceDates, Known};
+use crate::listed::Listed;
+use crate::verdict::Unjudged;
+use crate::waiver;
+
+/// The kinds of findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum VulnerabilityCode {
+    /// An advisory that a newer version fixes.
+    Known,
+    /// An advisory that nothing fixes yet.
+    Unfixed,
+    /// An advisory about something that is exploited.
+    Exploited,
+    /// An advisory about something that is likely to be exploited.
+    Likely,
+    /// An advisory that a VEX statement lifts.
+    Lifted,
+    /// A package that was published to do harm.
+    Malicious,
+}
+
+impl VulnerabilityCode {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::Known,
+        Self::Unfixed,
+        Self::Exploited,
+        Self::Likely,
+        Self::Lifted,
+        Self::Malicious,
+    ];
+
+    /// The stable code.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Known => "VULNERABILITY-KNOWN",
+            Self::Unfixed => "VULNERABILITY-UNFIXED",
+            Self::Exploited => "VULNERABILITY-EXPLOITED",
+            Self::Likely => "VULNERABILITY-LIKELY",
+            Self::Lifted => "VULNERABILITY-LIFTED",
+            Self::Malicious => "MALICIOUS-LISTED",
+        }
+    }
+
+    /// Whether a waiver may lift it.
+    pub const fn is_waivable(self) -> bool {
+        !matches!(self, Self::Malicious)
+    }
+
+    /// What it means, why it matters, what to do.
+    pub const fn explain(self) -> &'static str {
+        match self {
+            Self::Known => {
+                "An advisory says that this version has a vulnerability, and a newer version fixes it. From the policy's \
+                 severity on it holds; below it is noted. A vulnerability that nobody rated counts as high. Take the \
+                 fixed version, or waive it with a reason."
+            }
+            Self::Unfixed => {
+                "An advisory says that this version has a vulnerability, and no version fixes it yet. What it does is the \
+                 policy's `vulnerabilities.unfixed` and `debian_unfixed`. Look whether you can do without the package, \
+                 or waive it with a reason and an end."
+            }
+            Self::Exploited => {
+                "The vulnerability is on the list of those that are known to be exploited, so somebody has working code \
+                 for it. It holds whatever its severity. Take the fixed version at once."
+            }
+            Self::Likely => {
+                "The vulnerability's EPSS score, the probability that it is exploited within thirty days, is above the \
+                 policy's `vulnerabilities.epss_hold_from`. It holds whatever its severity. Take the fixed version."
+            }
+            Self::Lifted => {
+                "An advisory names this version, and a VEX statement that was given as evidence says that it is not \
+                 affected here, or fixed. For information: the statement's author answers for that."
+            }
+            Self::Malicious => {
+                "The package, or this version of it, is reported as malicious: it was published to do harm. Nothing of it \
+                 is downloaded or run, and no waiver lifts that. If you have used it, treat the machine and its secrets \
+                 as taken."
+            }
+        }
+    }
+}
+
+impl From<VulnerabilityCode> for FindingCode {
+    fn from(code: VulnerabilityCode) -> Self {
+        Self::new(code.as_str())
+    }
+}
+
+impl From<Rating> for Severity {
+    fn from(rating: Rating) -> Self {
+        match rating {
+            Rating::None => Self::None,
+            Rating::Low => Self::Low,
+            Rating::Medium => Self::Medium,
+            Rating::High => Self::High,
+            Rating::Critical => Self::Critical,
+        }
+    }
+}
+
+/// How far the clocks of whoever publishes evidence and of this machine may be apart, in seconds.
+const SKEW_S: i64 = 3_600;
+const DAY_S: i64 = 86_400;
+
+/// Every vulnerability of every package; what cannot be judged for lack of evidence.
+pub(crate) fn judge(
+    listed: &[Listed],
+    known: &Known,
+    findings: &mut Vec<Finding>,
+    unjudged: &mut Vec<Unjudged>,
+) {
+    for one in listed {
+        match judge_one(one, known) {
+            Ok(more) => findings.extend(more),
+            Err(error) => unjudged.push(damaged(&error)),
+        }
+    }
+    unjudged.extend(lacking(listed, known));
+}
+
+fn damaged(error: &ReadSnapshotError) -> Unjudged {
+    Unjudged {
+        gate: GATE.to_owned(),
+        why: format!("the advisories in the store cannot be read: {error}"),
+        hint: "`cooper advisories update` fetches them again".to_owned(),
+    }
+}
+
+/// One package.
+pub(crate) fn judge_one(one: &Listed, known: &Known) -> Result<Vec<Finding>, ReadSnapshotError> {
+    let Some(parsed) = Parsed::of(one) else {
+        return Ok(Vec::new());
+    };
+    let subject = parsed.subject();
+    let hits = known.advisories.affecting(&subject)?;
+    if hits.is_empty() {
+        return Ok(Vec::new());
+    }
+    let repair = known.advisories.smallest_repair(&subject, &hits)?;
+    let findings = hits.iter().map(|hit| {
+        let mut finding = of_hit(hit, &one.package, repair.as_deref(), known);
+        finding.path.clone_from(&one.path);
+        finding
+    });
+    Ok(findings.collect())
+}
+
+/// The findings about one version of a Python distribution, waivers applied.
+///
+/// # Errors
+/// When the advisories are damaged.
+pub fn of_distribution(
+    name: &PythonName,
+    version: &DistributionVersion,
+    known: &Known,
+) -> Result<Vec<Finding>, ReadSnapshotError> {
+    let package = PackageVersion {
+        ecosystem: Ecosystem::Python,
+        name: name.to_string(),
+        version: version.to_string(),
+    };
+    let mut findings = judge_one(&Listed::alone(package), known)?;
+    waiver::apply(&mut findings, &known.waivers, known.now);
+    Ok(findings)
+}
+
+/// A package with its names and versions parsed, as advisories name it.
+enum Parsed {
+    Python(PythonName, DistributionVersion),
+    Debian(Base, cooper_core::DebianName, cooper_core::DebianVersion),
+}
+
+impl Parsed {
+    fn of(one: &Listed) -> Option<Self> {
+        let PackageVersion {
+            ecosystem,
+            name,
+            version,
+        } = &one.package;
+        Some(match (ecosystem, &one.source) {
+            (Ecosystem::Python, _) => Self::Python(name.parse().ok()?, version.parse().ok()?),
+            (Ecosystem::Debian, Some(source)) => {
+                Self::Debian(one.release?, source.name.clone(), source.version.clone())
+            }
+            (Ecosystem::Debian, None) => {
+                Self::Debian(one.release?, name.parse().ok()?, version.parse().ok()?)
+            }
+        })
+    }
+
+    const fn subject(&self) -> Subject<'_> {
+        match self {
+            Self::Python(name, version) => Subject::Python { name, version },
+            Self::Debian(base, source, version) => Subject::Debian {
+                base: *base,
+                source,
+                version,
+            },
+        }
+    }
+}
+
+/// The advisory that names exactly this version of a Python distribution as its fix.
+pub(crate) fn fixed_by(package: &PackageVersion, known: &Known) -> Option<String> {
+    let parsed = Parsed::of(&Listed::alone(package.clone()))?;
+    known
+        .advisories
+        .fixed_exactly_by(&parsed.subject())
+        .ok()
+        .flatten()
+}
+
+fn of_hit(hit: &Hit, package: &PackageVersion, repair: Option<&str>, known: &Known) -> Finding {
+    let (code, effect) = effect_of(hit, package.ecosystem, known);
+    let message = message(hit, code);
+    let help = help(hit, package, repair, code);
+    let mut finding = Finding::new(code.into(), effect, "", message, help).about(package.clone());
+    finding.severity = (!hit.malicious).then(|| hit.severity.rating.into());
+    finding.advisories = hit.ids().map(str::to_owned).collect();
+    finding.evidence = evidence_of(hit);
+    finding
+}
+
+fn effect_of(hit: &Hit, ecosystem: Ecosystem, known: &Known) -> (VulnerabilityCode, Effect) {
+    let rules = &known.in_force.rules.vulnerabilities;
+    let (hold_from, unfixed) = match ecosystem {
+        Ecosystem::Python => (rules.hold_from, rules.unfixed),
+        Ecosystem::Debian => (rules.debian_hold_from, rules.debian_unfixed),
+    };
+    let is_unfixed = hit.fixed_in.is_empty();
+    let probability = hit.epss.map_or(0.0, |epss| epss.probability());
+    if hit.malicious {
+        (VulnerabilityCode::Malicious, Effect::Refuse)
+    } else if hit.is_lifted() {
+        (VulnerabilityCode::Lifted, Effect::Note)
+    } else if hit.exploited.is_some() {
+        (VulnerabilityCode::Exploited, rules.known_exploited)
+    } else if rules.epss_hold_from > 0.0 && probability >= rules.epss_hold_from {
+        (VulnerabilityCode::Likely, Effect::Hold)
+    } else {
+        let holds = Severity::from(hit.severity.rating) >= hold_from;
+        match (holds, is_unfixed) {
+            (true, true) => (VulnerabilityCode::Unfixed, unfixed),
+            (true, false) => (VulnerabilityCode::Known, Effect::Hold),
+            (false, true) => (VulnerabilityCode::Unfixed, Effect::Note),
+            (false, false) => (VulnerabilityCode::Known, Effect::Note),
+        }
+    }
+}
+
+fn message(hit: &Hit, code: VulnerabilityCode) -> String {
+    let summary = if hit.summary.is_empty() {
+        "no summary"
+    } else {
+        &hit.summary
+    };
+    let mut text = format!("{}: {summary}", hit.id);
+    if hit.malicious {
+        return text;
+    }
+    let severity = &hit.severity;
+    let score = severity.score_tenths.map_or(String::new(), |tenths| {
+        format!(" {}.{}", tenths / 10, tenths % 10)
+    });
+    let rated = if severity.text.is_empty() {
+        ", which nobody rated"
+    } else {
+        ""
+    };
+    let _ = write!(text, " (severity {}{score}{rated})", severity.rating.as_str());
+    if let Some(exploited) = &hit.exploited {
+        let _ = write!(text, ", known to be exploited since {}", exploited.date_added);
+    }
+    if let Some(epss) = hit.epss.filter(|_| code == VulnerabilityCode::Likely) {
+        let _ = write!(text, ", EPSS {:.2}", epss.probability());
+    }
+    match &hit.vex {
+        Some(vex) if code == VulnerabilityCode::Lifted => {
+            let _ = write!(
+                text,
+                "; {} says {}: {}",
+                vex.author,
+                vex.status.as_str(),
+                vex.justification
+            );
+        }
+        _ => {}
+    }
+    text
+}
+
+fn help(hit: &Hit, package: &PackageVersion, repair: Option<&str>, code: VulnerabilityCode) -> String {
+    let PackageVersion { name, version, .. } = package;
+    let waive = format!(
+        "`cooper waive {} --package {name} --version {version} --reason … --until … --by …`",
+        hit.id
+    );
+    let better = repair.or_else(|| hit.fixed_in.first().map(String::as_str));
+    match (code, package.ecosystem, better) {
+        (VulnerabilityCode::Malicious, ..) => {
+            "ask for another package, and look for traces of this one".to_owned()
+        }
+        (VulnerabilityCode::Lifted, ..) => "nothing needs to be done".to_owned(),
+        (_, Ecosystem::Python, Some(better)) => format!("ask for `{name}>={better}`, or {waive}"),
+        (_, Ecosystem::Debian, Some(better)) => {
+            format!(
+                "{better} fixes it: run again with `--refresh`, or `cooper update` the image; else {waive}"
+            )
+        }
+        (_, _, None) => format!("no version fixes it: {waive}"),
+    }
+}
+
+/// Where to read on, and of when the record is.
+fn evidence_of(hit: &Hit) -> Option<String> {
+    let modified = hit
+        .modified
+        .map(|time| format!("changed {}", time.strftime("%Y-%m-%d")));
+    let parts: Vec<String> = modified
+        .into_iter()
+        .chain(hit.references.first().cloned())
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+const GATE: &str = "vulnerabilities";
+
+/// What there is no evidence for, or only evidence that is too old or from the future.
+fn lacking(listed: &[Listed], known: &Known) -> Vec<Unjudged> {
+    let dates = &known.dates;
+    let mut lacking = Vec::new();
+    if listed.iter().any(Listed::is_python) {
+        lacking.extend(undated(GATE, "Python distributions", dates.python, known));
+        lacking.extend(undated("malicious", "malicious packages", dates.malicious, known));
+    }
+    for base in Base::ALL {
+        if listed
+            .iter()
+            .any(|one| !one.is_python() && one.release == Some(base))
+        {
+            let date = EvidenceDates::debian(dates, base);
+            lacking.extend(undated(GATE, &format!("packages of {base}"), date, known));
+        }
+    }
+    lacking
+}
+
+fn undated(gate: &str, about: &str, date: Option<Timestamp>, known: &Known) -> Option<Unjudged> {
+    let days_max = known.in_force.rules.evidence.days_max;
+    let why = match date {
+        None => format!("there are no advisories about {about}"),
+        Some(date) => {
+            let age_s = known.now.as_second() - date.as_second();
+            if age_s < -SKEW_S {
+                format!(
+                    "the advisories about {about} are of {date}, and it is {} here",
+                    known.now
+                )
+            } else if age_s > i64::from(days_max) * DAY_S {
+                let days = age_s / DAY_S;
+                format!(
+                    "the advisories about {about} are {days} days old, and the policy wants at most {days_max}"
+                )
+            } else {
+                return None;
+            }
+        }
+    };
+    let hint = "`cooper advisories update` fetches them".to_owned();
+    Some(Unjudged {
+        gate: gate.to_owned(),
+        why,
+        hint,
+    })
+}

@@ -1,0 +1,317 @@
+//! `cooper check`: a verdict without building.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use cooper_core::requirements::Requirements;
+use cooper_core::{BaseChoice, ImageName, Request};
+use cooperage::chat::CreateWords;
+use cooperage::gate::licences::LicenceCode;
+use cooperage::gate::{Outcome, code};
+use cooperage::{Checked, LicenceExplained};
+use serde_json::{Value, json};
+
+use crate::command::check_lists;
+use crate::command::create::{Terms, read_lock, read_requirements, settings};
+use crate::command::inspect::parse_reference;
+use crate::failure::{Code, Exit, Failure};
+use crate::render::table::{Align, Table, printable};
+use crate::render::unit;
+use crate::render::verdict::{self, Place};
+use crate::settings::read_text;
+use crate::shell::{Need, Shell, open_workshop};
+
+const EXAMPLES: &str = "\
+Examples:
+  cooper check 'requests>=2.31' jinja2==3.1.2
+  cooper check --requirements requirements.txt --packages wget --profile production
+  cooper check --image example_name --json
+  cooper check --lock example_name.lock --sarif > findings.sarif
+  cooper check --sbom bom.json                          # CycloneDX or SPDX
+  cooper check --names names.txt --json                 # one name a line: look-alikes, offline
+  cooper check --plan versions.txt --json               # name==version lines: advisories, offline
+  cooper check --why AGE-YOUNG
+  cooper check --explain-licence certifi --image example_name
+
+What is needed by what is asked for is judged too. Nothing is downloaded but the indexes and what they
+say of each version. Exit status: 0 passed, 3 refused, 4 a gate could not judge.";
+
+/// What may be judged: one of these.
+const SUBJECTS: [&str; 10] = [
+    "words",
+    "requirements",
+    "packages",
+    "image",
+    "lock",
+    "sbom",
+    "names",
+    "plan",
+    "explain_licence",
+    "why",
+];
+
+/// Judge packages, an image or a lock without building anything
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct CheckArgs {
+    /// Python requirements (PEP 508)
+    #[arg(value_name = "REQUIREMENT", required_unless_present_any = &SUBJECTS[1..])]
+    words: Vec<String>,
+    /// Python requirements in pip's file format (`-`: standard input); may be repeated
+    #[arg(long, short, value_name = "FILE")]
+    requirements: Vec<PathBuf>,
+    /// Debian packages, separated by commas
+    #[arg(long, short, value_name = "LIST")]
+    packages: Vec<String>,
+    /// What the packages would stand on, as in `cooper create`
+    #[arg(long, value_name = "BASE", conflicts_with_all = ["image", "lock", "why"])]
+    base: Option<String>,
+    /// Judge an image that is in the store, by what is known now
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["words", "requirements", "packages", "lock", "why"])]
+    image: Option<String>,
+    /// Judge a lock file (`-`: standard input)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "requirements", "packages", "why"])]
+    lock: Option<PathBuf>,
+    /// Judge what an SBOM lists: `CycloneDX` or SPDX 2 in JSON (`-`: standard input)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "requirements", "packages", "image", "lock", "why"])]
+    sbom: Option<PathBuf>,
+    /// Judge names alone, one a line, by the evidence in the store (`-`: standard input)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "requirements", "packages", "image", "lock", "sbom", "why", "sarif"])]
+    names: Option<PathBuf>,
+    /// Judge `name==version` lines by the advisories in the store alone (`-`: standard input)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "requirements", "packages", "image", "lock", "sbom", "names", "why", "sarif"])]
+    plan: Option<PathBuf>,
+    /// The image's name, for what the policy says of it
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["image", "why"])]
+    name: Option<String>,
+    /// Explain the licence of a package that an image has: what each source says
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["words", "requirements", "packages", "lock", "sbom", "names", "plan", "why", "sarif"])]
+    explain_licence: Option<String>,
+    /// Explain a finding's code
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["words", "requirements", "packages"])]
+    why: Option<String>,
+    /// Print the findings as SARIF 2.1.0
+    #[arg(long, conflicts_with_all = ["json", "why"])]
+    sarif: bool,
+    #[command(flatten)]
+    terms: Terms,
+}
+
+/// Execute `cooper check`.
+pub(crate) fn check(args: &CheckArgs, shell: &Shell) -> Result<Exit, Failure> {
+    if let Some(code) = &args.why {
+        return explain(code, shell);
+    }
+    if let Some(package) = &args.explain_licence {
+        return explain_licence(package, args.image.as_deref(), shell);
+    }
+    if let Some(file) = &args.names {
+        return check_lists::names(file, &args.terms, shell);
+    }
+    if let Some(file) = &args.plan {
+        return check_lists::versions(file, &args.terms, shell);
+    }
+    let checked = judge(args, shell)?;
+    for note in &checked.notes {
+        shell.note("note", note);
+    }
+    if args.sarif {
+        let file = shown_file(args);
+        let place = file.as_ref().map(|(file, text)| Place { file, text });
+        let document = verdict::sarif(&checked.verdict, place.as_ref());
+        shell.write(|out| {
+            serde_json::to_writer_pretty(&mut *out, &document)?;
+            writeln!(out)
+        })?;
+    } else {
+        shell.print(|| document(&checked), |out| verdict::write(out, &checked.verdict))?;
+    }
+    Ok(match checked.verdict.outcome {
+        Outcome::Passed => Exit::GOOD,
+        Outcome::Refused => Exit::REFUSED,
+        Outcome::Unknown => Exit::UNKNOWN,
+    })
+}
+
+fn judge(args: &CheckArgs, shell: &Shell) -> Result<Checked, Failure> {
+    let settings = settings(&args.terms, shell)?;
+    let name = args.name.as_deref().map(parse_name).transpose()?;
+    if let Some(image) = &args.image {
+        let reference = parse_reference(image)?;
+        let workshop = open_workshop(&settings, Need::Lock)?;
+        return Ok(workshop.check_image(&reference)?);
+    }
+    if let Some(file) = &args.lock {
+        let lock = read_lock(file)?;
+        let workshop = open_workshop(&settings, Need::Lock)?;
+        return Ok(workshop.check_lock(&lock, name.as_ref())?);
+    }
+    if let Some(file) = &args.sbom {
+        let sbom = check_lists::read_sbom(file)?;
+        if !sbom.others.is_empty() {
+            let count = unit::count(sbom.others.len() as u64, "package");
+            shell.note(
+                "note",
+                &format!("{count} of the SBOM are neither of Python nor of Debian: not judged"),
+            );
+        }
+        let workshop = open_workshop(&settings, Need::Store)?;
+        return Ok(workshop.check_listed(sbom.packages)?);
+    }
+    let request = request(args, name, settings.base()?.into())?;
+    let refresh = args.terms.refresh();
+    let workshop = open_workshop(&settings, Need::Sources { refresh })?;
+    let display = shell.progress();
+    let checked = workshop.check_request(&request, &display.sink());
+    display.finish();
+    Ok(checked?)
+}
+
+/// An image that is only judged has a name that no other has a reason to have.
+const NO_NAME: &str = "unnamed";
+
+fn request(args: &CheckArgs, name: Option<ImageName>, base: BaseChoice) -> Result<Request, Failure> {
+    let mut pairs = vec![("name".to_owned(), NO_NAME.to_owned())];
+    let lists = [("dependencies", &args.words), ("packages", &args.packages)];
+    for (argument, words) in lists {
+        if !words.is_empty() {
+            pairs.push((argument.to_owned(), words.join(",")));
+        }
+    }
+    pairs.extend(args.base.clone().map(|base| ("base".to_owned(), base)));
+    let mut words = cooperage::chat::parse_words(pairs)?;
+    for file in &args.requirements {
+        let requirements: Requirements = read_requirements(file)?;
+        words.add(requirements)?;
+    }
+    let own = words.base.take();
+    let words = CreateWords {
+        name: name.unwrap_or(words.name),
+        base: Some(own.unwrap_or(base)),
+        ..words
+    };
+    let standard = cooper_core::Base::default();
+    Ok(words.request(standard)?)
+}
+
+fn parse_name(text: &str) -> Result<ImageName, Failure> {
+    text.parse::<ImageName>()
+        .map_err(|error| Failure::of(Code::Of("invalid-name"), &error).exit(Exit::USAGE))
+}
+
+/// The one file that was judged, to show findings in it.
+fn shown_file(args: &CheckArgs) -> Option<(String, String)> {
+    let file = match (args.requirements.as_slice(), &args.lock) {
+        ([file], None) | ([], Some(file)) => Some(file),
+        _ => args.sbom.as_ref(),
+    }?;
+    let text = read_text(Path::new(file), 64 << 20).ok().flatten()?;
+    Some((file.display().to_string(), text))
+}
+
+fn document(checked: &Checked) -> Value {
+    let packages = checked.packages.iter().map(|listed| {
+        json!({
+            "ecosystem": listed.package.ecosystem,
+            "name": listed.package.name,
+            "version": listed.package.version,
+            "path": listed.path,
+        })
+    });
+    let mut document = json!(checked.verdict);
+    document["packages"] = packages.collect();
+    document["notes"] = json!(checked.notes);
+    document
+}
+
+fn explain(text: &str, shell: &Shell) -> Result<Exit, Failure> {
+    let Some(explained) = code::explain(text) else {
+        let known: Vec<&str> = code::all().iter().map(|known| known.code).collect();
+        let shown: String = text.chars().take(80).collect();
+        let near = cooperage::chat::nearest(&text.to_ascii_uppercase(), known.iter().copied());
+        let hint = near.map_or_else(
+            || format!("there are {}", known.join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
+        let failure = Failure::new(Code::Usage, format!("there is no finding `{shown}`"));
+        return Err(failure.hint(hint));
+    };
+    let waivable = if explained.waivable {
+        "`cooper waive` lifts it"
+    } else {
+        "no waiver lifts it"
+    };
+    shell.print(
+        || {
+            json!({
+                "code": explained.code,
+                "explanation": explained.explanation,
+                "waivable": explained.waivable,
+            })
+        },
+        |out| writeln!(out, "{}: {} ({waivable})", explained.code, explained.explanation),
+    )?;
+    Ok(Exit::GOOD)
+}
+
+fn explain_licence(package: &str, image: Option<&str>, shell: &Shell) -> Result<Exit, Failure> {
+    let image = image.map(parse_reference).transpose()?;
+    let workshop = open_workshop(&shell.settings()?, Need::Store)?;
+    let Some(explained) = workshop.explain_licence(package, image.as_ref())? else {
+        let shown: String = package.chars().take(80).collect();
+        let message = match image {
+            None => format!("no image has the package `{shown}`"),
+            Some(image) => format!("{image} does not have the package `{shown}`"),
+        };
+        let failure = Failure::new(Code::Of("unknown-package"), message);
+        return Err(failure.hint("`cooper inspect IMAGE` lists the packages of an image".to_owned()));
+    };
+    shell.print(|| json!(explained), |out| write_licence(out, &explained))?;
+    Ok(Exit::GOOD)
+}
+
+fn write_licence(out: &mut dyn Write, explained: &LicenceExplained) -> io::Result<()> {
+    let LicenceExplained {
+        image,
+        package,
+        answer,
+        judgement,
+    } = explained;
+    let none = || "none".to_owned();
+    let expression = |expression: &Option<_>| expression.as_ref().map_or_else(none, ToString::to_string);
+    writeln!(out, "{} of {image}", printable(&package.to_string()))?;
+    writeln!(out, "  licence   {}", printable(&expression(&answer.expression)))?;
+    let source = answer.source.as_ref().map_or_else(none, ToString::to_string);
+    writeln!(
+        out,
+        "  from      {}, {}",
+        printable(&source),
+        answer.sureness.as_str()
+    )?;
+    if answer.others.is_some() {
+        writeln!(out, "  carries   {}", printable(&expression(&answer.others)))?;
+    }
+    let code = judgement.code.map_or("passes", LicenceCode::as_str);
+    writeln!(out, "  judged    {code}: {}", printable(&judgement.why))?;
+    for contradiction in &answer.contradictions {
+        writeln!(out, "  but       {}", printable(contradiction))?;
+    }
+    writeln!(out)?;
+    let mut table = Table::new([
+        ("SOURCE", Align::Left),
+        ("READ AS", Align::Left),
+        ("SAID", Align::Left),
+        ("NOTE", Align::Left),
+    ]);
+    for statement in &answer.statements {
+        let said: String = statement.said.chars().take(60).collect();
+        table.row([
+            statement.source.to_string(),
+            expression(&statement.read_as),
+            said,
+            statement.note.clone().unwrap_or_default(),
+        ]);
+    }
+    table.write(out, "")
+}

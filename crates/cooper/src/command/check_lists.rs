@@ -1,0 +1,164 @@
+//! `cooper check --names`, `--plan` and `--sbom`: lists that somebody else made.
+
+use std::io::{self, Read as _, Write};
+use std::path::Path;
+
+use cooper_core::PythonName;
+use cooper_core::python::DistributionVersion;
+use cooperage::Sbom;
+use serde::Serialize;
+
+use crate::command::create::{Terms, settings};
+use crate::failure::{Code, Exit, Failure};
+use crate::render::table::{Align, Table};
+use crate::settings::read_text;
+use crate::shell::{Need, Shell, open_workshop};
+
+/// How large a list may be.
+const LIST_BYTES_MAX: u64 = 64 << 20;
+
+/// Judge the names of a file, one a line.
+pub(crate) fn names(file: &Path, terms: &Terms, shell: &Shell) -> Result<Exit, Failure> {
+    let text = read_list(file)?;
+    let workshop = open_workshop(&settings(terms, shell)?, Need::Store)?;
+    let checked = workshop.check_names(entries(&text).map(|(_, name)| name))?;
+    let verdicts: Vec<&str> = checked.iter().map(|one| one.verdict).collect();
+    show(&checked, shell, |out| {
+        let mut table = Table::new([
+            ("VERDICT", Align::Left),
+            ("NAME", Align::Left),
+            ("CODE", Align::Left),
+            ("WHY", Align::Left),
+        ]);
+        for one in &checked {
+            let code = one.code.unwrap_or_default().to_owned();
+            table.row([one.verdict.to_owned(), one.name.clone(), code, one.why.clone()]);
+        }
+        table.write(out, "")
+    })?;
+    Ok(exit_of(&verdicts))
+}
+
+/// Judge the `name==version` lines of a file.
+pub(crate) fn versions(file: &Path, terms: &Terms, shell: &Shell) -> Result<Exit, Failure> {
+    let text = read_list(file)?;
+    let packages = entries(&text).map(|(number, line)| {
+        version_of(line).ok_or_else(|| {
+            let shown: String = line.chars().take(80).collect();
+            let message = format!("{}:{number}: `{shown}` is no `name==version`", file.display());
+            Failure::new(Code::Usage, message).hint("write `jinja2==3.1.6`, one a line".to_owned())
+        })
+    });
+    let packages = packages.collect::<Result<Vec<_>, _>>()?;
+    let workshop = open_workshop(&settings(terms, shell)?, Need::Store)?;
+    let checked = workshop.check_versions(packages)?;
+    let verdicts: Vec<&str> = checked.iter().map(|one| one.verdict).collect();
+    show(&checked, shell, |out| {
+        let mut table = Table::new([
+            ("VERDICT", Align::Left),
+            ("PACKAGE", Align::Left),
+            ("ADVISORIES", Align::Left),
+        ]);
+        for one in &checked {
+            let package = format!("{} {}", one.name, one.version);
+            table.row([one.verdict.to_owned(), package, one.advisories.join(", ")]);
+        }
+        table.write(out, "")
+    })?;
+    Ok(exit_of(&verdicts))
+}
+
+/// Read an SBOM.
+pub(crate) fn read_sbom(file: &Path) -> Result<Sbom, Failure> {
+    let text = read_list(file)?;
+    Sbom::parse(&text).map_err(|error| {
+        Failure::of(Code::Of("invalid-sbom"), &error)
+            .told(format!("cannot use the SBOM {}", shown(file)))
+            .hint("give a CycloneDX or an SPDX 2 document in JSON, with package URLs".to_owned())
+    })
+}
+
+fn shown(file: &Path) -> String {
+    if file.as_os_str() == "-" {
+        "standard input".to_owned()
+    } else {
+        file.display().to_string()
+    }
+}
+
+fn read_list(file: &Path) -> Result<String, Failure> {
+    let failed = |error: &io::Error| {
+        Failure::new(Code::Usage, format!("cannot read {}: {error}", shown(file)))
+            .hint("check the path, and that it is a text in UTF-8".to_owned())
+    };
+    if file.as_os_str() == "-" {
+        let mut text = String::new();
+        let input = io::stdin().lock();
+        let read = input.take(LIST_BYTES_MAX).read_to_string(&mut text);
+        return read.map(|_| text).map_err(|error| failed(&error));
+    }
+    let text = read_text(file, LIST_BYTES_MAX).map_err(|error| failed(&error))?;
+    text.ok_or_else(|| failed(&io::Error::new(io::ErrorKind::NotFound, "there is no such file")))
+}
+
+/// Lines with their numbers, without comments and empty ones.
+fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// What follows a blank, as a marker or a hash in a requirements file does, is passed over.
+fn version_of(line: &str) -> Option<(PythonName, DistributionVersion)> {
+    let (name, version) = line.split_once("==")?;
+    let name = name.split('[').next().unwrap_or(name);
+    let version = version.trim_start_matches('=').trim_start();
+    let version = version.split([' ', ';', '\\', '#']).next()?;
+    Some((name.trim().parse().ok()?, version.parse().ok()?))
+}
+
+/// One JSON document a line, or a table.
+fn show<T: Serialize>(
+    checked: &[T],
+    shell: &Shell,
+    table: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Failure> {
+    shell.write(|out| {
+        if !shell.json() {
+            return table(out);
+        }
+        for one in checked {
+            serde_json::to_writer(&mut *out, one).map_err(io::Error::from)?;
+            writeln!(out)?;
+        }
+        Ok(())
+    })
+}
+
+fn exit_of(verdicts: &[&str]) -> Exit {
+    if verdicts.iter().all(|verdict| *verdict == "pass") {
+        Exit::GOOD
+    } else {
+        Exit::REFUSED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_a_pinned_requirements_file_has_them() {
+        let read = |line: &str| version_of(line).map(|(name, version)| format!("{name} {version}"));
+        for (line, expected) in [
+            ("Jinja2==3.1.6", Some("jinja2 3.1.6")),
+            ("a_b === 1.0", Some("a-b 1.0")),
+            ("a[x] == 1.0 ; python_version > '3'", Some("a 1.0")),
+            ("a==1.0 \\", Some("a 1.0")),
+            ("a==1.0 --hash=sha256:0", Some("a 1.0")),
+            ("a>=1", None),
+            ("a==x y", None),
+        ] {
+            assert_eq!(read(line).as_deref(), expected, "{line}");
+        }
+    }
+}

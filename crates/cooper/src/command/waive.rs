@@ -1,0 +1,144 @@
+//! `cooper waive`: let a hold pass, for one version of one package, until a date.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use cooper_core::Timestamp;
+use cooperage::gate::Waiver;
+use cooperage::{NewWaiver, WaiverState};
+use serde_json::json;
+
+use crate::failure::{Code, Exit, Failure};
+use crate::render::table::{Align, Table, printable};
+use crate::render::unit;
+use crate::shell::{Need, Shell, open_workshop};
+
+const EXAMPLES: &str = "\
+Examples:
+  cooper waive CVE-2024-3651 --package idna --version 3.6 --reason 'no input from outside' \\
+      --until 2027-01-31 --by ada@example.org
+  cooper waive AGE-YOUNG --package acme-lib --version 2.0 --reason 'our own release' \\
+      --until 2026-12-24 --by ada@example.org
+  cooper waive --list
+  cooper waive --revoke 3 --by ada@example.org
+
+A waiver lifts a finding that holds, never one that refuses. Waivers are kept in the store, and only added
+to; every verdict that used one names it. After its end it lifts nothing.";
+
+/// Let a finding that holds pass, with a reason and an end
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct WaiveArgs {
+    /// A finding's code, or an advisory: `AGE-YOUNG`, `CVE-2024-3651`
+    #[arg(value_name = "FINDING", required_unless_present_any = ["list", "revoke"])]
+    finding: Option<String>,
+    /// The package
+    #[arg(long, value_name = "NAME", requires = "finding", required_unless_present_any = ["list", "revoke"])]
+    package: Option<String>,
+    /// Its version
+    #[arg(long, value_name = "VERSION", requires = "finding", required_unless_present_any = ["list", "revoke"])]
+    version: Option<String>,
+    /// Why it may pass
+    #[arg(long, value_name = "TEXT", requires = "finding", required_unless_present_any = ["list", "revoke"])]
+    reason: Option<String>,
+    /// Until when: `2027-01-31` (to the end of that day, UTC) or a time
+    #[arg(long, value_name = "DATE", requires = "finding", required_unless_present_any = ["list", "revoke"])]
+    until: Option<String>,
+    /// Who answers for it
+    #[arg(long, value_name = "WHO", required_unless_present = "list")]
+    by: Option<String>,
+    /// Show every waiver that was ever given
+    #[arg(long, conflicts_with_all = ["finding", "revoke", "by"])]
+    list: bool,
+    /// Take a waiver back
+    #[arg(long, value_name = "NUMBER", conflicts_with = "finding")]
+    revoke: Option<u64>,
+}
+
+/// Execute `cooper waive`.
+pub(crate) fn waive(args: WaiveArgs, shell: &Shell) -> Result<Exit, Failure> {
+    let workshop = open_workshop(&shell.settings()?, Need::Store)?;
+    if args.list {
+        let states = workshop.waiver_states()?;
+        shell.print(|| json!({ "waivers": states }), |out| write_list(out, &states))?;
+        return Ok(Exit::GOOD);
+    }
+    let by = args.by.unwrap_or_default();
+    if let Some(number) = args.revoke {
+        let waiver = workshop.revoke(number, &by)?;
+        shell.print(
+            || json!({ "revoked": waiver }),
+            |out| writeln!(out, "revoked waiver {number}: {}", printable(&sentence(&waiver))),
+        )?;
+        return Ok(Exit::GOOD);
+    }
+    let waiver = workshop.waive(&NewWaiver {
+        finding: args.finding.unwrap_or_default(),
+        package: args.package.unwrap_or_default(),
+        version: args.version.unwrap_or_default(),
+        reason: args.reason.unwrap_or_default(),
+        by,
+        until: end_of(&args.until.unwrap_or_default())?,
+    })?;
+    shell.print(
+        || json!({ "waiver": waiver }),
+        |out| writeln!(out, "waiver {}: {}", waiver.number, printable(&sentence(&waiver))),
+    )?;
+    Ok(Exit::GOOD)
+}
+
+/// A day holds to its end.
+fn end_of(text: &str) -> Result<Timestamp, Failure> {
+    let whole_day = text.len() == 10;
+    let time = if whole_day {
+        format!("{text}T23:59:59Z")
+    } else {
+        text.to_owned()
+    };
+    time.parse().map_err(|_| {
+        let shown: String = text.chars().take(40).collect();
+        let failure = Failure::new(Code::Usage, format!("`{shown}` is neither a date nor a time"));
+        failure.hint("give `2027-01-31`, or `2027-01-31T12:00:00Z`".to_owned())
+    })
+}
+
+fn sentence(waiver: &Waiver) -> String {
+    let Waiver {
+        finding,
+        package,
+        version,
+        by,
+        until,
+        reason,
+        ..
+    } = waiver;
+    let until = unit::time(*until);
+    format!("{finding} for {package} {version}, by {by} until {until}: {reason}")
+}
+
+fn write_list(out: &mut dyn Write, states: &[WaiverState]) -> io::Result<()> {
+    if states.is_empty() {
+        return writeln!(out, "no waiver was ever given in this store");
+    }
+    let mut table = Table::new([
+        ("number", Align::Right),
+        ("state", Align::Left),
+        ("finding", Align::Left),
+        ("package", Align::Left),
+        ("until", Align::Left),
+        ("by", Align::Left),
+        ("reason", Align::Left),
+    ]);
+    for WaiverState { waiver, state } in states {
+        table.row([
+            waiver.number.to_string(),
+            (*state).to_owned(),
+            waiver.finding.clone(),
+            format!("{} {}", waiver.package, waiver.version),
+            unit::time(waiver.until),
+            waiver.by.clone(),
+            waiver.reason.clone(),
+        ]);
+    }
+    table.write(out, "")
+}

@@ -1,0 +1,253 @@
+//! Verdicts: what holds, what lifts it, what the solver passes over.
+
+use cooper_core::Clock as _;
+use cooper_core::clock::SystemClock;
+use serde_json::{Value, json};
+use testkit::Wheel;
+
+use crate::context::{Host, World, archive, index};
+
+/// A time so many hours ago, as an index writes it.
+fn hours_ago(hours: i64) -> String {
+    let time = SystemClock.now().as_second() - hours * 3600;
+    cooper_core::Timestamp::from_second(time).unwrap().to_string()
+}
+
+fn world() -> World {
+    World::of(
+        &archive(),
+        &index()
+            .wheel(Wheel::new("fresh", "1.0"))
+            .wheel(Wheel::new("fresh", "2.0").uploaded(&hours_ago(5)))
+            .wheel(
+                Wheel::new("newborn", "1.0")
+                    .uploaded(&hours_ago(30))
+                    .requires("html5lib"),
+            )
+            .wheel(Wheel::new("needs-newborn", "1.0").requires("newborn")),
+    )
+}
+
+fn codes(document: &Value) -> Vec<&str> {
+    let findings = document["findings"].as_array().unwrap();
+    let refusing = findings.iter().filter(|finding| finding["effect"] != "note");
+    refusing
+        .map(|finding| finding["code"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_young_release_is_passed_over_and_said() {
+    let world = world();
+    let made = world
+        .cooper(&["create", "a", "--dependencies", "fresh", "--json"])
+        .good()
+        .json();
+    assert_eq!(made["packages"]["python"][0]["version"], "1.0", "{made}");
+    let notes = made["notes"].to_string();
+    assert!(
+        notes.contains("fresh 1.0 is taken and not 2.0") && notes.contains("AGE-YOUNG"),
+        "{notes}"
+    );
+    // Whoever insists is told why not, and nothing is made.
+    let pinned = world
+        .cooper(&["create", "b", "--dependencies", "fresh==2.0", "--json"])
+        .with(3)
+        .json();
+    assert_eq!(codes(&pinned["error"]), ["AGE-YOUNG"], "{pinned}");
+    assert!(
+        world
+            .cooper(&["inspect", "b"])
+            .with(1)
+            .stderr
+            .contains("there is no image")
+    );
+}
+
+#[test]
+fn where_nothing_passes_the_findings_say_how_it_came_into_the_plan() {
+    let world = world();
+    let refused = world.cooper(&["check", "needs-newborn", "--json"]).with(3).json();
+    assert_eq!(codes(&refused), ["AGE-YOUNG"], "{refused}");
+    assert_eq!(
+        refused["findings"][0]["path"],
+        json!(["needs-newborn", "newborn"])
+    );
+    assert_eq!(refused["outcome"], "refused");
+    let told = world.cooper(&["check", "needs-newborn"]).with(3).stdout;
+    assert!(
+        told.contains("needs-newborn → newborn") && told.contains("cooper waive AGE-YOUNG"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_waiver_lifts_a_hold_until_its_end() {
+    let world = world();
+    let waive = |finding: &str, until: &str| {
+        let args = [
+            "waive",
+            finding,
+            "--package",
+            "fresh",
+            "--version",
+            "2.0",
+            "--reason",
+            "our own",
+            "--by",
+            "ada",
+        ];
+        world.cooper(&[&args[..], &["--until", until, "--json"]].concat())
+    };
+    let given = waive("age-young", "2999-01-31").good().json();
+    assert_eq!(
+        (&given["waiver"]["number"], &given["waiver"]["finding"]),
+        (&json!(1), &json!("AGE-YOUNG"))
+    );
+    let made = world
+        .cooper(&["create", "b", "--dependencies", "fresh==2.0", "--json"])
+        .good()
+        .json();
+    assert_eq!(made["findings"][0]["waived"]["by"], "ada", "{made}");
+    let kept = world.cooper(&["inspect", "b", "--json"]).good().json();
+    assert_eq!(kept["verdict"]["findings"][0]["waived"]["waiver"], 1, "{kept}");
+    world.cooper(&["waive", "--revoke", "1", "--by", "ada"]).good();
+    let again = world.cooper(&["check", "--image", "b", "--json"]).with(3).json();
+    assert_eq!(codes(&again), ["AGE-YOUNG"]);
+    let listed = world.cooper(&["waive", "--list", "--json"]).good().json();
+    assert_eq!(listed["waivers"][0]["state"], "revoked");
+    waive("AGE-YOUNG", "2001-01-31").with(2);
+    waive("INTEGRITY-NO-HASH", "2999-01-31").with(2);
+    waive("MAL-2024-1", "2999-01-31").with(2);
+    waive("nonsense", "2999-01-31").with(2);
+}
+
+#[test]
+fn a_policy_decides_and_an_image_may_only_tighten() {
+    let mut world = world();
+    let policy = world.host.write(
+        "policy.toml",
+        "[age]\ndays_min = 0\n[profiles.strict.packages]\ndeny = ['python:fresh']\n\
+         [images.'pay-*'.age]\ndays_min = 1\n",
+    );
+    world.host.set("COOPER_POLICY", policy.to_str().unwrap());
+    world
+        .cooper(&["policy", "check", policy.to_str().unwrap()])
+        .good();
+    let taken = |name: &str| {
+        let args = ["create", name, "--dependencies", "fresh", "--dry-run", "--json"];
+        let outlook = world.cooper(&args).good().json();
+        outlook["packages"]["python"][0]["version"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!((taken("a"), taken("pay-a")), ("2.0".to_owned(), "1.0".to_owned()));
+    let denied = world
+        .cooper(&["check", "fresh", "--profile", "strict", "--json"])
+        .with(3)
+        .json();
+    assert_eq!(codes(&denied), ["PACKAGE-DENIED"], "{denied}");
+    world.cooper(&["check", "fresh", "--profile", "unknown"]).with(1);
+    let loose = world.host.write("loose.toml", "[images.a.age]\ndays_min = 1\n");
+    let told = world
+        .cooper(&["policy", "check", loose.to_str().unwrap()])
+        .with(1);
+    assert!(told.stderr.contains("may only tighten"), "{told}");
+}
+
+#[test]
+fn what_a_wheel_tells_is_judged_before_it_is_installed() {
+    let wheel = |name: &str| Wheel::new(name, "1.0").package(name, "");
+    let world = World::of(
+        &archive(),
+        &index()
+            .wheel(wheel("silent").without_licence())
+            .wheel(wheel("copyleft").licence("GPL-3.0-only"))
+            .wheel(wheel("choice").licence("GPL-3.0-only OR MIT"))
+            .wheel(wheel("startup").file("startup.pth", "import os; os.system('id')\n"))
+            .wheel(wheel("native").file("native/x.so", "\u{7f}ELF")),
+    );
+    for (name, code) in [
+        ("silent", "LICENCE-MISSING"),
+        ("copyleft", "LICENCE-DENIED"),
+        ("startup", "PROVENANCE-STARTUP-CODE"),
+        ("native", "PROVENANCE-NATIVE-IN-PURE"),
+    ] {
+        let refused = world
+            .cooper(&["create", "a", "--dependencies", name, "--json"])
+            .with(3)
+            .json();
+        assert_eq!(codes(&refused["error"]), [code], "{refused}");
+        world.cooper(&["inspect", "a"]).with(1);
+    }
+    world.cooper(&["create", "a", "--dependencies", "choice"]).good();
+    let explained = world
+        .cooper(&["check", "--explain-licence", "choice", "--json"])
+        .good()
+        .json();
+    assert_eq!(
+        explained["answer"]["expression"], "GPL-3.0-only OR MIT",
+        "{explained}"
+    );
+    let told = world.cooper(&["check", "--explain-licence", "wget"]).with(1);
+    assert!(told.stderr.contains("no image has the package"), "{told}");
+}
+
+#[test]
+fn without_evidence_the_verdict_is_unknown_and_production_wants_one() {
+    let world = world();
+    let checked = world.cooper(&["check", "html5lib", "--json"]).with(4).json();
+    assert_eq!(checked["outcome"], "unknown");
+    assert!(checked["unjudged"].as_array().unwrap().len() >= 2, "{checked}");
+    let refused = world
+        .cooper(&[
+            "create",
+            "a",
+            "--dependencies",
+            "html5lib",
+            "--profile",
+            "production",
+            "--json",
+        ])
+        .with(4)
+        .json();
+    assert_eq!(refused["error"]["code"], "unjudged", "{refused}");
+    let sarif = world.cooper(&["check", "fresh==2.0", "--sarif"]).with(3).json();
+    assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "AGE-YOUNG", "{sarif}");
+}
+
+#[test]
+fn lists_of_others_are_judged_offline() {
+    let host = Host::new();
+    let names = host.write("names.txt", "# some\nrequests\nreqeusts\nsys\n");
+    let judged = host.cooper(&["check", "--names", names.to_str().unwrap(), "--json"]);
+    let lines: Vec<Value> = judged
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 3, "{judged}");
+    let keys: Vec<&String> = lines[0].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["code", "name", "target", "verdict", "why"]);
+    assert_eq!(
+        lines[2]["verdict"], "hold",
+        "a module of the standard library: {judged}"
+    );
+    let plan = host.write("plan.txt", "jinja2==3.1.2\nnonsense\n");
+    let told = host
+        .cooper(&["check", "--plan", plan.to_str().unwrap(), "--json"])
+        .with(2);
+    assert!(told.stdout.contains("plan.txt:2"), "{told}");
+    let sbom = host.write(
+        "bom.json",
+        r#"{"bomFormat":"CycloneDX","components":[{"purl":"pkg:pypi/reqeusts@1.0"}]}"#,
+    );
+    let told = host.cooper(&["check", "--sbom", sbom.to_str().unwrap(), "--json"]);
+    assert!(told.stdout.contains("\"reqeusts\""), "{told}");
+    let bad = host.write("bad.json", "{}");
+    host.cooper(&["check", "--sbom", bad.to_str().unwrap()]).with(1);
+    for (code, status) in [("AGE-YOUNG", 0), ("age-young", 0), ("AGE-YUONG", 2)] {
+        host.cooper(&["check", "--why", code]).with(status);
+    }
+}

@@ -1,0 +1,216 @@
+//! Verdicts without building: on a request, a lock, an image, or packages that somebody else lists.
+
+use cooper_core::python::DistributionVersion;
+use cooper_core::{Effect, Finding, ImageName, ImageReference, Lock, Progress, PythonName, Request};
+use cooper_gate::advisories::Subject;
+use cooper_gate::listed::{self, Listed};
+use cooper_gate::names::{self, NameCode, NameVerdict, Weight};
+use cooper_gate::vulnerabilities::{self, VulnerabilityCode};
+use cooper_gate::{Known, Verdict, judge, judge_listed};
+use serde::Serialize;
+
+use crate::create::CreateError;
+use crate::due_diligence::DiligenceError;
+use crate::workshop::Workshop;
+
+/// A verdict and what it is on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// What was judged.
+    pub verdict: Verdict,
+    /// Every package, in the order of the plan.
+    pub packages: Vec<Listed>,
+    /// What the resolvers want the user to know.
+    pub notes: Vec<String>,
+}
+
+/// What is said of a name alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NameChecked {
+    /// As it was given.
+    pub name: String,
+    /// `pass`, `hold` or `refuse`.
+    pub verdict: &'static str,
+    /// The finding's code; of a pass, what is worth knowing.
+    pub code: Option<&'static str>,
+    /// What is probably meant.
+    pub target: Option<String>,
+    /// One sentence.
+    pub why: String,
+}
+
+/// What advisories say of one version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VersionChecked {
+    /// The distribution, normalised.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// `pass`, `hold` or `refuse`.
+    pub verdict: &'static str,
+    /// The code of the worst finding.
+    pub code: Option<String>,
+    /// One sentence.
+    pub why: String,
+    /// The records that call it affected, sorted.
+    pub advisories: Vec<String>,
+}
+
+impl VersionChecked {
+    fn of(
+        name: &PythonName,
+        version: &DistributionVersion,
+        findings: &[Finding],
+        advisories: Vec<String>,
+    ) -> Self {
+        let worst = findings
+            .iter()
+            .max_by_key(|finding| (finding.refuses(), finding.effect));
+        Self {
+            name: name.to_string(),
+            version: version.to_string(),
+            verdict: match worst {
+                Some(finding) if finding.effect == Effect::Refuse => "refuse",
+                Some(finding) if finding.refuses() => "hold",
+                _ => "pass",
+            },
+            code: worst.map(|finding| finding.code.to_string()),
+            why: worst.map_or_else(
+                || "no advisory names it".to_owned(),
+                |finding| finding.message.clone(),
+            ),
+            advisories,
+        }
+    }
+}
+
+fn check_name(name: &str, known: &Known) -> NameChecked {
+    let parsed = name.parse::<PythonName>().ok();
+    let malicious = parsed.as_ref();
+    let malicious = malicious.and_then(|name| known.advisories.malicious_name(name).ok().flatten());
+    if let Some((record, wholly)) = malicious {
+        let (verdict, versions) = if wholly {
+            ("refuse", "in every version")
+        } else {
+            ("hold", "in some versions")
+        };
+        return NameChecked {
+            name: name.to_owned(),
+            verdict,
+            code: Some(VulnerabilityCode::Malicious.as_str()),
+            target: None,
+            why: format!("{record}: it is reported as malicious {versions}"),
+        };
+    }
+    let judgement = names::judge(name, known.popular.names(), Weight::Direct);
+    let allow = &known.in_force.rules.names.allow;
+    let is_allowed = parsed.is_some_and(|name| allow.contains(name.as_str()));
+    let (verdict, why) = match judgement.verdict {
+        NameVerdict::Hold if is_allowed => ("pass", "the policy names it in `names.allow`".to_owned()),
+        NameVerdict::Pass => ("pass", judgement.why),
+        NameVerdict::Hold => ("hold", judgement.why),
+        NameVerdict::Refuse => ("refuse", judgement.why),
+    };
+    NameChecked {
+        name: name.to_owned(),
+        verdict,
+        code: judgement.code.map(NameCode::as_str),
+        target: judgement.target,
+        why,
+    }
+}
+
+impl Workshop {
+    /// Resolve a request and judge its plan. No image is made; what has to be built before it is known what it needs is
+    /// built all the same, in the sandbox.
+    ///
+    /// # Errors
+    /// As [`Workshop::create`], as far as it goes.
+    pub fn check_request(&self, request: &Request, progress: &Progress) -> Result<Checked, CreateError> {
+        let resolution = self.resolve(request, progress)?;
+        let evidence = self.evidence(Some(request.name()))?;
+        Ok(Checked {
+            verdict: judge(&resolution.plan, &evidence),
+            packages: listed::of_plan(&resolution.plan),
+            notes: resolution.notes,
+        })
+    }
+
+    /// Judge a lock by what is known now.
+    ///
+    /// # Errors
+    /// When the lock does not hold together, or the gates cannot be told what they need.
+    pub fn check_lock(&self, lock: &Lock, image: Option<&ImageName>) -> Result<Checked, CreateError> {
+        let image = image.unwrap_or(lock.origin.request.name());
+        let (plan, evidence) = self.reloaded(lock, Some(image))?;
+        Ok(Checked {
+            verdict: judge(&plan, &evidence),
+            packages: listed::of_plan(&plan),
+            notes: Vec::new(),
+        })
+    }
+
+    /// Judge an image by what is known now.
+    ///
+    /// # Errors
+    /// As [`Workshop::check_lock`]; also when there is no such image.
+    pub fn check_image(&self, reference: &ImageReference) -> Result<Checked, CreateError> {
+        let kept = self.lookup(reference)?;
+        let lock = self.lock_of(&kept)?;
+        self.check_lock(&lock, Some(&kept.reference.name))
+    }
+
+    /// Judge names alone, offline, by the evidence in the store: look-alikes, and names under which malicious packages
+    /// were published.
+    ///
+    /// # Errors
+    /// When the gates cannot be told what they need.
+    pub fn check_names<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<NameChecked>, DiligenceError> {
+        let known = self.known(None)?;
+        Ok(names.into_iter().map(|name| check_name(name, &known)).collect())
+    }
+
+    /// Judge versions of Python distributions by the advisories in the store, and by nothing else.
+    ///
+    /// # Errors
+    /// When the gates cannot be told what they need, or the advisories cannot be read.
+    pub fn check_versions(
+        &self,
+        packages: impl IntoIterator<Item = (PythonName, DistributionVersion)>,
+    ) -> Result<Vec<VersionChecked>, DiligenceError> {
+        let known = self.known(None)?;
+        let checked = packages.into_iter().map(|(name, version)| {
+            let subject = Subject::Python {
+                name: &name,
+                version: &version,
+            };
+            let hits = known
+                .advisories
+                .affecting(&subject)
+                .map_err(DiligenceError::Advisories)?;
+            let mut advisories: Vec<String> = hits.into_iter().flat_map(|hit| hit.records).collect();
+            advisories.sort();
+            advisories.dedup();
+            let findings = vulnerabilities::of_distribution(&name, &version, &known);
+            let findings = findings.map_err(DiligenceError::Advisories)?;
+            Ok(VersionChecked::of(&name, &version, &findings, advisories))
+        });
+        checked.collect()
+    }
+
+    /// Judge packages of which nothing is known but what the list says.
+    ///
+    /// # Errors
+    /// When the gates cannot be told what they need.
+    pub fn check_listed(&self, packages: Vec<Listed>) -> Result<Checked, CreateError> {
+        let known = self.known(None)?;
+        Ok(Checked {
+            verdict: judge_listed(&packages, &known),
+            packages,
+            notes: Vec::new(),
+        })
+    }
+}
