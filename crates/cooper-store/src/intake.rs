@@ -21,6 +21,7 @@
 mod client;
 mod config;
 mod credentials;
+mod download;
 mod error;
 mod exchange;
 mod fetch;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 
 pub use config::{IntakeConfig, IntakeError, Proxies};
 pub use credentials::{CredentialHelper, Credentials, Place};
+pub use download::{FetchFile, FetchedFile, Validators};
 pub use error::{FailedAttempt, FetchError, PublicUrl};
 pub use fetch::{FetchBlob, FetchBytes, Fetched, Range, RangeReply};
 

@@ -8,15 +8,17 @@
 //! the one that it is given.
 
 pub mod intake;
+mod mmap;
 pub mod store;
 
 pub use intake::{
-    CredentialHelper, Credentials, FailedAttempt, FetchBlob, FetchBytes, FetchError, Fetched, Intake,
-    IntakeConfig, IntakeError, Place, Proxies, Range, RangeReply,
+    CredentialHelper, Credentials, FailedAttempt, FetchBlob, FetchBytes, FetchError, FetchFile, Fetched,
+    FetchedFile, Intake, IntakeConfig, IntakeError, Place, Proxies, Range, RangeReply, Validators,
 };
+pub use mmap::MappedBlob;
 pub use store::{
     Adopted, BlobWriter, CacheKeeping, Cached, DiskUse, Fault, FsckError, FsckOptions, FsckReport, GcError,
     GcReport, GivenTag, Holds, LedgerError, ListedEntry, ListedName, LockError, MarkError, NameUse, Note,
-    OpenError, ReadBlobError, RefError, RefRecord, Scratch, StageError, Store, StoreLock, StoreUse,
-    Summarise, TreeStage, WriteBlobError, clear_directory,
+    OpenError, Pin, PinError, ReadBlobError, RefError, RefRecord, Scratch, StageError, Store, StoreLock,
+    StoreUse, Summarise, TreeStage, WriteBlobError, clear_directory,
 };

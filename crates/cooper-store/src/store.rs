@@ -13,6 +13,7 @@
 //! refs/<org>/<name>/<tag>.json   a name: which manifest, which blobs and trees it keeps alive
 //! refs/<org>/<name>/<tag>.removed  what remains of a removed name, so that its number is never given again
 //! journal                        one JSON line for each name created or removed, append-only
+//! pins/<name>                    which blobs it keeps alive beside those of names; it may be moved to others
 //! marks/<name>                   a time that only goes up: the newest index seen; not a cache, never removed
 //! ledgers/<name>                 lines of JSON that are only added to: the waivers; never removed
 //! cache/<kind>/<hex of key>      what may be lost; the modification time is the time of storing
@@ -76,6 +77,7 @@ mod ledger;
 mod lock;
 mod marks;
 mod open;
+mod pins;
 mod quarantine;
 mod reference;
 mod remove;
@@ -98,6 +100,7 @@ pub use ledger::LedgerError;
 pub use lock::{LockError, StoreLock};
 pub use marks::MarkError;
 pub use open::OpenError;
+pub use pins::{Pin, PinError};
 pub use reference::{RefError, RefRecord};
 pub use remove::clear_directory;
 pub use session::{Scratch, StageError};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::command::advisories::AdvisoriesArgs;
 use crate::command::check::CheckArgs;
 use crate::command::completions::{CompletionsArgs, ManArgs};
 use crate::command::config::ConfigArgs;
@@ -121,6 +122,7 @@ pub(crate) enum Command {
     Load(LoadArgs),
     Remove(RemoveArgs),
     Gc(GcArgs),
+    Advisories(AdvisoriesArgs),
     Fsck(FsckArgs),
     Config(ConfigArgs),
     Doctor(DoctorArgs),

@@ -1,5 +1,6 @@
 //! The commands: one file for each, with its arguments and one function.
 
+pub(crate) mod advisories;
 pub(crate) mod check;
 mod check_lists;
 pub(crate) mod completions;
@@ -82,6 +83,7 @@ fn dispatch(command: Command, command_line: &[OsString], shell: &Shell) -> Resul
         Command::Load(args) => load::load(&args, shell),
         Command::Remove(args) => remove::remove(&args, shell),
         Command::Gc(args) => remove::gc(&args, shell),
+        Command::Advisories(args) => advisories::advisories(&args, shell),
         Command::Fsck(args) => fsck::fsck(&args, shell),
         Command::Config(_) => config::config(shell),
         Command::Doctor(_) => doctor::doctor(shell),

@@ -6,8 +6,8 @@ use std::error::Error;
 use cooper_core::Finding;
 use cooperage::chat::ChatError;
 use cooperage::{
-    CreateError, DiligenceError, GrantError, InspectError, LoadError, LookupError, OpenError, RemoveError,
-    RequirementsFileError, RunError, SaveError, WaiverError,
+    CreateError, DiligenceError, EvidenceError, GrantError, InspectError, LoadError, LookupError, OpenError,
+    RemoveError, RequirementsFileError, RunError, SaveError, UpdateAdvisoriesError, WaiverError,
 };
 use serde_json::{Value, json};
 
@@ -252,6 +252,18 @@ impl From<LookupError> for Failure {
 
 impl From<InspectError> for Failure {
     fn from(error: InspectError) -> Self {
+        Self::of(Code::Of(error.code()), &error).hint(error.hint())
+    }
+}
+
+impl From<EvidenceError> for Failure {
+    fn from(error: EvidenceError) -> Self {
+        Self::of(Code::Of(error.code()), &error).hint(error.hint())
+    }
+}
+
+impl From<UpdateAdvisoriesError> for Failure {
+    fn from(error: UpdateAdvisoriesError) -> Self {
         Self::of(Code::Of(error.code()), &error).hint(error.hint())
     }
 }

@@ -439,6 +439,16 @@ impl Settings {
         Ok(sources)
     }
 
+    /// Where evidence for the gates comes from.
+    pub(crate) fn evidence(&self) -> Result<Vec<Url>, SettingsError> {
+        let mut addresses = Vec::new();
+        for key in key::EVIDENCE_KEYS {
+            let urls: Option<Vec<Url>> = self.optional(key)?;
+            addresses.extend(urls.iter().flatten().map(public_address));
+        }
+        Ok(addresses)
+    }
+
     /// pip takes the newest version from any of its indexes; here the first index that has a name is the only one, and
     /// pip's configuration does not say which of its extra ones come first.
     fn warn_of_extra_indexes(&self) -> Result<(), SettingsError> {

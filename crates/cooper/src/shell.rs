@@ -31,6 +31,8 @@ pub(crate) enum Need {
     Store,
     /// What is in the store, and the keys that a lock's signed indexes are checked with.
     Lock,
+    /// Also where evidence for the gates comes from.
+    Evidence,
     /// Also where packages come from.
     Sources {
         /// Fetch indexes again, whatever their age.
@@ -230,7 +232,7 @@ fn nearest_variable(name: &str) -> Option<&'static str> {
 /// Open the workshop.
 pub(crate) fn open_workshop(settings: &Settings, need: Need) -> Result<Workshop, Failure> {
     let (sources, refresh) = match need {
-        Need::Store => (no_sources(Vec::new(), Vec::new()), false),
+        Need::Store | Need::Evidence => (no_sources(Vec::new(), Vec::new()), false),
         Need::Lock => (
             no_sources(settings.debian_keys()?, settings.debian_sources()?),
             false,
@@ -238,7 +240,7 @@ pub(crate) fn open_workshop(settings: &Settings, need: Need) -> Result<Workshop,
         Need::Sources { refresh } => (settings.sources()?, refresh),
     };
     let mut intake = settings.intake()?;
-    if matches!(need, Need::Sources { .. }) {
+    if matches!(need, Need::Sources { .. } | Need::Evidence) {
         let access = settings.access()?;
         (intake.places, intake.credential_helper) = (access.places, access.helper);
     }
@@ -248,6 +250,7 @@ pub(crate) fn open_workshop(settings: &Settings, need: Need) -> Result<Workshop,
         organisation: settings.organisation()?,
         version: settings.image_version()?,
         sources,
+        evidence: settings.evidence()?,
         freshness: settings.freshness(refresh.then(|| SystemClock.now()))?,
         intake,
         scripts: if settings.value::<bool>(&key::SCRIPTS_AS_SHIPPED)? {

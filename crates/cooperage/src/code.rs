@@ -12,8 +12,9 @@ use cooper_resolve::ResolveError;
 use cooper_resolve::debian::DebianError;
 use cooper_resolve::python::{PythonError, Withdrawn};
 use cooper_sandbox::CollectError;
-use cooper_store::{FetchError, MarkError, StageError, WriteBlobError};
+use cooper_store::{FetchError, MarkError, PinError, StageError, WriteBlobError};
 
+use crate::advisories::{EvidenceError, SourceFault, UpdateAdvisoriesError};
 use crate::base_image::BaseImageError;
 use crate::chat::ChatError;
 use crate::create::CreateError;
@@ -122,6 +123,39 @@ impl OpenError {
             Self::Intake(_) => "`cooper config` shows the proxies in force and where they come from",
         };
         Some(hint.to_owned())
+    }
+}
+
+impl SourceFault {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Fetch(error) => fetch_code(error),
+            Self::Read { .. } => "unreadable-file",
+            Self::Unrecognised => "unknown-evidence",
+            Self::Fewer { .. } | Self::Older { .. } => "suspicious-evidence",
+            _ => "invalid-evidence",
+        }
+    }
+}
+
+impl UpdateAdvisoriesError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Path { .. } | Self::TooManyFiles { .. } => "unreadable-file",
+            Self::NoSource => NETWORK_SETTINGS,
+            Self::TooManyParts { .. } => "invalid-evidence",
+            Self::Keep(WriteBlobError::DiskFull { .. }) | Self::Pin(PinError::DiskFull { .. }) => DISK_FULL,
+            Self::Lock(_) | Self::Stage(_) | Self::Keep(_) | Self::Pin(_) | Self::Manifest(_) => STORE,
+        }
+    }
+}
+
+impl EvidenceError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        "damaged-evidence"
     }
 }
 

@@ -3,6 +3,7 @@
 //! The command line, the chat line and (later) the API are doors to the same methods. This crate prints
 //! nothing, parses no arguments and knows no HTTP; what it returns is rendered by the doors.
 
+pub mod advisories;
 pub mod artefacts;
 pub mod base_image;
 pub mod change;
@@ -54,6 +55,11 @@ pub use cooper_store::{
     Note, Place, Proxies,
 };
 
+pub use advisories::{
+    AdvisoriesStatus, AdvisoriesUpdate, EvidenceError, EvidenceFrom, EvidenceKind, EvidencePart,
+    FailedSource, GateEvidence, MissingEvidence, PartOrigin, SourceFault, SourceOutcome,
+    UpdateAdvisoriesError, UpdatedSource,
+};
 pub use artefacts::LicenceExplained;
 pub use base_image::BaseImageError;
 pub use change::Change;

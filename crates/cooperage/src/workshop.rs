@@ -8,6 +8,7 @@ use cooper_gate::Policy;
 use cooper_image::{Scripts, SourceLimits};
 use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, IntakeError, RefRecord, Store};
+use url::Url;
 
 use crate::record::{FullReference, ImageRecord, KeptImage};
 use crate::summary;
@@ -23,6 +24,8 @@ pub struct WorkshopConfig {
     pub version: ImageVersion,
     /// Where the indexes are.
     pub sources: Sources,
+    /// The addresses of evidence for the gates: advisories, lists, scores, popular names.
+    pub evidence: Vec<Url>,
     /// How old an index may be.
     pub freshness: Freshness,
     /// How bytes are fetched.

@@ -74,7 +74,9 @@ fn debian(advisories: &Advisories, base: Base, source: &str, version: &str) -> V
 /// What the reading in Python says: (name, version) and ids. `None` where it cannot run here.
 fn reading(arguments: &[PathBuf]) -> Option<Vec<(String, String, BTreeSet<String>)>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/osv_reading.py");
-    let output = Command::new("python3").arg(script).args(arguments).output();
+    let mut python = Command::new("python3");
+    python.env("PYTHONDONTWRITEBYTECODE", "1");
+    let output = python.arg(script).args(arguments).output();
     let Some(output) = output.ok().filter(|output| output.status.success()) else {
         eprintln!("SKIPPED: there is no python3 with packaging, or with pip");
         return None;
@@ -150,6 +152,38 @@ fn real_requirement_sets_have_the_findings_of_the_other_reading() {
         "{affected} of {} pins",
         lines.len()
     );
+}
+
+#[test]
+fn pip_audit_finds_the_same_in_real_requirement_sets() {
+    let (Some(advisories), Some(archive), Some(folder)) =
+        (python(), data("osv-pypi-2024-10.zip"), data("requirements"))
+    else {
+        return;
+    };
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.push(here.join("pins-of-2020.txt"));
+    let mut audit = Command::new("python3");
+    audit.env("PYTHONDONTWRITEBYTECODE", "1");
+    let output = audit
+        .arg(here.join("osv_audit.py"))
+        .arg(archive)
+        .args(files)
+        .output();
+    let Some(output) = output.ok().filter(|output| output.status.success()) else {
+        eprintln!("SKIPPED: there is no python3 with pip-audit");
+        return;
+    };
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.lines().count() > 190);
+    for line in text.lines() {
+        let mut words = line.split(' ');
+        let (name, version) = (words.next().unwrap(), words.next().unwrap());
+        let wanted = words.map(str::to_owned).collect();
+        assert_eq!(records(&affecting(advisories, name, version)), wanted, "{line}");
+    }
 }
 
 #[test]

@@ -125,4 +125,5 @@ def main():
         print(name, version, *affecting(version, known.get(name, [])))
 
 
-main()
+if __name__ == "__main__":
+    main()

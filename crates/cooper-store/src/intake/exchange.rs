@@ -23,6 +23,9 @@ const DRAIN_BYTES_MAX: u64 = 64 << 10;
 pub(super) struct Asked {
     pub(super) accept: Option<String>,
     pub(super) range: Option<String>,
+    /// Only where the file is another one than this.
+    pub(super) if_none_match: Option<String>,
+    pub(super) if_modified_since: Option<String>,
     /// Whether the bytes may come compressed.
     pub(super) gzip: bool,
 }
@@ -100,7 +103,12 @@ impl Client {
         if let Login::With(known) = &login {
             request = request.header(header::AUTHORIZATION, sensitive(url, &known.0)?);
         }
-        for (name, value) in [(header::ACCEPT, &asked.accept), (header::RANGE, &asked.range)] {
+        for (name, value) in [
+            (header::ACCEPT, &asked.accept),
+            (header::RANGE, &asked.range),
+            (header::IF_NONE_MATCH, &asked.if_none_match),
+            (header::IF_MODIFIED_SINCE, &asked.if_modified_since),
+        ] {
             if let Some(value) = value {
                 request = request.header(name, value);
             }

@@ -82,6 +82,7 @@ impl Store {
         if options.repair {
             check.retire_unreadable()?;
         }
+        check.pins()?;
         check.root()?;
         check.marks()?;
         check.contents()?;
@@ -95,7 +96,7 @@ struct Check<'a> {
     store: &'a Store,
     options: FsckOptions<'a>,
     progress: &'a Progress,
-    /// The names that were read, as `ORGANISATION/NAME:TAG`.
+    /// The names that were read, as `ORGANISATION/NAME:TAG`, and the pins, as `pin NAME`.
     images: Vec<String>,
     /// Which of them, by their place, need it.
     blobs_needed: BTreeMap<BlobDigest, Vec<u32>>,

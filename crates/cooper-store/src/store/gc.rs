@@ -2,8 +2,8 @@
 //!
 //! What keeps a thing alive:
 //!
-//! 1. **A name.** Every record of a live name is read; one that cannot be read ends the collection, since nobody knows
-//!    what it keeps.
+//! 1. **A name or a pin.** Every record of a live name and every pin is read; one that cannot be read ends the collection,
+//!    since nobody knows what it keeps.
 //! 2. **Work in progress.** A process whose session lives may have made things that have no name yet: whatever was made,
 //!    moved or renewed since the oldest living session began stays. Whoever relies on something that is there already
 //!    renews it first ([`Store::renew_blob`], [`Store::renew_tree`]); what is put again is renewed by that.
@@ -37,7 +37,7 @@ use super::reference::{RefError, TagState, file_names, parse_tag_file, read_reco
 use super::remove::{remove_measured, remove_tree};
 use super::session::{QUARANTINE, STARTED, still_there};
 use super::view::{Moment, Stamp, moment};
-use super::{FileError, LockError, Store};
+use super::{FileError, LockError, PinError, Store};
 
 /// How many blobs are taken away while the names are locked.
 const BLOBS_AT_ONCE: usize = 250;
@@ -72,6 +72,13 @@ pub enum GcError {
         /// Why.
         #[source]
         source: RefError,
+    },
+    /// The pins could not be read.
+    #[error("cannot read the pins")]
+    Pins {
+        /// Why.
+        #[source]
+        source: PinError,
     },
     /// The lock of the names could not be taken.
     #[error("cannot take the lock of the names")]
@@ -175,6 +182,14 @@ impl Kept {
         Ok(())
     }
 
+    /// Read what is pinned now; what was pinned before is kept until the next collection.
+    fn read_pins(&mut self, store: &Store) -> Result<(), PinError> {
+        for (_, pin) in store.all_pins()? {
+            self.blobs.extend(pin.blobs);
+        }
+        Ok(())
+    }
+
     fn read_directory(&mut self, directory: &Path) -> Result<(), RefError> {
         for file in file_names(directory)? {
             let is_live = parse_tag_file(&file).is_some_and(|(_, state)| state == TagState::Live);
@@ -222,9 +237,11 @@ impl Store {
     /// When a record cannot be read, or the store not be written.
     pub fn collect(&self, progress: &Progress) -> Result<GcReport, GcError> {
         let names = |source| GcError::Names { source };
+        let pins = |source| GcError::Pins { source };
         let before = self.oldest_session()?;
         let mut kept = Kept::default();
         kept.read_new(self).map_err(names)?;
+        kept.read_pins(self).map_err(pins)?;
         let mut candidates = self.candidates(before)?;
         candidates.retain(|candidate| !kept.keeps(candidate));
         let mut report = GcReport::default();
@@ -236,6 +253,7 @@ impl Store {
             {
                 let _lock = self.lock_names().map_err(|source| GcError::Lock { source })?;
                 kept.read_new(self).map_err(names)?;
+                kept.read_pins(self).map_err(pins)?;
                 for (number, candidate) in batch.iter().enumerate() {
                     if !kept.keeps(candidate) {
                         self.take_away(candidate, before, &trash.place(candidate, number), &mut report)?;

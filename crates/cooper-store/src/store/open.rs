@@ -18,12 +18,13 @@ const OCI_LAYOUT: &[u8] = b"{\"imageLayoutVersion\":\"1.0.0\"}";
 /// The name of that file.
 const OCI_LAYOUT_NAME: &str = "oci-layout";
 /// Every directory of the layout, parents first.
-const DIRECTORIES: [&str; 10] = [
+const DIRECTORIES: [&str; 11] = [
     "blobs",
     "blobs/sha256",
     "trees",
     "trees/sha256",
     "refs",
+    "pins",
     "marks",
     "ledgers",
     "cache",
@@ -31,10 +32,11 @@ const DIRECTORIES: [&str; 10] = [
     "locks",
 ];
 /// Everything that belongs into a store's root.
-pub(super) const ROOT_ENTRIES: [&str; 12] = [
+pub(super) const ROOT_ENTRIES: [&str; 13] = [
     "blobs",
     "trees",
     "refs",
+    "pins",
     "marks",
     "ledgers",
     "cache",

@@ -62,7 +62,7 @@ pub struct StoreUse {
     pub names: Vec<NameUse>,
     /// All blobs and trees, each once.
     pub total: DiskUse,
-    /// Those of them that no name keeps. Some of it may be in use, or be work in progress.
+    /// Those of them that no name and no pin keeps. Some of it may be in use, or be work in progress.
     pub unnamed: DiskUse,
     /// The cache: the length of its entries, without what they share with trees.
     pub cache_bytes: u64,
@@ -122,6 +122,7 @@ impl Store {
     pub fn usage(&self, progress: &Progress) -> Result<StoreUse, RefError> {
         let mut things = self.measured(progress)?;
         let kept = self.kept_things(&mut things, progress)?;
+        self.count_pinned(&mut things);
         let of = |name: Kept| {
             let uses = || {
                 name.things
@@ -243,6 +244,17 @@ impl Store {
         }
         progress.finished(Stage::Check);
         Ok(kept)
+    }
+
+    /// What pins keep is kept as by a name. A pin that cannot be read keeps nothing that is known.
+    fn count_pinned(&self, things: &mut Things) {
+        let pins = self.all_pins().unwrap_or_default();
+        for digest in pins.into_iter().flat_map(|(_, pin)| pin.blobs) {
+            let place = things.places.get(&(false, *digest.digest()));
+            if let Some((_, names)) = place.and_then(|place| things.uses.get_mut(*place as usize)) {
+                *names += 1;
+            }
+        }
     }
 
     fn cache_bytes(&self) -> Result<u64, FileError> {

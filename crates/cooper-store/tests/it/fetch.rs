@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cooper_core::{BlobDigest, Digest, Event, Progress};
-use cooper_store::{FetchBlob, FetchBytes, FetchError, Intake, IntakeConfig, Range};
+use cooper_store::{
+    FetchBlob, FetchBytes, FetchError, FetchFile, FetchedFile, Intake, IntakeConfig, Range, Validators,
+};
 use url::Url;
 
 use super::server::{After, Request, Server, dead_url, respond, respond_with_ranges};
@@ -485,4 +487,62 @@ fn the_first_failure_ends_the_batch() {
         .unwrap_err();
     assert!(matches!(error, FetchError::NotFound { .. }), "{error}");
     assert!(began.elapsed().as_secs() < 5, "the slow one was given up");
+}
+
+#[test]
+fn a_file_that_is_as_it_was_does_not_come_again() {
+    let server = Server::start(|request, stream| {
+        if request.header("if-none-match") == Some("\"one\"") {
+            return respond(stream, "304 Not Modified", &[], b"");
+        }
+        let headers = [
+            ("ETag", "\"one\""),
+            ("Last-Modified", "Mon, 23 Nov 2026 08:00:00 GMT"),
+        ];
+        respond(stream, "200 OK", &headers, b"evidence")
+    });
+    let fixture = Fixture::new();
+    let scratch = fixture.store.scratch().unwrap();
+    let path = scratch.path().join("file");
+    let fetch = |known: Validators, bytes_max| {
+        let fetch = FetchFile {
+            url: server.url("/all.zip"),
+            bytes_max,
+            known,
+            label: "evidence".to_owned(),
+        };
+        intake().fetch_file(&fetch, &path, &|_| ())
+    };
+    let FetchedFile::New(validators) = fetch(Validators::default(), 100).unwrap() else {
+        panic!("nothing came")
+    };
+    assert_eq!(std::fs::read(&path).unwrap(), b"evidence");
+    assert_eq!(validators.etag.as_deref(), Some("\"one\""));
+    assert_eq!(fetch(validators, 100).unwrap(), FetchedFile::Unchanged);
+    assert!(matches!(
+        fetch(Validators::default(), 3),
+        Err(FetchError::TooLarge { bytes_max: 3, .. })
+    ));
+    let asked = server.requests();
+    assert_eq!(
+        asked[1].header("if-modified-since"),
+        Some("Mon, 23 Nov 2026 08:00:00 GMT")
+    );
+}
+
+#[test]
+fn a_server_that_says_unchanged_without_being_asked_is_not_believed() {
+    let server = Server::start(|_, stream| respond(stream, "304 Not Modified", &[], b""));
+    let fixture = Fixture::new();
+    let scratch = fixture.store.scratch().unwrap();
+    let fetch = FetchFile {
+        url: server.url("/all.zip"),
+        bytes_max: 100,
+        known: Validators::default(),
+        label: "evidence".to_owned(),
+    };
+    let error = intake()
+        .fetch_file(&fetch, &scratch.path().join("file"), &|_| ())
+        .unwrap_err();
+    assert!(matches!(error, FetchError::Status { status: 304, .. }), "{error}");
 }

@@ -14,6 +14,7 @@ mod fsck;
 mod gc;
 mod marks;
 mod names;
+mod pins;
 mod proxy;
 mod server;
 mod tls;

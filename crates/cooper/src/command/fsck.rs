@@ -94,10 +94,22 @@ fn write(out: &mut dyn Write, report: &FsckReport, repair: bool) -> io::Result<(
     if report.is_clean() {
         return writeln!(out, "nothing is wrong");
     }
-    let next = if repair {
-        "create the images named above again"
+    let is_evidence = |fault: &Fault| match fault {
+        Fault::UnreadablePin { .. } => true,
+        other => describe(other)
+            .needed_by
+            .iter()
+            .any(|name| name.starts_with("pin ")),
+    };
+    let again = if report.faults.iter().any(is_evidence) {
+        "create the images named above again, and `cooper advisories update` for what is pinned"
     } else {
-        "`cooper fsck --repair`, then create the images named above again"
+        "create the images named above again"
+    };
+    let next = if repair {
+        again.to_owned()
+    } else {
+        format!("`cooper fsck --repair`, then {again}")
     };
     writeln!(
         out,
@@ -125,6 +137,7 @@ fn describe(fault: &Fault) -> Described<'_> {
         Fault::LostTag { .. } => ("lost-tag", &[], false),
         Fault::TagInUseAndRemoved { .. } => ("tag-in-use-and-removed", &[], false),
         Fault::UnreadableMark { moved, .. } => ("unreadable-mark", &[], *moved),
+        Fault::UnreadablePin { moved, .. } => ("unreadable-pin", &[], *moved),
         Fault::ForeignFile { .. } => ("foreign-file", &[], false),
     };
     Described {

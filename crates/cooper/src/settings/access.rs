@@ -6,8 +6,8 @@ use url::Url;
 
 use super::debian_source::SourceTable;
 use super::key::{
-    CREDENTIAL_HELPER, CREDENTIALS, DEBIAN_MIRRORS, DEBIAN_SECURITY_MIRRORS, DEBIAN_SOURCES, Key,
-    PYTHON_INDEX,
+    CREDENTIAL_HELPER, CREDENTIALS, DEBIAN_MIRRORS, DEBIAN_SECURITY_MIRRORS, DEBIAN_SOURCES, EVIDENCE_KEYS,
+    Key, PYTHON_INDEX,
 };
 use super::netrc::Netrc;
 use super::{Settings, SettingsError};
@@ -36,7 +36,8 @@ impl Settings {
     pub(crate) fn access(&self) -> Result<Access, SettingsError> {
         let known = self.known()?;
         let mut places = Vec::new();
-        for key in [&DEBIAN_MIRRORS, &DEBIAN_SECURITY_MIRRORS, &PYTHON_INDEX] {
+        let keys = [&DEBIAN_MIRRORS, &DEBIAN_SECURITY_MIRRORS, &PYTHON_INDEX];
+        for key in keys.into_iter().chain(EVIDENCE_KEYS) {
             let origin = self.lookup(key)?.map(|setting| setting.origin.to_string());
             for url in self.optional::<Vec<Url>>(key)?.unwrap_or_default() {
                 places.push(place(&url, key, origin.as_deref().unwrap_or_default(), &known)?);

@@ -7,8 +7,8 @@ use cooperage::Caller;
 use super::apt::HostMirrors;
 use super::environment::Environment;
 use super::key::{
-    DEBIAN_KEYRING, DEBIAN_MIRRORS, DEBIAN_SECURITY_MIRRORS, Key, POLICY_FILE, PYTHON_INDEX, RUN_ENFORCEMENT,
-    STORE,
+    ADVISORIES_EPSS, ADVISORIES_EXPLOITED, ADVISORIES_OSV, ADVISORIES_POPULAR, DEBIAN_KEYRING,
+    DEBIAN_MIRRORS, DEBIAN_SECURITY_MIRRORS, Key, POLICY_FILE, PYTHON_INDEX, RUN_ENFORCEMENT, STORE,
 };
 use super::{Origin, Setting, pip};
 
@@ -22,6 +22,29 @@ const POLICY_NAME: &str = "policy.toml";
 pub(crate) const HOST_KEYRINGS: [&str; 2] = [
     "/usr/share/keyrings/debian-archive-keyring.gpg",
     "/usr/share/keyrings/debian-archive-keyring.pgp",
+];
+
+/// Where evidence is published: feeds of advisories, no registries of packages.
+const EVIDENCE: [(&Key, &[&str]); 4] = [
+    (
+        &ADVISORIES_OSV,
+        &[
+            "https://osv-vulnerabilities.storage.googleapis.com/PyPI/all.zip",
+            "https://osv-vulnerabilities.storage.googleapis.com/Debian/all.zip",
+        ],
+    ),
+    (
+        &ADVISORIES_EXPLOITED,
+        &["https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json"],
+    ),
+    (
+        &ADVISORIES_EPSS,
+        &["https://epss.empiricalsecurity.com/epss_scores-current.csv.gz"],
+    ),
+    (
+        &ADVISORIES_POPULAR,
+        &["https://hugovk.github.io/top-pypi-packages/top-pypi-packages.min.json"],
+    ),
 ];
 
 /// A copy of Debian's keyring (package `debian-archive-keyring`), for hosts that have none, or an old one.
@@ -65,6 +88,12 @@ pub(crate) fn of_host(key: &'static Key, environment: &Environment, etc: &Path) 
         return Some(Setting {
             texts: mirrors.iter().map(|(url, _)| url.to_string()).collect(),
             origin,
+        });
+    }
+    if let Some((_, addresses)) = EVIDENCE.iter().find(|(known, _)| is(known)) {
+        return Some(Setting {
+            texts: addresses.iter().map(|address| (*address).to_owned()).collect(),
+            origin: Origin::Default,
         });
     }
     if is(&DEBIAN_KEYRING) {

@@ -134,6 +134,28 @@ pub(crate) static DEBIAN_SOURCES: Key = key::<Vec<SourceTable>>("debian.source",
     .tables();
 pub(crate) static PYTHON_INDEX: Key =
     key::<Vec<Url>>("python.index", &["COOPER_PYTHON_INDEX"], ProjectRule::Source).list();
+pub(crate) static ADVISORIES_OSV: Key =
+    key::<Vec<Url>>("advisories.osv", &["COOPER_ADVISORIES_OSV"], ProjectRule::Source).list();
+pub(crate) static ADVISORIES_EXPLOITED: Key = key::<Vec<Url>>(
+    "advisories.exploited",
+    &["COOPER_ADVISORIES_EXPLOITED"],
+    ProjectRule::Source,
+)
+.list();
+pub(crate) static ADVISORIES_EPSS: Key = key::<Vec<Url>>(
+    "advisories.epss",
+    &["COOPER_ADVISORIES_EPSS"],
+    ProjectRule::Source,
+)
+.list();
+pub(crate) static ADVISORIES_POPULAR: Key = key::<Vec<Url>>(
+    "advisories.popular",
+    &["COOPER_ADVISORIES_POPULAR"],
+    ProjectRule::Source,
+)
+.list();
+pub(crate) static ADVISORIES_VEX: Key =
+    key::<Vec<Url>>("advisories.vex", &["COOPER_ADVISORIES_VEX"], ProjectRule::Source).list();
 pub(crate) static MAX_AGE: Key = bound::<Duration>("freshness.max_age", &["COOPER_MAX_AGE"], "10m");
 pub(crate) static OFFLINE: Key =
     key::<bool>("network.offline", &["COOPER_OFFLINE"], ProjectRule::OnlyTrue).or("false");
@@ -200,8 +222,17 @@ pub(crate) static GC_CACHE_AGE: Key =
 pub(crate) static ALLOW_PROJECT_SOURCES: Key =
     key::<bool>("trust.allow_project_sources", &[], ProjectRule::Never).or("false");
 
+/// The settings that say where evidence for the gates comes from.
+pub(crate) static EVIDENCE_KEYS: [&Key; 5] = [
+    &ADVISORIES_OSV,
+    &ADVISORIES_EXPLOITED,
+    &ADVISORIES_EPSS,
+    &ADVISORIES_POPULAR,
+    &ADVISORIES_VEX,
+];
+
 /// Every setting, in the order in which they are shown.
-pub(crate) static KEYS: [&Key; 38] = [
+pub(crate) static KEYS: [&Key; 43] = [
     &STORE,
     &ORGANISATION,
     &BASE,
@@ -211,6 +242,11 @@ pub(crate) static KEYS: [&Key; 38] = [
     &DEBIAN_KEYRING,
     &DEBIAN_SOURCES,
     &PYTHON_INDEX,
+    &ADVISORIES_OSV,
+    &ADVISORIES_EXPLOITED,
+    &ADVISORIES_EPSS,
+    &ADVISORIES_POPULAR,
+    &ADVISORIES_VEX,
     &MAX_AGE,
     &OFFLINE,
     &HTTP_PROXY,

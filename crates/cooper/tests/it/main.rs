@@ -7,6 +7,7 @@
     reason = "tests fail by panicking, in their helpers too, and say what they skip"
 )]
 
+mod advisories;
 mod archive_file;
 mod base_image;
 mod broken_input;

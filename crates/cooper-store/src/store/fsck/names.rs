@@ -7,9 +7,11 @@ use std::path::Path;
 use cooper_core::{ImageName, Organisation};
 
 use super::{Check, Fault, FsckError, Note};
-use crate::store::RefError;
 use crate::store::journal::Happening;
+use crate::store::lock::is_plain_name;
+use crate::store::pins::read_pin;
 use crate::store::reference::{Listed, Named, TagState, file_names, parse_tag_file};
+use crate::store::{PinError, RefError};
 
 impl Check<'_> {
     /// Read every name; what they need is looked for later.
@@ -56,6 +58,38 @@ impl Check<'_> {
         }
         if self.options.repair {
             self.store.rewrite_views(lock).map_err(names_failed)?;
+        }
+        Ok(())
+    }
+
+    /// Read every pin; what they need is looked for later.
+    pub(super) fn pins(&mut self) -> Result<(), FsckError> {
+        let directory = self.store.pins_dir();
+        for name in file_names(&directory)? {
+            let path = directory.join(&name);
+            let plain = std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
+            if !plain || !is_plain_name(&name) {
+                self.faults.push(Fault::ForeignFile { path });
+                continue;
+            }
+            match read_pin(&path) {
+                Ok(None) => {}
+                Ok(Some(pin)) => {
+                    let place = u32::try_from(self.images.len()).unwrap_or(u32::MAX);
+                    self.images.push(format!("pin {name}"));
+                    for digest in pin.blobs {
+                        needed_by(self.blobs_needed.entry(digest).or_default(), place);
+                    }
+                }
+                Err(error) => {
+                    // What the system refuses to read now may be whole.
+                    let moved = self.options.repair && matches!(error, PinError::Unreadable { .. });
+                    if moved {
+                        self.store.quarantine(&path, &format!("pin-{name}"))?;
+                    }
+                    self.faults.push(Fault::UnreadablePin { path, moved });
+                }
+            }
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ impl FsckReport {
     }
 }
 
-/// Something that breaks a promise of the store. `needed_by` are names as `ORGANISATION/NAME:TAG`.
+/// Something that breaks a promise of the store. `needed_by` are names as `ORGANISATION/NAME:TAG`, and pins as `pin NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Fault {
     /// A blob's bytes are not those that its name promises.
@@ -108,6 +108,14 @@ pub enum Fault {
     /// A mark does not hold a time.
     #[error("the mark `{path}` cannot be read")]
     UnreadableMark {
+        /// Its file.
+        path: PathBuf,
+        /// Whether repair moved it out of the way.
+        moved: bool,
+    },
+    /// A pin cannot be read.
+    #[error("the pin `{path}` cannot be read")]
+    UnreadablePin {
         /// Its file.
         path: PathBuf,
         /// Whether repair moved it out of the way.
