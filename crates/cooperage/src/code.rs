@@ -51,6 +51,7 @@ impl DiligenceError {
         match self {
             Self::Policy(_) => POLICY,
             Self::Advisories(_) => STORE,
+            Self::Evidence(error) => error.code(),
             Self::Waivers(error) => error.code(),
         }
     }

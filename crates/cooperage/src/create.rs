@@ -485,7 +485,11 @@ impl Workshop {
         };
         let reference = RefRecord {
             manifest: image.manifest,
-            blobs: kept_blobs(&self.store, lock, image, &record),
+            blobs: {
+                let mut blobs = kept_blobs(&self.store, lock, image, &record);
+                blobs.extend(self.evidence_blobs());
+                blobs
+            },
             trees: record.layers.clone(),
             created_at: self.clock.now(),
             details: serde_json::to_value(&record).map_err(CreateError::Json)?,

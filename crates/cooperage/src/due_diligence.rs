@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use cooper_core::ImageName;
-use cooper_gate::advisories::ReadSnapshotError;
+use cooper_core::{Base, BlobDigest, Digest, ImageName};
+use cooper_gate::advisories::{Advisories, Ecosystem, ReadSnapshotError};
 use cooper_gate::policy::ParsePolicyError;
-use cooper_gate::{Evidence, Known};
+use cooper_gate::{Evidence, EvidenceDates, Known, PopularList};
 
+use crate::advisories::{EvidenceError, EvidenceKind, EvidencePart, GateEvidence};
 use crate::waivers::WaiverError;
 use crate::workshop::Workshop;
 
@@ -19,6 +20,9 @@ pub enum DiligenceError {
     /// The advisories in the store are damaged.
     #[error("the advisories in the store cannot be read")]
     Advisories(#[source] ReadSnapshotError),
+    /// The evidence in the store cannot be opened.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     /// The waivers cannot be read.
     #[error(transparent)]
     Waivers(#[from] WaiverError),
@@ -32,6 +36,7 @@ impl DiligenceError {
                 Some("`cooper policy show` lists the profiles; `--profile` names one".to_owned())
             }
             Self::Advisories(_) => Some("`cooper advisories update` fetches them again".to_owned()),
+            Self::Evidence(error) => error.hint(),
             Self::Waivers(error) => error.hint(),
         }
     }
@@ -45,14 +50,81 @@ impl Workshop {
     pub(crate) fn known(&self, image: Option<&ImageName>) -> Result<Arc<Known>, DiligenceError> {
         let profile = self.config.profile.as_deref();
         let in_force = self.config.policy.rules(profile, image)?;
-        let mut known = Known::nothing(self.clock.now());
-        known.in_force = in_force;
-        known.waivers = self.waivers()?;
-        Ok(Arc::new(known))
+        let evidence = self.opened_evidence()?;
+        Ok(Arc::new(Known {
+            now: self.clock.now(),
+            in_force,
+            waivers: self.waivers()?,
+            advisories: evidence.advisories.clone(),
+            popular: evidence.popular.clone(),
+            dates: evidence.dates.clone(),
+            evidence: evidence.digest,
+        }))
     }
 
     /// The same as evidence for a plan that was resolved now.
     pub(crate) fn evidence(&self, image: Option<&ImageName>) -> Result<Evidence, DiligenceError> {
         Ok(Evidence::now(self.known(image)?))
+    }
+
+    /// The evidence in the store, opened once for a workshop: all that it judges is judged by the same.
+    fn opened_evidence(&self) -> Result<&OpenedEvidence, DiligenceError> {
+        if let Some(opened) = self.opened_evidence.get() {
+            return Ok(opened);
+        }
+        let evidence = self.gate_evidence()?;
+        Ok(self.opened_evidence.get_or_init(|| OpenedEvidence::of(evidence)))
+    }
+
+    /// The blobs of the evidence that a verdict rests on: whoever keeps the verdict keeps them.
+    pub(crate) fn evidence_blobs(&self) -> Vec<BlobDigest> {
+        self.opened_evidence
+            .get()
+            .map_or_else(Vec::new, |opened| opened.blobs.clone())
+    }
+}
+
+/// The evidence as the gates want it.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenedEvidence {
+    advisories: Advisories,
+    popular: PopularList,
+    dates: EvidenceDates,
+    digest: Option<Digest>,
+    blobs: Vec<BlobDigest>,
+}
+
+impl OpenedEvidence {
+    fn of(evidence: GateEvidence) -> Self {
+        let blobs = evidence.blobs();
+        Self {
+            dates: dates(&evidence.parts),
+            digest: evidence.digest.map(|digest| *digest.digest()),
+            advisories: evidence.advisories,
+            popular: evidence.popular.map(PopularList::new).unwrap_or_default(),
+            blobs,
+        }
+    }
+}
+
+/// Of when the evidence is, by what it is about: where several parts are about one thing, the newest counts.
+fn dates(parts: &[EvidencePart]) -> EvidenceDates {
+    let newest = |about: &dyn Fn(&EvidencePart) -> bool| {
+        let parts = parts.iter().filter(|part| about(part));
+        parts.map(|part| part.dated).max()
+    };
+    let of = |ecosystem: Ecosystem| {
+        let name = ecosystem.to_string();
+        // Records of malicious packages alone are no advisories.
+        newest(&move |part| part.packages.contains_key(&name) && part.malicious < part.records)
+    };
+    let debian = Base::ALL.into_iter();
+    EvidenceDates {
+        python: of(Ecosystem::PyPI),
+        malicious: newest(&|part| part.malicious > 0),
+        debian: debian
+            .filter_map(|base| Some((base, of(Ecosystem::of_base(base))?)))
+            .collect(),
+        popular: newest(&|part| part.kind == EvidenceKind::Popular),
     }
 }

@@ -1,7 +1,7 @@
 //! The workshop itself: what it is made of, and how names are looked up in it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cooper_core::{Clock, ImageName, ImageReference, ImageVersion, Organisation, VersionTag};
 use cooper_gate::Policy;
@@ -10,6 +10,7 @@ use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, IntakeError, RefRecord, Store};
 use url::Url;
 
+use crate::due_diligence::OpenedEvidence;
 use crate::record::{FullReference, ImageRecord, KeptImage};
 use crate::summary;
 
@@ -49,6 +50,7 @@ pub struct Workshop {
     pub(crate) intake: Intake,
     pub(crate) clock: Arc<dyn Clock>,
     later: Later,
+    pub(crate) opened_evidence: OnceLock<OpenedEvidence>,
 }
 
 /// Why a workshop cannot be opened.
@@ -126,6 +128,7 @@ impl Workshop {
             intake,
             clock,
             later: Later::default(),
+            opened_evidence: OnceLock::new(),
         })
     }
 

@@ -20,7 +20,8 @@ pub(crate) fn headline(verdict: &Verdict) -> String {
     let said = match verdict.outcome {
         Outcome::Refused => format!("{} hold or refuse", unit::count(refusing as u64, "finding")),
         Outcome::Unknown => {
-            let gates: Vec<&str> = verdict.unjudged.iter().map(|one| one.gate.as_str()).collect();
+            let mut gates: Vec<&str> = verdict.unjudged.iter().map(|one| one.gate.as_str()).collect();
+            gates.dedup();
             format!(
                 "nothing holds, and this could not be judged: {}",
                 gates.join(", ")

@@ -11,7 +11,7 @@ use testkit::{Route, Routes, Server, ZipEntry};
 use crate::context::{Done, Host};
 
 /// The shared data; `None`, said loudly, where it is not there.
-fn data(file: &str) -> Option<String> {
+pub(crate) fn data(file: &str) -> Option<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../../shared/data")
         .join(file);

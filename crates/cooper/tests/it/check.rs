@@ -5,6 +5,7 @@ use cooper_core::clock::SystemClock;
 use serde_json::{Value, json};
 use testkit::Wheel;
 
+use crate::advisories::data;
 use crate::context::{Host, World, archive, index};
 
 /// A time so many hours ago, as an index writes it.
@@ -250,4 +251,59 @@ fn lists_of_others_are_judged_offline() {
     for (code, status) in [("AGE-YOUNG", 0), ("age-young", 0), ("AGE-YUONG", 2)] {
         host.cooper(&["check", "--why", code]).with(status);
     }
+}
+
+#[test]
+fn advisories_hold_and_the_solver_takes_what_they_do_not_name() {
+    let (Some(osv), Some(malicious)) = (data("osv-pypi-2024-10.zip"), data("osv-malicious-sample.zip"))
+    else {
+        return;
+    };
+    let world = World::of(
+        &archive(),
+        &index()
+            .wheel(Wheel::new("pillow", "9.0.0"))
+            .wheel(Wheel::new("pillow", "10.4.0"))
+            .wheel(Wheel::new("django", "3.2.0"))
+            .wheel(Wheel::new("3web", "1.0.0")),
+    );
+    world
+        .cooper(&["advisories", "update", "--from", &osv, "--from", &malicious])
+        .good();
+    let held = world
+        .cooper(&["create", "a", "--dependencies", "pillow==9.0.0", "--json"])
+        .with(3)
+        .json();
+    let first = &held["error"]["findings"][0];
+    assert_eq!(
+        (&first["code"], &first["effect"]),
+        (&json!("VULNERABILITY-KNOWN"), &json!("hold")),
+        "{held}"
+    );
+    assert!(
+        first["hint"].as_str().unwrap().contains("ask for `pillow>="),
+        "{held}"
+    );
+    // Nothing else will do: the verdict on what there would be says why.
+    let only = world.cooper(&["check", "django<4", "--json"]).with(3).json();
+    assert!(only["findings"].to_string().contains("PYSEC-"), "{only}");
+    let taken = world
+        .cooper(&["create", "a", "--dependencies", "pillow<11", "--json"])
+        .good()
+        .json();
+    assert_eq!(taken["packages"]["python"][0]["version"], "10.4.0", "{taken}");
+    assert!(
+        taken["verdict"]["evidence"]
+            .as_str()
+            .unwrap()
+            .starts_with("sha256:"),
+        "{taken}"
+    );
+    let refused = world.cooper(&["check", "3web", "--json"]).with(3).json();
+    assert_eq!(codes(&refused), ["MALICIOUS-LISTED"], "{refused}");
+    // The evidence of a verdict is kept with the image.
+    world.cooper(&["gc"]).good();
+    world.cooper(&["fsck"]).good();
+    let kept = world.cooper(&["check", "--image", "a", "--json"]).json();
+    assert_eq!(kept["evidence"], taken["verdict"]["evidence"], "{kept}");
 }
