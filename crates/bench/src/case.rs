@@ -207,7 +207,8 @@ impl<'a> Bench<'a> {
         Ok(Self {
             options,
             docker,
-            cooper: Cooper::new(&options.cooper, scratch),
+            cooper: Cooper::new(&options.cooper, scratch)
+                .map_err(|source| BenchError::file(scratch, source))?,
             scratch: scratch.to_owned(),
             stores: Cell::new(0),
         })

@@ -142,7 +142,7 @@ pub struct PlannedPython {
     pub exactly_pinned: bool,
     /// The distribution that first needed it; none where the request itself asks for it, or where that is not known.
     pub required_by: Option<PythonName>,
-    /// When the index took the file in, or, where the index does not tell, when this store first saw it.
+    /// When the index took the file in (PEP 700), where it tells.
     pub uploaded: Option<Timestamp>,
     /// When the project's newest file was taken in.
     pub newest: Option<Timestamp>,

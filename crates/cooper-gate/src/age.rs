@@ -17,7 +17,7 @@ pub enum AgeCode {
     YoungFix,
     /// The file says that it comes from the future.
     Future,
-    /// Nothing tells how old the file is.
+    /// The index does not tell how old the file is.
     Unknown,
 }
 
@@ -52,8 +52,8 @@ impl AgeCode {
                  behind, or the index is wrong; the age cannot be judged, so it holds. Set the clock."
             }
             Self::Unknown => {
-                "The index does not say when it took the file in (PEP 700), and this store has not seen the file appear. \
-                 From now on the store remembers when it first sees a version, and judges new ones by that."
+                "The index does not say when it took the file in (PEP 700), so nothing can be said of its age, and the gate \
+                 lets it pass with this note. Use an index that publishes upload times."
             }
         }
     }
@@ -148,7 +148,7 @@ fn unknown(ageless: &[&PackageVersion]) -> Option<Finding> {
         1 => first.to_string(),
         more => format!("{} and {} more", first.name, more - 1),
     };
-    let message = "the index does not tell when it took the file in, and this store has not seen it appear";
+    let message = "the index does not tell when it took the file in: its age is not judged";
     let hint = "`cooper check --why AGE-UNKNOWN` says what that means";
     Some(Finding::new(
         AgeCode::Unknown.into(),

@@ -73,7 +73,14 @@ pub fn judge_wheel(
 ) -> Vec<Finding> {
     let rules = &known.in_force.rules;
     let judgement = licences::judge(licence, &rules.licences.python());
-    let mut findings: Vec<Finding> = of_licence(&judgement, package).into_iter().collect();
+    let mut finding = of_licence(&judgement, package);
+    if let Some(finding) = finding.as_mut().filter(|finding| finding.effect == Effect::Hold) {
+        finding.effect = match judgement.code {
+            Some(LicenceCode::Denied) => rules.licences.python_denied,
+            _ => rules.licences.python_doubtful,
+        };
+    }
+    let mut findings: Vec<Finding> = finding.into_iter().collect();
     let of_trait = |code: ProvenanceCode, effect, message: String| {
         let PackageVersion { name, version, .. } = package;
         let hint = format!(

@@ -24,4 +24,5 @@ pub use debian::{DebianLicenceEvidence, of_debian};
 pub use expression::{EXPRESSION_BYTES_MAX, LicenceExpression, LicenceTerm, ParseExpressionError};
 pub use python::{LICENCE_FILES_MAX, LicenceFile, PythonLicenceEvidence, of_python};
 pub use rules::{LicenceCode, LicenceJudgement, LicenceRules, LicenceVerdict, judge};
+pub use texts::prepare;
 pub use words::TEXT_BYTES_MAX;

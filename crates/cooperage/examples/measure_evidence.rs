@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 
 use cooper_core::clock::SystemClock;
 use cooper_core::python::DistributionVersion;
-use cooper_core::{Progress, PythonName};
+use cooper_core::{Ecosystem, PackageVersion, Progress, PythonName};
+use cooper_gate::Listed;
 use cooper_gate::advisories::Subject;
 use cooper_gate::policy::Policy;
 use cooperage::{
@@ -70,10 +71,24 @@ fn main() {
     let evidence = workshop.gate_evidence().unwrap();
     ask(&evidence.advisories, &plan);
     told("open and ask, once", cold.elapsed());
+    let packages: Vec<Listed> = plan.iter().map(listed).collect();
+    let store = folder.path().join("store");
+    let first = median(|| drop(self::workshop(&store).check_listed(packages.clone()).unwrap()));
+    told("verdict, everything opened for it (median)", first);
+    let again = median(|| drop(workshop.check_listed(packages.clone()).unwrap()));
+    told("another verdict of the same process (median)", again);
     let grown = resident_bytes().saturating_sub(before);
     println!("memory for opening and asking: {:.1} MiB", mebibytes(grown));
     let size: u64 = evidence.parts.iter().map(|part| part.bytes).sum();
     println!("size of the evidence: {:.1} MiB", mebibytes(size));
+}
+
+fn listed((name, version): &(PythonName, DistributionVersion)) -> Listed {
+    Listed::alone(PackageVersion {
+        ecosystem: Ecosystem::Python,
+        name: name.to_string(),
+        version: version.to_string(),
+    })
 }
 
 fn told(what: &str, time: Duration) {

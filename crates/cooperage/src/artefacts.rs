@@ -15,7 +15,7 @@ use crate::workshop::Workshop;
 /// The cache's kind.
 const KIND: &str = "wheel-facts";
 /// Changes whenever the same wheel would be read in another way.
-const RULES: &str = concat!("cooper-wheel-facts 1 of ", env!("CARGO_PKG_VERSION"));
+const RULES: &str = concat!("cooper-wheel-facts 2 of ", env!("CARGO_PKG_VERSION"));
 
 /// What was read of a wheel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,6 +23,10 @@ pub(crate) struct WheelFacts {
     pub(crate) licence: LicenceAnswer,
     startup_code: Vec<(String, String)>,
     native_in_pure: Vec<String>,
+}
+
+fn key(artefact: &PythonArtefact) -> String {
+    format!("{RULES}\n{}\n{}", artefact.filename, artefact.sha256)
 }
 
 impl Workshop {
@@ -36,9 +40,10 @@ impl Workshop {
     /// it, which fails then.
     pub(crate) fn artefact_findings(&self, lock: &Lock, known: &Known) -> Vec<Finding> {
         let below = lock.content.below.iter().flat_map(|below| &below.python);
-        let wheels = lock.content.python.iter().chain(below);
-        let findings = wheels.filter_map(|artefact| {
-            let facts = self.wheel_facts(artefact)?;
+        let wheels: Vec<&PythonArtefact> = lock.content.python.iter().chain(below).collect();
+        let facts = self.facts_of(&wheels);
+        let findings = wheels.iter().zip(facts).filter_map(|(artefact, facts)| {
+            let facts = facts?;
             let package = PackageVersion {
                 ecosystem: Ecosystem::Python,
                 name: artefact.name.to_string(),
@@ -53,9 +58,33 @@ impl Workshop {
         findings.flatten().collect()
     }
 
+    /// What is known of wheels, in their order; several are read at the same time.
+    fn facts_of(&self, wheels: &[&PythonArtefact]) -> Vec<Option<WheelFacts>> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = wheels.len().div_ceil(threads).max(1);
+        std::thread::scope(|scope| {
+            let read = |part: &[&PythonArtefact]| part.iter().map(|wheel| self.wheel_facts(wheel)).collect();
+            let running: Vec<_> = wheels
+                .chunks(share)
+                .map(|part| scope.spawn(move || -> Vec<Option<WheelFacts>> { read(part) }))
+                .collect();
+            let parts = running.into_iter().map(|part| match part.join() {
+                Ok(facts) => facts,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            parts.flatten().collect()
+        })
+    }
+
+    /// Whether a wheel of this lock has to be read that never was: then its licence's text is compared with all others.
+    pub(crate) fn has_unread_wheels(&self, lock: &Lock) -> bool {
+        let mut wheels = lock.content.python.iter();
+        wheels.any(|wheel| !self.store.cache_path(KIND, &key(wheel)).exists())
+    }
+
     /// What is known of a wheel, from the cache or from the wheel itself.
     pub(crate) fn wheel_facts(&self, artefact: &PythonArtefact) -> Option<WheelFacts> {
-        let key = format!("{RULES}\n{}\n{}", artefact.filename, artefact.sha256);
+        let key = key(artefact);
         let cached = self.store.cache_get(KIND, &key);
         if let Some(facts) = cached.and_then(|cached| serde_json::from_slice(&cached.bytes).ok()) {
             return Some(facts);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use cooper_core::lock::{ArtefactOrigin, LockPlanError};
 use cooper_core::plan::{PlannedImage, PlannedPython, Snapshot};
 use cooper_core::{BlobDigest, Event, ImageName, Lock, LockDigest, Plan, Progress, Request};
+use cooper_gate::licences;
 use cooper_gate::{Cleared, Evidence, Known, Refusal, Verdict};
 use cooper_image::{AssembleError, Image, Inventory, InventoryBelow};
 use cooper_resolve::ResolveError;
@@ -276,7 +277,12 @@ impl Workshop {
         let mut replaced = BTreeSet::new();
         loop {
             self.rebuild_missing(cleared.lock(), progress)?;
-            self.fetch(cleared.lock(), &replaced, progress)?;
+            std::thread::scope(|scope| {
+                if self.has_unread_wheels(cleared.lock()) {
+                    scope.spawn(licences::prepare);
+                }
+                self.fetch(cleared.lock(), &replaced, progress)
+            })?;
             self.check_metadata(python)?;
             cleared = self.judge_artefacts(cleared, known)?;
             let error = match cooper_image::assemble(&cleared, &self.store, self.config.scripts, progress) {

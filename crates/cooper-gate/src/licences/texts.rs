@@ -88,6 +88,11 @@ struct Index {
 
 static INDEX: LazyLock<Index> = LazyLock::new(Index::build);
 
+/// Make the index of all licences' texts, which the first text would wait for.
+pub fn prepare() {
+    LazyLock::force(&INDEX);
+}
+
 impl Index {
     fn build() -> Self {
         let mut references = Vec::new();

@@ -205,6 +205,10 @@ tables! {
         python_allow: BTreeSet<String> = BTreeSet::new(), subset;
         /// Licences of Python libraries that are not accepted though they are permissive.
         python_deny: BTreeSet<String> = BTreeSet::new(), superset;
+        /// What a Python library does whose licence is not accepted: note, hold or refuse.
+        python_denied: Effect = Effect::Hold, higher;
+        /// What a Python library does whose licence is missing, unknown, unsure or contradictory.
+        python_doubtful: Effect = Effect::Hold, higher;
         /// Licences of Debian's packages that are accepted beside those of the archive's main section.
         debian_allow: BTreeSet<String> = BTreeSet::new(), subset;
         /// Licences of Debian's packages that are not accepted.

@@ -44,7 +44,7 @@ pub fn inspect(file: File, filename: &str) -> Result<(PythonLicenceEvidence, Whe
     Ok((evidence, traits))
 }
 
-/// The first line of each `.pth` file that Python would run. Only those right in `site-packages` are read by it.
+/// The first line of each `.pth` file that Python would run, but for those that are known. Only those right in `site-packages` are read by it.
 fn startup_code(zip: &Zip) -> Result<Vec<(String, String)>, ZipError> {
     let files = zip.entries().iter().filter(|entry| is_pth(entry));
     let mut found = Vec::new();
@@ -52,11 +52,22 @@ fn startup_code(zip: &Zip) -> Result<Vec<(String, String)>, ZipError> {
         let line = if entry.size > PTH_BYTES_MAX {
             Some("too long to be read".to_owned())
         } else {
-            pth_code(&zip.read(entry, PTH_BYTES_MAX)?).into_iter().next()
+            let code = pth_code(&zip.read(entry, PTH_BYTES_MAX)?);
+            code.into_iter().find(|line| !is_known(line))
         };
         found.extend(line.map(|line| (printable(entry.name.as_bytes()), line.chars().take(200).collect())));
     }
     Ok(found)
+}
+
+/// The line of setuptools, which nearly every build environment has: it puts its own `distutils` in the place of the one
+/// that Python no longer has.
+const SETUPTOOLS: &str = "import os; var = 'SETUPTOOLS_USE_DISTUTILS'; enabled = os.environ.get(var, 'local') == \
+                          'local'; enabled and __import__('_distutils_hack').add_shim();";
+
+/// Whether a line is one that is known to do no harm, to the letter.
+fn is_known(line: &str) -> bool {
+    line.trim() == SETUPTOOLS
 }
 
 fn is_pth(entry: &ZipEntry) -> bool {
@@ -104,6 +115,10 @@ mod tests {
         ] {
             assert_eq!(is_native(path), native, "{path}");
         }
+        assert!(is_known(
+            "import os; var = 'SETUPTOOLS_USE_DISTUTILS'; enabled = os.environ.get(var, 'local') == 'local'; enabled and __import__('_distutils_hack').add_shim(); "
+        ));
+        assert!(!is_known("import os; var = 'SETUPTOOLS_USE_DISTUTILS'; import x"));
         assert!(is_for_any_platform("a-1-py3-none-any.whl"));
         assert!(!is_for_any_platform("a-1-cp313-cp313-manylinux_2_28_x86_64.whl"));
     }
