@@ -1,4 +1,4 @@
-//! The gate of names: what [`names`](crate::names) says of each distribution, as the policy weighs it.
+//! The gate of names: what [`names`] says of each distribution, as the policy weighs it.
 
 use cooper_core::{Effect, Finding, FindingCode, PackageVersion};
 

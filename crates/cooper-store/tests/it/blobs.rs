@@ -162,6 +162,7 @@ fn a_new_store_is_a_private_oci_layout() {
         "locks",
         "marks",
         "oci-layout",
+        "pins",
         "refs",
         "tmp",
         "trees",
