@@ -79,6 +79,15 @@ pub(crate) fn create_new(path: &Path) -> Result<File, FileError> {
         .of("create", path)
 }
 
+/// Open a file to read it; `None` where there is none.
+pub(crate) fn open_if_there(path: &Path) -> Result<Option<File>, FileError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).of("open", path),
+    }
+}
+
 /// Write a whole new file and sync its data.
 pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let mut file = create_new(path)?;

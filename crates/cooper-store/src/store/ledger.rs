@@ -4,14 +4,14 @@
 //! line or a torn last one, which the next line does not continue. What a line means is the callers' business; a torn
 //! one means nothing to them.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::file::{Of as _, read_bounded, sync_dir, takes_file_error};
+use super::file::{Of as _, open_if_there, read_bounded, sync_dir, takes_file_error};
 use super::journal::ends_torn;
-use super::lock::is_plain_name;
+use super::lock::plain_path;
 use super::{LockError, Store};
 
 /// How large a ledger may grow, in bytes.
@@ -94,20 +94,13 @@ impl Store {
     }
 
     fn ledger_path(&self, name: &str) -> Result<PathBuf, LedgerError> {
-        if is_plain_name(name) {
-            return Ok(self.root().join("ledgers").join(name));
-        }
-        Err(LedgerError::Name {
-            name: name.chars().take(80).collect(),
-        })
+        plain_path(&self.root().join("ledgers"), name).map_err(|name| LedgerError::Name { name })
     }
 }
 
 fn read_lines(path: &Path) -> Result<Vec<Vec<u8>>, LedgerError> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).of("open", path)?,
+    let Some(mut file) = open_if_there(path)? else {
+        return Ok(Vec::new());
     };
     let bytes = read_bounded(&mut file, LEDGER_BYTES_MAX).of("read", path)?;
     let bytes = bytes.ok_or_else(|| LedgerError::TooLarge {

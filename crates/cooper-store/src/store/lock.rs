@@ -81,12 +81,16 @@ impl Store {
     }
 
     fn lock_path(&self, name: &str) -> Result<PathBuf, LockError> {
-        if !is_plain_name(name) {
-            return Err(LockError::Name {
-                name: name.chars().take(80).collect(),
-            });
-        }
-        Ok(self.root().join("locks").join(name))
+        plain_path(&self.root().join("locks"), name).map_err(|name| LockError::Name { name })
+    }
+}
+
+/// The file of a plain name in a folder; what is shown of the name where it is none.
+pub(super) fn plain_path(folder: &Path, name: &str) -> Result<PathBuf, String> {
+    if is_plain_name(name) {
+        Ok(folder.join(name))
+    } else {
+        Err(name.chars().take(80).collect())
     }
 }
 

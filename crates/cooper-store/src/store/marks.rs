@@ -4,14 +4,13 @@
 //! whole, synced and renamed; its directory is synced before the call returns. One that cannot be read is an error and
 //! never "none": a damaged mark must not open the door that it keeps shut.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use cooper_core::Timestamp;
 
-use super::file::{Of as _, read_bounded, sync_dir, takes_file_error, write_synced};
-use super::lock::is_plain_name;
+use super::file::{Of as _, open_if_there, read_bounded, takes_file_error};
+use super::lock::plain_path;
 use super::{LockError, Store};
 
 /// A time as text is far shorter.
@@ -76,10 +75,7 @@ impl Store {
         if let Some(before) = read_mark(&path)?.filter(|before| *before >= time) {
             return Ok(before);
         }
-        let stage = self.staged_file("mark")?;
-        write_synced(stage.path(), format!("{time}\n").as_bytes())?;
-        std::fs::rename(stage.path(), &path).of("rename to its place", &path)?;
-        sync_dir(&self.marks_dir())?;
+        self.replace_durably("mark", &path, format!("{time}\n").as_bytes())?;
         Ok(time)
     }
 
@@ -88,20 +84,13 @@ impl Store {
     }
 
     fn mark_path(&self, name: &str) -> Result<PathBuf, MarkError> {
-        if is_plain_name(name) {
-            return Ok(self.marks_dir().join(name));
-        }
-        Err(MarkError::Name {
-            name: name.chars().take(80).collect(),
-        })
+        plain_path(&self.marks_dir(), name).map_err(|name| MarkError::Name { name })
     }
 }
 
 pub(super) fn read_mark(path: &Path) -> Result<Option<Timestamp>, MarkError> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).of("open", path)?,
+    let Some(mut file) = open_if_there(path)? else {
+        return Ok(None);
     };
     let bytes = read_bounded(&mut file, MARK_BYTES_MAX).of("read", path)?;
     let time = bytes

@@ -4,15 +4,14 @@
 //! is written whole, synced and renamed under the lock of the names, after everything that it keeps was renewed, so that a
 //! garbage collection sees the old state or the new one, and a crash leaves one of them.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use cooper_core::BlobDigest;
 use serde::{Deserialize, Serialize};
 
-use super::file::{Of as _, read_bounded, sync_dir, takes_file_error, write_synced};
-use super::lock::is_plain_name;
+use super::file::{Of as _, open_if_there, read_bounded, sync_dir, takes_file_error};
+use super::lock::plain_path;
 use super::reference::file_names;
 use super::{LockError, Store};
 
@@ -103,10 +102,7 @@ impl Store {
         })?;
         // What it names must be durable before it is.
         sync_dir(&self.blobs_dir())?;
-        let stage = self.staged_file("pin")?;
-        write_synced(stage.path(), &text)?;
-        std::fs::rename(stage.path(), &path).of("rename to its place", &path)?;
-        sync_dir(&self.pins_dir())?;
+        self.replace_durably("pin", &path, &text)?;
         Ok(())
     }
 
@@ -127,20 +123,13 @@ impl Store {
     }
 
     fn pin_path(&self, name: &str) -> Result<PathBuf, PinError> {
-        if is_plain_name(name) {
-            return Ok(self.pins_dir().join(name));
-        }
-        Err(PinError::Name {
-            name: name.chars().take(80).collect(),
-        })
+        plain_path(&self.pins_dir(), name).map_err(|name| PinError::Name { name })
     }
 }
 
 pub(super) fn read_pin(path: &Path) -> Result<Option<Pin>, PinError> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).of("open", path)?,
+    let Some(mut file) = open_if_there(path)? else {
+        return Ok(None);
     };
     let bytes = read_bounded(&mut file, PIN_BYTES_MAX).of("read", path)?;
     let pin = serde_json::from_slice(&bytes.unwrap_or_default());

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use cooper_core::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::file::{Of as _, make_dir, read_bounded, sync_dir, takes_file_error, write_synced};
+use super::file::{Of as _, make_dir, open_if_there, read_bounded, sync_dir, takes_file_error, write_synced};
 use super::follow::NamesChange;
 use super::journal::Happening;
 use super::session::StagedFile;
@@ -452,10 +451,8 @@ pub(super) fn read_record(path: &Path) -> Result<Option<RefRecord>, RefError> {
 
 /// The same, of which only a part is wanted.
 pub(super) fn read_record_as<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RefError> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).of("open", path)?,
+    let Some(mut file) = open_if_there(path)? else {
+        return Ok(None);
     };
     let bytes = read_bounded(&mut file, RECORD_BYTES_MAX)
         .of("read", path)?

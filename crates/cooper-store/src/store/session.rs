@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::file::{Of as _, takes_file_error};
+use super::file::{Of as _, sync_dir, takes_file_error, write_synced};
 use super::remove::remove_tree;
 use super::{FileError, Store};
 
@@ -210,6 +210,14 @@ impl Store {
             path: session.fresh_path(kind),
             _session: session,
         })
+    }
+
+    /// Put a small file in the place of the one that is there, if any: whole, and on the disk with its name.
+    pub(super) fn replace_durably(&self, kind: &str, path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+        let stage = self.staged_file(kind)?;
+        write_synced(stage.path(), bytes)?;
+        std::fs::rename(stage.path(), path).of("rename to its place", path)?;
+        sync_dir(path.parent().unwrap_or(path))
     }
 
     /// A private directory on the store's file system, removed when the value is dropped.

@@ -8,7 +8,6 @@ use cooper_core::{ImageName, Organisation};
 
 use super::{Check, Fault, FsckError, Note};
 use crate::store::journal::Happening;
-use crate::store::lock::is_plain_name;
 use crate::store::pins::read_pin;
 use crate::store::reference::{Listed, Named, TagState, file_names, parse_tag_file};
 use crate::store::{PinError, RefError};
@@ -65,13 +64,7 @@ impl Check<'_> {
     /// Read every pin; what they need is looked for later.
     pub(super) fn pins(&mut self) -> Result<(), FsckError> {
         let directory = self.store.pins_dir();
-        for name in file_names(&directory)? {
-            let path = directory.join(&name);
-            let plain = std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
-            if !plain || !is_plain_name(&name) {
-                self.faults.push(Fault::ForeignFile { path });
-                continue;
-            }
+        for (name, path) in self.plain_files(&directory)? {
             match read_pin(&path) {
                 Ok(None) => {}
                 Ok(Some(pin)) => {
