@@ -58,6 +58,12 @@ impl Severity {
     }
 }
 
+impl fmt::Display for Severity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
 /// The stable name of a kind of finding: `INTEGRITY-NO-HASH`. A code never changes its meaning; new kinds get new
 /// codes. The gates define them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -111,6 +117,17 @@ pub struct PackageVersion {
     pub name: String,
     /// Its version.
     pub version: String,
+}
+
+impl PackageVersion {
+    /// A package by its name and version.
+    pub fn new(ecosystem: Ecosystem, name: &impl ToString, version: &impl ToString) -> Self {
+        Self {
+            ecosystem,
+            name: name.to_string(),
+            version: version.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for PackageVersion {

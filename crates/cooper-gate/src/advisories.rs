@@ -34,6 +34,6 @@ pub use exploited::{ExploitedList, KnownExploited, KnownExploitedError};
 pub use hit::Hit;
 pub use osv::{RecordError, RecordLimits, Urgency};
 pub use query::Advisories;
-pub use severity::{Rating, Severity, SeveritySource};
+pub use severity::{Severity, SeveritySource};
 pub use snapshot::{AdvisorySnapshot, ReadSnapshotError, SnapshotCounts};
 pub use vex::{VexError, VexStatement, VexStatements, VexStatus};

@@ -7,6 +7,7 @@ use cooper_core::{Effect, Finding, FindingCode, PackageVersion, Timestamp};
 
 use crate::known::Known;
 use crate::listed::Listed;
+use crate::waiver;
 
 /// The kinds of findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,11 +82,7 @@ pub(crate) fn judge(listed: &[Listed], known: &Known) -> Vec<Finding> {
         match one.uploaded {
             None => ageless.push(&one.package),
             Some(uploaded) => {
-                let finding = judge_one(&one.package, uploaded, known);
-                findings.extend(finding.map(|mut finding| {
-                    finding.path.clone_from(&one.path);
-                    finding
-                }));
+                findings.extend(judge_one(&one.package, uploaded, known).map(|finding| one.found(finding)));
             }
         }
     }
@@ -104,10 +101,8 @@ pub(crate) fn judge_one(package: &PackageVersion, uploaded: Timestamp, known: &K
         "nothing needs to be done".clone_into(&mut finding.hint);
     } else if finding.hint.is_empty() {
         let PackageVersion { name, version, .. } = package;
-        finding.hint = format!(
-            "ask for an older version (`{name}<{version}`), or `cooper waive AGE-YOUNG --package {name} \
-             --version {version} --reason … --until … --by …`"
-        );
+        let waive = waiver::command(AgeCode::Young.as_str(), package);
+        finding.hint = format!("ask for an older version (`{name}<{version}`), or {waive}");
     }
     Some(finding)
 }

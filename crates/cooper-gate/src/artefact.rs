@@ -5,6 +5,7 @@ use cooper_core::{Effect, Finding, FindingCode, PackageVersion};
 
 use crate::known::Known;
 use crate::licences::{self, LicenceAnswer, LicenceCode, LicenceJudgement, LicenceVerdict};
+use crate::waiver;
 
 /// The kinds of findings about what an artefact is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,10 +83,9 @@ pub fn judge_wheel(
     }
     let mut findings: Vec<Finding> = finding.into_iter().collect();
     let of_trait = |code: ProvenanceCode, effect, message: String| {
-        let PackageVersion { name, version, .. } = package;
         let hint = format!(
-            "`cooper waive {} --package {name} --version {version} --reason … --until … --by …`, once you have read it",
-            code.as_str()
+            "{}, once you have read it",
+            waiver::command(code.as_str(), package)
         );
         Finding::new(code.into(), effect, "", message, hint).about(package.clone())
     };
@@ -115,64 +115,21 @@ pub fn judge_wheel(
     findings
 }
 
-/// The finding of a licence's judgement; copyleft of programs of the operating system is told once for all of them.
+/// The finding of a licence's judgement.
 fn of_licence(judgement: &LicenceJudgement, package: &PackageVersion) -> Option<Finding> {
     let code = judgement.code?;
     let effect = match judgement.verdict {
         LicenceVerdict::Pass | LicenceVerdict::Note => Effect::Note,
         LicenceVerdict::Hold => Effect::Hold,
     };
-    let PackageVersion { name, version, .. } = package;
+    let explain = format!(
+        "`cooper check --explain-licence {}` shows what each source says",
+        package.name
+    );
     let hint = match effect {
-        Effect::Note => format!("`cooper check --explain-licence {name}` shows what each source says"),
-        _ => format!(
-            "`cooper check --explain-licence {name}` shows what each source says; `cooper waive {} --package {name} \
-             --version {version} --reason … --until … --by …`",
-            code.as_str()
-        ),
+        Effect::Note => explain,
+        _ => format!("{explain}; {}", waiver::command(code.as_str(), package)),
     };
     let finding = Finding::new(code.into(), effect, "", judgement.why.clone(), hint);
     Some(finding.about(package.clone()))
-}
-
-/// Judge the licences of packages of the operating system that are here. What is only recorded is one note for each
-/// kind; what holds is a finding for each package.
-pub fn judge_debian(answers: &[(PackageVersion, LicenceAnswer)], known: &Known) -> Vec<Finding> {
-    let rules = known.in_force.rules.licences.debian();
-    let (mut findings, mut recorded) = (Vec::new(), Vec::new());
-    for (package, answer) in answers {
-        let judgement = licences::judge(answer, &rules);
-        match (judgement.verdict, judgement.code) {
-            (LicenceVerdict::Hold, _) => findings.extend(of_licence(&judgement, package)),
-            (_, Some(code)) => recorded.push((code, package)),
-            (_, None) => {}
-        }
-    }
-    for code in LicenceCode::ALL {
-        let of_code = recorded.iter().filter(|(other, _)| *other == code);
-        let names: Vec<&str> = of_code.map(|(_, package)| package.name.as_str()).collect();
-        findings.extend(summed_up(code, &names));
-    }
-    findings
-}
-
-fn summed_up(code: LicenceCode, names: &[&str]) -> Option<Finding> {
-    const SHOWN_MAX: usize = 5;
-    names.first()?;
-    let shown = names
-        .iter()
-        .take(SHOWN_MAX)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
-    let more = names.len().saturating_sub(SHOWN_MAX);
-    let others = if more == 0 {
-        String::new()
-    } else {
-        format!(" and {more} more")
-    };
-    let subject = format!("{} Debian packages", names.len());
-    let message = format!("recorded: {shown}{others}");
-    let hint = format!("`cooper check --why {}` says what that means", code.as_str());
-    Some(Finding::new(code.into(), Effect::Note, subject, message, hint))
 }

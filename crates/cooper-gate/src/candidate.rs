@@ -17,11 +17,7 @@ impl Known {
         version: &DistributionVersion,
         uploaded: Option<Timestamp>,
     ) -> Option<String> {
-        let package = PackageVersion {
-            ecosystem: Ecosystem::Python,
-            name: name.to_string(),
-            version: version.to_string(),
-        };
+        let package = PackageVersion::new(Ecosystem::Python, name, version);
         let mut findings: Vec<Finding> = Vec::new();
         findings.extend(denied::judge_one(package.clone(), self));
         findings.extend(uploaded.and_then(|uploaded| age::judge_one(&package, uploaded, self)));

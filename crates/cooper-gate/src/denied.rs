@@ -15,20 +15,14 @@ pub const EXPLAIN_DENIED: &str = "The policy's `packages.deny` names the package
 
 /// Every package that is on the list.
 pub(crate) fn judge(listed: &[Listed], known: &Known) -> Vec<Finding> {
-    let findings = listed.iter().filter_map(|one| {
-        let mut finding = judge_one(one.package.clone(), known)?;
-        finding.path.clone_from(&one.path);
-        Some(finding)
-    });
+    let findings = listed
+        .iter()
+        .filter_map(|one| Some(one.found(judge_one(one.package.clone(), known)?)));
     findings.collect()
 }
 
 pub(crate) fn judge_source(source: &PlannedSource, known: &Known) -> Option<Finding> {
-    let package = PackageVersion {
-        ecosystem: Ecosystem::Python,
-        name: source.name.to_string(),
-        version: source.version.to_string(),
-    };
+    let package = PackageVersion::new(Ecosystem::Python, &source.name, &source.version);
     judge_one(package, known)
 }
 

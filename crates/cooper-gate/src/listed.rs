@@ -3,7 +3,7 @@
 //! A plan has them, and so has a list that somebody else made: an SBOM, or lines of a file.
 
 use cooper_core::plan::{PlannedDebian, PlannedPython, SourcePackage};
-use cooper_core::{Base, Ecosystem, PackageVersion, Plan, PythonName, Timestamp};
+use cooper_core::{Base, Ecosystem, Finding, PackageVersion, Plan, PythonName, Timestamp};
 
 /// A way from the request to a package is at most so long.
 const PATH_MAX: usize = 32;
@@ -25,8 +25,6 @@ pub struct Listed {
     pub uploaded: Option<Timestamp>,
     /// When the project's newest file was taken in.
     pub newest: Option<Timestamp>,
-    /// What its wheel was built from here.
-    pub built_from: Option<String>,
 }
 
 impl Listed {
@@ -40,7 +38,14 @@ impl Listed {
             direct: true,
             uploaded: None,
             newest: None,
-            built_from: None,
+        }
+    }
+
+    /// The finding as one about this package, with the way to it.
+    pub(crate) fn found(&self, finding: Finding) -> Finding {
+        Finding {
+            path: self.path.clone(),
+            ..finding.about(self.package.clone())
         }
     }
 
@@ -64,11 +69,11 @@ fn of_debian(plan: &Plan, planned: &PlannedDebian) -> Listed {
         release: Some(plan.release),
         direct,
         path: direct.then(|| planned.name.to_string()).into_iter().collect(),
-        ..Listed::alone(PackageVersion {
-            ecosystem: Ecosystem::Debian,
-            name: planned.name.to_string(),
-            version: planned.version.to_string(),
-        })
+        ..Listed::alone(PackageVersion::new(
+            Ecosystem::Debian,
+            &planned.name,
+            &planned.version,
+        ))
     }
 }
 
@@ -78,12 +83,11 @@ fn of_python(plan: &Plan, planned: &PlannedPython) -> Listed {
         path: path(plan, planned),
         uploaded: planned.uploaded,
         newest: planned.newest,
-        built_from: planned.built.as_ref().map(|built| built.source.filename.clone()),
-        ..Listed::alone(PackageVersion {
-            ecosystem: Ecosystem::Python,
-            name: planned.name.to_string(),
-            version: planned.version.to_string(),
-        })
+        ..Listed::alone(PackageVersion::new(
+            Ecosystem::Python,
+            &planned.name,
+            &planned.version,
+        ))
     }
 }
 

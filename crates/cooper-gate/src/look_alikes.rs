@@ -1,11 +1,12 @@
 //! The gate of names: what [`names`] says of each distribution, as the policy weighs it.
 
-use cooper_core::{Effect, Finding, FindingCode, PackageVersion};
+use cooper_core::{Effect, Finding, FindingCode};
 
 use crate::known::Known;
 use crate::listed::Listed;
 use crate::names::{self, NameCode, NameEvidence, NameJudgement, NameVerdict, Weight};
 use crate::verdict::Unjudged;
+use crate::waiver;
 
 impl From<NameCode> for FindingCode {
     fn from(code: NameCode) -> Self {
@@ -38,10 +39,7 @@ pub(crate) fn judge(
         };
         let evidence = NameEvidence::default();
         let judgement = names::judge_with(&one.package.name, known.popular.names(), weight, &evidence);
-        if let Some(mut finding) = of_judgement(&judgement, one, known) {
-            finding.path.clone_from(&one.path);
-            findings.push(finding);
-        }
+        findings.extend(of_judgement(&judgement, one, known));
     }
 }
 
@@ -54,11 +52,7 @@ fn of_judgement(judgement: &NameJudgement, one: &Listed, known: &Known) -> Optio
         NameVerdict::Hold => rules.transitive,
         NameVerdict::Refuse => Effect::Refuse,
     };
-    let PackageVersion { name, version, .. } = &one.package;
-    let waive = format!(
-        "`cooper waive {} --package {name} --version {version} --reason … --until … --by …`",
-        code.as_str()
-    );
+    let waive = waiver::command(code.as_str(), &one.package);
     let hint = match (&judgement.target, effect) {
         (Some(target), Effect::Note) => format!("if `{target}` is meant, ask for that"),
         (Some(target), _) => format!("ask for `{target}` if that is meant; else {waive}"),
@@ -69,7 +63,7 @@ fn of_judgement(judgement: &NameJudgement, one: &Listed, known: &Known) -> Optio
         let date = date.strftime("%Y-%m-%d");
         format!("the popular names of {date}")
     });
-    Some(finding.about(one.package.clone()))
+    Some(one.found(finding))
 }
 
 fn lacking(known: &Known) -> Option<Unjudged> {

@@ -26,10 +26,7 @@ pub(crate) fn judge(listed: &[Listed], known: &Known) -> Vec<Finding> {
             let date = newest.strftime("%Y-%m-%d");
             let message = format!("its project's newest release is of {date}");
             let hint = "look whether the project has a successor";
-            let finding = Finding::new(UNMAINTAINED, Effect::Note, "", message, hint);
-            let mut finding = finding.about(one.package.clone());
-            finding.path.clone_from(&one.path);
-            finding
+            one.found(Finding::new(UNMAINTAINED, Effect::Note, "", message, hint))
         })
     });
     quiet.collect()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cooper_core::base::Suite;
 use cooper_core::source::PlannedSource;
-use cooper_core::{BlobDigest, Digest, Effect, Finding, Lock, Plan, Timestamp};
+use cooper_core::{BlobDigest, Digest, Finding, Lock, Plan, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::cleared_lock::lock_of;
@@ -310,10 +310,7 @@ pub fn evaluate_source(source: &PlannedSource, known: &Known) -> Result<ClearedS
     let mut findings = integrity::judge_source(source);
     findings.extend(denied::judge_source(source, known));
     let verdict = Verdict::of(findings, Vec::new(), known);
-    let refused = verdict
-        .findings
-        .iter()
-        .any(|finding| finding.effect > Effect::Note && finding.refuses());
+    let refused = verdict.outcome == Outcome::Refused;
     match source.sha256 {
         Some(sha256) if !refused => Ok(ClearedSource {
             source: source.clone(),

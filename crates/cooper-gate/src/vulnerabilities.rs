@@ -3,11 +3,9 @@
 use std::fmt::Write as _;
 
 use cooper_core::python::DistributionVersion;
-use cooper_core::{
-    Base, Ecosystem, Effect, Finding, FindingCode, PackageVersion, PythonName, Severity, Timestamp,
-};
+use cooper_core::{Base, Ecosystem, Effect, Finding, FindingCode, PackageVersion, PythonName, Timestamp};
 
-use crate::advisories::{Hit, Rating, ReadSnapshotError, Subject};
+use crate::advisories::{Hit, ReadSnapshotError, Subject};
 use crate::known::{EvidenceDates, Known};
 use crate::listed::Listed;
 use crate::verdict::Unjudged;
@@ -98,18 +96,6 @@ impl From<VulnerabilityCode> for FindingCode {
     }
 }
 
-impl From<Rating> for Severity {
-    fn from(rating: Rating) -> Self {
-        match rating {
-            Rating::None => Self::None,
-            Rating::Low => Self::Low,
-            Rating::Medium => Self::Medium,
-            Rating::High => Self::High,
-            Rating::Critical => Self::Critical,
-        }
-    }
-}
-
 /// How far the clocks of whoever publishes evidence and of this machine may be apart, in seconds.
 const SKEW_S: i64 = 3_600;
 const DAY_S: i64 = 86_400;
@@ -149,11 +135,9 @@ pub(crate) fn judge_one(one: &Listed, known: &Known) -> Result<Vec<Finding>, Rea
         return Ok(Vec::new());
     }
     let repair = known.advisories.smallest_repair(&subject, &hits)?;
-    let findings = hits.iter().map(|hit| {
-        let mut finding = of_hit(hit, &one.package, repair.as_deref(), known);
-        finding.path.clone_from(&one.path);
-        finding
-    });
+    let findings = hits
+        .iter()
+        .map(|hit| one.found(of_hit(hit, &one.package, repair.as_deref(), known)));
     Ok(findings.collect())
 }
 
@@ -166,11 +150,7 @@ pub fn of_distribution(
     version: &DistributionVersion,
     known: &Known,
 ) -> Result<Vec<Finding>, ReadSnapshotError> {
-    let package = PackageVersion {
-        ecosystem: Ecosystem::Python,
-        name: name.to_string(),
-        version: version.to_string(),
-    };
+    let package = PackageVersion::new(Ecosystem::Python, name, version);
     let mut findings = judge_one(&Listed::alone(package), known)?;
     waiver::apply(&mut findings, &known.waivers, known.now);
     Ok(findings)
@@ -227,7 +207,7 @@ fn of_hit(hit: &Hit, package: &PackageVersion, repair: Option<&str>, known: &Kno
     let message = message(hit, code);
     let help = help(hit, package, repair, code);
     let mut finding = Finding::new(code.into(), effect, "", message, help).about(package.clone());
-    finding.severity = (!hit.malicious).then(|| hit.severity.rating.into());
+    finding.severity = (!hit.malicious).then_some(hit.severity.rating);
     finding.advisories = hit.ids().map(str::to_owned).collect();
     finding.evidence = evidence_of(hit);
     finding
@@ -250,7 +230,7 @@ fn effect_of(hit: &Hit, ecosystem: Ecosystem, known: &Known) -> (VulnerabilityCo
     } else if rules.epss_hold_from > 0.0 && probability >= rules.epss_hold_from {
         (VulnerabilityCode::Likely, Effect::Hold)
     } else {
-        let holds = Severity::from(hit.severity.rating) >= hold_from;
+        let holds = hit.severity.rating >= hold_from;
         match (holds, is_unfixed) {
             (true, true) => (VulnerabilityCode::Unfixed, unfixed),
             (true, false) => (VulnerabilityCode::Known, Effect::Hold),
@@ -302,11 +282,8 @@ fn message(hit: &Hit, code: VulnerabilityCode) -> String {
 }
 
 fn help(hit: &Hit, package: &PackageVersion, repair: Option<&str>, code: VulnerabilityCode) -> String {
-    let PackageVersion { name, version, .. } = package;
-    let waive = format!(
-        "`cooper waive {} --package {name} --version {version} --reason … --until … --by …`",
-        hit.id
-    );
+    let name = &package.name;
+    let waive = waiver::command(&hit.id, package);
     let better = repair.or_else(|| hit.fixed_in.first().map(String::as_str));
     match (code, package.ecosystem, better) {
         (VulnerabilityCode::Malicious, ..) => {

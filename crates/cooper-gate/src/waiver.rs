@@ -3,7 +3,7 @@
 //! A waiver is for one finding about one version of one package. It lifts a hold and never a refusal; after its end it
 //! lifts nothing, and the finding says that it did.
 
-use cooper_core::{Effect, Finding, Timestamp, Waived};
+use cooper_core::{Effect, Finding, PackageVersion, Timestamp, Waived};
 use serde::{Deserialize, Serialize};
 
 /// How long a text of a waiver may be, in characters.
@@ -45,6 +45,12 @@ impl Waiver {
     }
 }
 
+/// The command that waives a finding, by its code or an advisory, for this version of a package.
+pub(crate) fn command(finding: &str, package: &PackageVersion) -> String {
+    let PackageVersion { name, version, .. } = package;
+    format!("`cooper waive {finding} --package {name} --version {version} --reason … --until … --by …`")
+}
+
 /// Let the waivers lift what they may.
 pub(crate) fn apply(findings: &mut [Finding], waivers: &[Waiver], now: Timestamp) {
     for finding in findings
@@ -74,7 +80,7 @@ pub(crate) fn apply(findings: &mut [Finding], waivers: &[Waiver], now: Timestamp
 
 #[cfg(test)]
 mod tests {
-    use cooper_core::{Ecosystem, FindingCode, PackageVersion};
+    use cooper_core::{Ecosystem, FindingCode};
 
     use super::*;
 

@@ -44,11 +44,7 @@ impl Workshop {
         let facts = self.facts_of(&wheels);
         let findings = wheels.iter().zip(facts).filter_map(|(artefact, facts)| {
             let facts = facts?;
-            let package = PackageVersion {
-                ecosystem: Ecosystem::Python,
-                name: artefact.name.to_string(),
-                version: artefact.version.to_string(),
-            };
+            let package = PackageVersion::new(Ecosystem::Python, &artefact.name, &artefact.version);
             let traits = WheelTraits {
                 startup_code: facts.startup_code,
                 native_in_pure: facts.native_in_pure,

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use cooper_core::{PythonName, Timestamp};
+use cooper_core::{PythonName, Severity as Rating, Timestamp};
 
 use super::ecosystem::{AnyVersion, Ecosystem, Subject};
 use super::epss::EpssTable;
@@ -11,7 +11,7 @@ use super::exploited::ExploitedList;
 use super::hit::Hit;
 use super::osv::Urgency;
 use super::range::{EventKind, is_in_ranges, is_listed};
-use super::severity::{Rating, Severity, SeveritySource};
+use super::severity::{Severity, SeveritySource};
 use super::snapshot::{AdvisorySnapshot, Entry, ReadSnapshotError, RecordData};
 use super::vex::VexStatements;
 

@@ -2,75 +2,43 @@
 
 use std::fmt;
 
+use cooper_core::Severity as Rating;
 use cvss::Cvss;
 use serde::Serialize;
 
-/// The qualitative scale of CVSS 3.1 (section 5) and 4.0 (section 6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Rating {
-    /// 0.0, or what Debian calls unimportant.
-    None,
-    /// 0.1 to 3.9
-    Low,
-    /// 4.0 to 6.9
-    Medium,
-    /// 7.0 to 8.9, and whatever nobody has rated
-    High,
-    /// 9.0 to 10.0
-    Critical,
-}
-
-impl Rating {
-    /// As it is shown and serialised.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-
-    const fn of_tenths(tenths: u8) -> Self {
-        match tenths {
-            0 => Self::None,
-            1..40 => Self::Low,
-            40..70 => Self::Medium,
-            70..90 => Self::High,
-            _ => Self::Critical,
-        }
-    }
-
-    /// A word of a database: `MODERATE` is medium.
-    pub(super) fn of_word(word: &str) -> Option<Self> {
-        Some(match word.trim().to_ascii_lowercase().as_str() {
-            "none" | "negligible" => Self::None,
-            "low" | "minor" => Self::Low,
-            "medium" | "moderate" => Self::Medium,
-            "high" | "important" => Self::High,
-            "critical" => Self::Critical,
-            _ => return None,
-        })
-    }
-
-    pub(super) const fn of_code(code: u8) -> Option<Self> {
-        Some(match code {
-            0 => Self::None,
-            1 => Self::Low,
-            2 => Self::Medium,
-            3 => Self::High,
-            4 => Self::Critical,
-            _ => return None,
-        })
+/// The rating of a CVSS score in tenths (CVSS 3.1, section 5; 4.0, section 6).
+const fn rating_of_tenths(tenths: u8) -> Rating {
+    match tenths {
+        0 => Rating::None,
+        1..40 => Rating::Low,
+        40..70 => Rating::Medium,
+        70..90 => Rating::High,
+        _ => Rating::Critical,
     }
 }
 
-impl fmt::Display for Rating {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
+/// The rating of a database's word: `MODERATE` is medium.
+fn rating_of_word(word: &str) -> Option<Rating> {
+    Some(match word.trim().to_ascii_lowercase().as_str() {
+        "none" | "negligible" => Rating::None,
+        "low" | "minor" => Rating::Low,
+        "medium" | "moderate" => Rating::Medium,
+        "high" | "important" => Rating::High,
+        "critical" => Rating::Critical,
+        _ => return None,
+    })
+}
+
+/// The rating of its place on the scale, as a snapshot has it.
+pub(super) const fn rating_of_code(code: u8) -> Option<Rating> {
+    Some(match code {
+        0 => Rating::None,
+        1 => Rating::Low,
+        2 => Rating::Medium,
+        3 => Rating::High,
+        4 => Rating::Critical,
+        _ => return None,
+    })
 }
 
 /// Where a severity comes from, the best source last.
@@ -126,7 +94,7 @@ impl Severity {
     pub(super) fn of_word(word: &str, source: SeveritySource) -> Option<Self> {
         Some(Self {
             score_tenths: None,
-            rating: Rating::of_word(word)?,
+            rating: rating_of_word(word)?,
             source,
             text: word.trim().to_owned(),
         })
@@ -149,7 +117,7 @@ impl Severity {
         let score_tenths = has_base_metrics(&parsed).then(|| tenths(parsed.score()))?;
         Some(Self {
             score_tenths: Some(score_tenths),
-            rating: Rating::of_tenths(score_tenths),
+            rating: rating_of_tenths(score_tenths),
             source: SeveritySource::Cvss,
             text: vector.to_owned(),
         })

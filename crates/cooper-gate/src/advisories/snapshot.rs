@@ -23,7 +23,7 @@ use super::bytes::{Reader, SharedBytes, Writer};
 use super::ecosystem::Ecosystem;
 use super::osv::Urgency;
 use super::range::{EventKind, OwnedEvent, OwnedRange};
-use super::severity::{Rating, Severity, SeveritySource};
+use super::severity::{Severity, SeveritySource, rating_of_code};
 
 pub(super) const MAGIC: &[u8; 8] = b"CPRADV\x00\x01";
 pub(super) const HEADER_BYTES: usize = 64;
@@ -421,7 +421,7 @@ pub(super) fn write_record(data: &RecordData) -> Vec<u8> {
 
 fn read_record(mut reader: Reader<'_>) -> Option<RecordData> {
     let published = Some(reader.i64()?).filter(|second| *second != i64::MIN);
-    let rating = Rating::of_code(reader.byte()?)?;
+    let rating = rating_of_code(reader.byte()?)?;
     let score_tenths = Some(reader.byte()?).filter(|tenths| *tenths <= 100);
     let source = SeveritySource::of_code(reader.byte()?)?;
     let severity = Severity {

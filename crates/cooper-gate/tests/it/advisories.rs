@@ -7,10 +7,10 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use cooper_core::base::Base;
-use cooper_core::{DebianName, DebianVersion, PythonName};
+use cooper_core::{DebianName, DebianVersion, PythonName, Severity as Rating};
 use cooper_gate::advisories::{
-    Advisories, AdvisorySnapshot, CompileLimits, Compiled, Compiler, ExploitedList, Hit, Rating, Subject,
-    Urgency, VexStatements,
+    Advisories, AdvisorySnapshot, CompileLimits, Compiled, Compiler, ExploitedList, Hit, Subject, Urgency,
+    VexStatements,
 };
 
 /// Where the data is; `None`, said loudly, where it is not.
