@@ -1,7 +1,7 @@
 //! What every command works with: the global flags, the settings, standard output and standard error.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Read as _, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +16,9 @@ use crate::log;
 use crate::render::progress::ProgressDisplay;
 use crate::render::table::printable_lines;
 use crate::settings::key::KEYS;
-use crate::settings::{ByteCount, Environment, Settings, Timeout, VARIABLE_PREFIX, key, no_sources};
+use crate::settings::{
+    ByteCount, Environment, Settings, Timeout, VARIABLE_PREFIX, key, no_sources, read_text,
+};
 
 /// The surroundings of a command.
 pub(crate) struct Shell {
@@ -267,6 +269,29 @@ pub(crate) fn open_workshop(settings: &Settings, need: Need) -> Result<Workshop,
         program: concat!("cooper ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     Ok(Workshop::open(config, Arc::new(SystemClock))?)
+}
+
+/// The name of a file that an argument gives, as it is shown; `-` is standard input.
+pub(crate) fn input_name(file: &Path) -> String {
+    if file.as_os_str() == "-" {
+        "standard input".to_owned()
+    } else {
+        file.display().to_string()
+    }
+}
+
+/// The whole text of such a file; one that is not there is an error.
+pub(crate) fn read_input(file: &Path, bytes_max: u64) -> io::Result<String> {
+    if file.as_os_str() != "-" {
+        let text = read_text(file, bytes_max)?;
+        return text.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no such file"));
+    }
+    let mut text = String::new();
+    io::stdin().lock().take(bytes_max + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > bytes_max {
+        return Err(io::Error::other(format!("it is larger than {bytes_max} bytes")));
+    }
+    Ok(text)
 }
 
 fn write_json(out: &mut dyn Write, value: &Value) -> io::Result<()> {

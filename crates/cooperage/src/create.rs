@@ -247,12 +247,11 @@ impl Workshop {
         progress: &Progress,
     ) -> Result<Created, CreateError> {
         let cleared = cooper_gate::evaluate(plan, evidence, &self.config.program)?;
-        // Where everything is here already, nothing is fetched or assembled to be judged.
-        let cleared = self.judge_artefacts(cleared, &evidence.known)?;
         let name = plan.request.name();
         let digest = cleared.lock().content.digest();
         if let Some(same) = self.same_and_whole(name, digest)? {
-            return self.already(same, &cleared);
+            // Nothing is assembled, which would judge the artefacts.
+            return self.already(same, &self.judge_artefacts(cleared, &evidence.known)?);
         }
         let (mut image, cleared) = self.assemble(cleared, &plan.python, &evidence.known, progress)?;
         image.inventory.below = plan.below.iter().map(inventory_below).collect();
@@ -491,11 +490,7 @@ impl Workshop {
         };
         let reference = RefRecord {
             manifest: image.manifest,
-            blobs: {
-                let mut blobs = kept_blobs(&self.store, lock, image, &record);
-                blobs.extend(self.evidence_blobs());
-                blobs
-            },
+            blobs: kept_blobs(&self.store, lock, image, &record, self.evidence_blobs()),
             trees: record.layers.clone(),
             created_at: self.clock.now(),
             details: serde_json::to_value(&record).map_err(CreateError::Json)?,
@@ -520,13 +515,14 @@ impl Workshop {
     }
 }
 
-/// Everything that a version keeps alive. The signed indexes of its snapshots are among it where they are in the store:
-/// they prove what its lock says of them.
+/// Everything that a version keeps alive. The signed indexes of its snapshots and the evidence of its verdict are among it
+/// where they are in the store: they prove what its lock and its verdict say.
 fn kept_blobs(
     store: &Store,
     lock: &Lock,
     image: &Image,
     record: &ImageRecord,
+    evidence: Vec<BlobDigest>,
 ) -> Vec<cooper_core::BlobDigest> {
     let mut blobs = vec![
         image.manifest.into(),
@@ -548,6 +544,7 @@ fn kept_blobs(
     let snapshots = lock.origin.snapshots.iter().chain(below);
     let signed = snapshots.filter_map(Snapshot::signed_file);
     blobs.extend(signed.filter(|digest| store.renew_blob(digest)));
+    blobs.extend(evidence.into_iter().filter(|digest| store.renew_blob(digest)));
     blobs
 }
 

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use cooper_core::requirements::Requirements;
-use cooper_core::{BaseChoice, ImageName, Request};
-use cooperage::chat::CreateWords;
+use cooper_core::{Base, ImageName, Request};
 use cooperage::gate::licences::LicenceCode;
 use cooperage::gate::{Outcome, code};
 use cooperage::{Checked, LicenceExplained};
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::command::check_lists;
 use crate::command::create::{Terms, read_lock, read_requirements, settings};
-use crate::command::inspect::parse_reference;
+use crate::command::inspect::{parse_image_name, parse_reference};
 use crate::failure::{Code, Exit, Failure};
 use crate::render::table::{Align, Table, printable};
 use crate::render::unit;
@@ -136,7 +135,7 @@ pub(crate) fn check(args: &CheckArgs, shell: &Shell) -> Result<Exit, Failure> {
 
 fn judge(args: &CheckArgs, shell: &Shell) -> Result<Checked, Failure> {
     let settings = settings(&args.terms, shell)?;
-    let name = args.name.as_deref().map(parse_name).transpose()?;
+    let name = args.name.as_deref().map(parse_image_name).transpose()?;
     if let Some(image) = &args.image {
         let reference = parse_reference(image)?;
         let workshop = open_workshop(&settings, Need::Lock)?;
@@ -159,7 +158,7 @@ fn judge(args: &CheckArgs, shell: &Shell) -> Result<Checked, Failure> {
         let workshop = open_workshop(&settings, Need::Store)?;
         return Ok(workshop.check_listed(sbom.packages)?);
     }
-    let request = request(args, name, settings.base()?.into())?;
+    let request = request(args, name, settings.base()?)?;
     let refresh = args.terms.refresh();
     let workshop = open_workshop(&settings, Need::Sources { refresh })?;
     let display = shell.progress();
@@ -171,7 +170,7 @@ fn judge(args: &CheckArgs, shell: &Shell) -> Result<Checked, Failure> {
 /// An image that is only judged has a name that no other has a reason to have.
 const NO_NAME: &str = "unnamed";
 
-fn request(args: &CheckArgs, name: Option<ImageName>, base: BaseChoice) -> Result<Request, Failure> {
+fn request(args: &CheckArgs, name: Option<ImageName>, base: Base) -> Result<Request, Failure> {
     let mut pairs = vec![("name".to_owned(), NO_NAME.to_owned())];
     let lists = [("dependencies", &args.words), ("packages", &args.packages)];
     for (argument, words) in lists {
@@ -185,19 +184,8 @@ fn request(args: &CheckArgs, name: Option<ImageName>, base: BaseChoice) -> Resul
         let requirements: Requirements = read_requirements(file)?;
         words.add(requirements)?;
     }
-    let own = words.base.take();
-    let words = CreateWords {
-        name: name.unwrap_or(words.name),
-        base: Some(own.unwrap_or(base)),
-        ..words
-    };
-    let standard = cooper_core::Base::default();
-    Ok(words.request(standard)?)
-}
-
-fn parse_name(text: &str) -> Result<ImageName, Failure> {
-    text.parse::<ImageName>()
-        .map_err(|error| Failure::of(Code::Of("invalid-name"), &error).exit(Exit::USAGE))
+    words.name = name.unwrap_or(words.name);
+    Ok(words.request(base)?)
 }
 
 /// The one file that was judged, to show findings in it.

@@ -1,6 +1,6 @@
 //! `cooper check --names`, `--plan` and `--sbom`: lists that somebody else made.
 
-use std::io::{self, Read as _, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use cooper_core::PythonName;
@@ -11,8 +11,7 @@ use serde::Serialize;
 use crate::command::create::{Terms, settings};
 use crate::failure::{Code, Exit, Failure};
 use crate::render::table::{Align, Table};
-use crate::settings::read_text;
-use crate::shell::{Need, Shell, open_workshop};
+use crate::shell::{Need, Shell, input_name, open_workshop, read_input};
 
 /// How large a list may be.
 const LIST_BYTES_MAX: u64 = 64 << 20;
@@ -73,32 +72,16 @@ pub(crate) fn read_sbom(file: &Path) -> Result<Sbom, Failure> {
     let text = read_list(file)?;
     Sbom::parse(&text).map_err(|error| {
         Failure::of(Code::Of("invalid-sbom"), &error)
-            .told(format!("cannot use the SBOM {}", shown(file)))
+            .told(format!("cannot use the SBOM {}", input_name(file)))
             .hint("give a CycloneDX or an SPDX 2 document in JSON, with package URLs".to_owned())
     })
 }
 
-fn shown(file: &Path) -> String {
-    if file.as_os_str() == "-" {
-        "standard input".to_owned()
-    } else {
-        file.display().to_string()
-    }
-}
-
 fn read_list(file: &Path) -> Result<String, Failure> {
-    let failed = |error: &io::Error| {
-        Failure::new(Code::Usage, format!("cannot read {}: {error}", shown(file)))
+    read_input(file, LIST_BYTES_MAX).map_err(|error| {
+        Failure::new(Code::Usage, format!("cannot read {}: {error}", input_name(file)))
             .hint("check the path, and that it is a text in UTF-8".to_owned())
-    };
-    if file.as_os_str() == "-" {
-        let mut text = String::new();
-        let input = io::stdin().lock();
-        let read = input.take(LIST_BYTES_MAX).read_to_string(&mut text);
-        return read.map(|_| text).map_err(|error| failed(&error));
-    }
-    let text = read_text(file, LIST_BYTES_MAX).map_err(|error| failed(&error))?;
-    text.ok_or_else(|| failed(&io::Error::new(io::ErrorKind::NotFound, "there is no such file")))
+    })
 }
 
 /// Lines with their numbers, without comments and empty ones.

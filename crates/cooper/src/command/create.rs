@@ -1,6 +1,6 @@
 //! `cooper create`: from names, or from a lock, to an image.
 
-use std::io::{self, Read as _, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,8 @@ use crate::render::library;
 use crate::render::package::{inventory_json, write_changes};
 use crate::render::table::printable;
 use crate::render::{unit, verdict};
-use crate::settings::{Settings, key, read_text};
-use crate::shell::{Need, Shell, open_workshop};
+use crate::settings::{Settings, key};
+use crate::shell::{Need, Shell, input_name, open_workshop, read_input};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -258,27 +258,11 @@ pub(crate) fn settings(terms: &Terms, shell: &Shell) -> Result<Settings, Failure
 const LOCK_BYTES_MAX: u64 = 64 << 20;
 
 pub(crate) fn read_lock(file: &std::path::Path) -> Result<Lock, Failure> {
-    let name = if file.as_os_str() == "-" {
-        "standard input".to_owned()
-    } else {
-        file.display().to_string()
-    };
+    let name = input_name(file);
     let hint = || "make one with `cooper inspect IMAGE --lock > FILE`".to_owned();
-    let unreadable = |error: &io::Error| {
+    let text = read_input(file, LOCK_BYTES_MAX).map_err(|error| {
         Failure::new(Code::InvalidLock, format!("cannot read the lock {name}: {error}")).hint(hint())
-    };
-    let text = if file.as_os_str() == "-" {
-        let mut text = String::new();
-        io::stdin()
-            .lock()
-            .take(LOCK_BYTES_MAX)
-            .read_to_string(&mut text)
-            .map_err(|error| unreadable(&error))?;
-        text
-    } else {
-        let text = read_text(file, LOCK_BYTES_MAX).map_err(|error| unreadable(&error))?;
-        text.ok_or_else(|| unreadable(&io::Error::new(io::ErrorKind::NotFound, "there is no such file")))?
-    };
+    })?;
     let lock = serde_json::from_str(&text);
     lock.map_err(|error| {
         Failure::new(Code::InvalidLock, format!("{name} is not a lock: {error}")).hint(hint())

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use cooper_core::{DebianName, ImageReference, PythonRequirement, Request};
+use cooper_core::{DebianName, ImageName, ImageReference, PythonRequirement, Request};
 use cooperage::Inspection;
+use cooperage::chat::ChatError;
 use serde_json::{Value, json};
 
 use crate::failure::{Code, Exit, Failure};
@@ -44,6 +45,11 @@ pub(crate) fn parse_reference(text: &str) -> Result<ImageReference, Failure> {
             .hint(near.unwrap_or_else(|| form.to_owned()))
             .exit(Exit::USAGE)
     })
+}
+
+/// Parse an image's name, without organisation and version.
+pub(crate) fn parse_image_name(text: &str) -> Result<ImageName, Failure> {
+    Ok(text.parse::<ImageName>().map_err(ChatError::from)?)
 }
 
 /// Execute `cooper inspect`.

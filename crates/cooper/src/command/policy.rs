@@ -4,15 +4,15 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use cooper_core::ImageName;
 use cooperage::gate::Policy;
 use cooperage::gate::policy::{InForce, KEYS, KeyDoc, POLICY_BYTES_MAX, Rules};
 use serde_json::{Value, json};
 
+use crate::command::inspect::parse_image_name;
 use crate::failure::{Code, Exit, Failure};
 use crate::render::table::printable;
-use crate::settings::{key, read_text};
-use crate::shell::Shell;
+use crate::settings::key;
+use crate::shell::{Shell, input_name, read_input};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,10 +75,11 @@ pub(crate) fn policy(args: &PolicyArgs, shell: &Shell) -> Result<Exit, Failure> 
 fn show(profile: Option<&str>, image: Option<&str>, shell: &Shell) -> Result<Exit, Failure> {
     let settings = shell.settings()?;
     let (policy, of_settings) = settings.policy()?;
-    let image = image.map(str::parse::<ImageName>).transpose();
-    let image = image.map_err(|error| Failure::of(Code::Of("invalid-name"), &error).exit(Exit::USAGE))?;
+    let image = image.map(parse_image_name).transpose()?;
     let in_force = policy.rules(profile.or(of_settings.as_deref()), image.as_ref());
-    let in_force = in_force.map_err(|error| Failure::of(Code::Configuration, &error))?;
+    let in_force = in_force.map_err(|error| {
+        Failure::of(Code::Configuration, &error).hint("`--profile` names one of those".to_owned())
+    })?;
     let file = settings.lookup(&key::POLICY_FILE)?;
     let file = file.and_then(|setting| setting.texts.into_iter().next());
     shell.print(
@@ -122,10 +123,13 @@ fn write_rules(
 }
 
 fn check(file: &std::path::Path, shell: &Shell) -> Result<Exit, Failure> {
-    let shown = file.display().to_string();
-    let text = read_text(file, POLICY_BYTES_MAX)
-        .map_err(|error| Failure::of(Code::Of("policy"), &error).told(format!("cannot read {shown}")))?;
-    let text = text.ok_or_else(|| Failure::new(Code::Of("policy"), format!("there is no file {shown}")))?;
+    let shown = input_name(file);
+    let unreadable = |error: &io::Error| {
+        Failure::of(Code::Of("policy"), error)
+            .told(format!("cannot read {shown}"))
+            .hint("check the path, and that it is a text that you may read".to_owned())
+    };
+    let text = read_input(file, POLICY_BYTES_MAX).map_err(|error| unreadable(&error))?;
     let policy: Policy = text
         .parse()
         .map_err(|error: cooperage::gate::policy::ParsePolicyError| {
