@@ -30,34 +30,35 @@ pub struct Known {
     pub evidence: Option<Digest>,
 }
 
-/// The list of popular names as it was published; it is parsed when it is first needed.
+/// The list of popular names as it was published; it is parsed when it is first needed, once for all its clones.
 #[derive(Debug, Clone, Default)]
-pub struct PopularList {
+pub struct PopularList(Arc<Published>);
+
+#[derive(Debug, Default)]
+struct Published {
     bytes: Option<SharedBytes>,
-    parsed: OnceLock<Option<Arc<PopularNames>>>,
+    parsed: OnceLock<Option<PopularNames>>,
 }
 
 impl PopularList {
     /// A list that was found good when it was taken in.
     pub fn new(bytes: SharedBytes) -> Self {
-        Self {
+        Self(Arc::new(Published {
             bytes: Some(bytes),
             parsed: OnceLock::new(),
-        }
+        }))
     }
 
     /// The names; none where there is no list, or one that cannot be read any more.
     pub fn names(&self) -> Option<&PopularNames> {
-        let parse = || {
-            let bytes = self.bytes.as_ref()?;
-            PopularNames::parse(bytes.as_slice()).ok().map(Arc::new)
-        };
-        self.parsed.get_or_init(parse).as_deref()
+        let Published { bytes, parsed } = &*self.0;
+        let parse = || PopularNames::parse(bytes.as_ref()?.as_slice()).ok();
+        parsed.get_or_init(parse).as_ref()
     }
 
     /// Whether there is a list, and it cannot be read.
     pub(crate) fn is_damaged(&self) -> bool {
-        self.bytes.is_some() && self.names().is_none()
+        self.0.bytes.is_some() && self.names().is_none()
     }
 }
 

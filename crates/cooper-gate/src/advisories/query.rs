@@ -98,15 +98,24 @@ impl Advisories {
             .filter_map(|text| Some((version.sibling(text)?, text)));
         let mut candidates: Vec<(AnyVersion, &String)> = parsed.collect();
         candidates.sort_by(|(a, _), (b, _)| a.compare(b));
-        for (candidate, text) in candidates {
-            if self
-                .matches(subject.ecosystem(), subject.name(), &candidate)?
-                .is_empty()
-            {
-                return Ok(Some(text.clone()));
+        let entries = self.entries(subject.ecosystem(), subject.name())?;
+        let affected = |candidate: &AnyVersion| entries.iter().any(|(_, entry)| entry.affects(candidate));
+        let repair = candidates.into_iter().find(|(candidate, _)| !affected(candidate));
+        Ok(repair.map(|(_, text)| text.clone()))
+    }
+
+    /// Everything that the records in force say of a package, each with its record's id.
+    fn entries(&self, ecosystem: Ecosystem, name: &str) -> Result<Vec<(&str, Entry)>, ReadSnapshotError> {
+        let mut entries = Vec::new();
+        for (number, snapshot) in self.snapshots.iter().enumerate() {
+            for (record, entry) in snapshot.entries_of(ecosystem, name)? {
+                let row = snapshot.record(record)?;
+                if !row.withdrawn && !self.is_superseded(row.id, row.modified, number)? {
+                    entries.push((row.id, entry));
+                }
             }
         }
-        Ok(None)
+        Ok(entries)
     }
 
     /// A record that names exactly the subject's version as a fix; the subject itself is not affected.
@@ -119,16 +128,11 @@ impl Advisories {
             let at = event.version();
             event.kind == EventKind::Fixed && at.is_some_and(|at| at.compare(&version) == Ordering::Equal)
         };
-        for (number, snapshot) in self.snapshots.iter().enumerate() {
-            for (record, entry) in snapshot.entries_of(subject.ecosystem(), subject.name())? {
-                let fixes = entry.ranges.iter().flat_map(|range| &range.events).any(is_fix);
-                let row = snapshot.record(record)?;
-                if fixes && !row.withdrawn && !self.is_superseded(row.id, row.modified, number)? {
-                    return Ok((!entry.affects(&version)).then(|| row.id.to_owned()));
-                }
-            }
-        }
-        Ok(None)
+        let entries = self.entries(subject.ecosystem(), subject.name())?;
+        let fixes = |entry: &Entry| entry.ranges.iter().flat_map(|range| &range.events).any(is_fix);
+        let fixing = entries.iter().find(|(_, entry)| fixes(entry));
+        let fixing = fixing.filter(|(_, entry)| !entry.affects(&version));
+        Ok(fixing.map(|(id, _)| (*id).to_owned()))
     }
 
     /// The record by which a package is malicious in some version, and whether it is so in every one. The name may be one
@@ -138,19 +142,15 @@ impl Advisories {
     /// When a snapshot is damaged.
     pub fn malicious_name(&self, name: &PythonName) -> Result<Option<(String, bool)>, ReadSnapshotError> {
         let mut found: Option<(String, bool)> = None;
-        for (number, snapshot) in self.snapshots.iter().enumerate() {
-            for (record, entry) in snapshot.entries_of(Ecosystem::PyPI, name.as_str())? {
-                let row = snapshot.record(record)?;
-                let counts = row.id.starts_with("MAL-") && !row.withdrawn;
-                if !counts || self.is_superseded(row.id, row.modified, number)? {
-                    continue;
-                }
-                let events = || entry.ranges.iter().flat_map(|range| &range.events);
-                let wholly =
-                    events().next().is_some() && events().all(|event| event.kind == EventKind::Introduced);
-                if found.as_ref().is_none_or(|(_, known)| !known && wholly) {
-                    found = Some((row.id.to_owned(), wholly));
-                }
+        for (id, entry) in self.entries(Ecosystem::PyPI, name.as_str())? {
+            if !id.starts_with("MAL-") {
+                continue;
+            }
+            let events = || entry.ranges.iter().flat_map(|range| &range.events);
+            let wholly =
+                events().next().is_some() && events().all(|event| event.kind == EventKind::Introduced);
+            if found.as_ref().is_none_or(|(_, known)| !known && wholly) {
+                found = Some((id.to_owned(), wholly));
             }
         }
         Ok(found)
