@@ -26,7 +26,8 @@ pub fn all() -> Vec<Explained> {
         explanation,
         waivable,
     };
-    let integrity = IntegrityCode::ALL.map(|code| explained(code.as_str(), code.explain(), false));
+    let integrity =
+        IntegrityCode::ALL.map(|code| explained(code.as_str(), code.explain(), code.is_waivable()));
     let age = AgeCode::ALL.map(|code| explained(code.as_str(), code.explain(), true));
     let names = NameCode::ALL.map(|code| explained(code.as_str(), code.explain(), true));
     let licences = LicenceCode::ALL.map(|code| explained(code.as_str(), code.explain(), true));

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use cooper_core::base::Suite;
 use cooper_core::plan::{PlannedDebian, PlannedPython, Snapshot};
 use cooper_core::source::PlannedSource;
-use cooper_core::{Effect, Finding, FindingCode, Plan, Timestamp};
+use cooper_core::{Ecosystem, Effect, Finding, FindingCode, PackageVersion, Plan, Timestamp};
 
 use crate::cleared_lock::architecture;
+use crate::known::Known;
 use crate::verdict::Evidence;
+use crate::waiver;
 
 /// The kinds of findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +66,11 @@ impl IntegrityCode {
             Self::BuiltHere => "INTEGRITY-BUILT-HERE",
             Self::Duplicate => "INTEGRITY-DUPLICATE",
         }
+    }
+
+    /// Whether a waiver may lift it, where the policy lets it hold.
+    pub const fn is_waivable(self) -> bool {
+        matches!(self, Self::BuiltHere)
     }
 
     /// What it means, why it matters, what to do.
@@ -133,7 +140,7 @@ pub fn judge(plan: &Plan, evidence: &Evidence) -> Vec<Finding> {
         findings.extend(judge_debian(planned, plan));
     }
     for planned in plan.distributions() {
-        findings.extend(judge_python(planned));
+        findings.extend(judge_python(planned, &evidence.known));
     }
     findings.extend(duplicates(plan));
     findings
@@ -228,7 +235,7 @@ fn judge_debian(planned: &PlannedDebian, plan: &Plan) -> Vec<Finding> {
     findings
 }
 
-fn judge_python(planned: &PlannedPython) -> Vec<Finding> {
+fn judge_python(planned: &PlannedPython, known: &Known) -> Vec<Finding> {
     let subject = format!("{} {}", planned.name, planned.version);
     let mut findings = Vec::new();
     if planned.sha256.is_none() {
@@ -256,21 +263,31 @@ fn judge_python(planned: &PlannedPython) -> Vec<Finding> {
             "the index has no wheel that fits: {} was built from {} in a sandbox without network",
             planned.filename, built.source.filename
         );
-        let hint = "`cooper inspect IMAGE --lock` names the sources and the environment";
-        let finding = Finding::new(
-            IntegrityCode::BuiltHere.into(),
-            Effect::Note,
-            subject,
+        findings.push(built_here(
+            PackageVersion::new(Ecosystem::Python, &planned.name, &planned.version),
             message,
-            hint,
-        );
-        findings.push(finding);
+            known,
+        ));
     }
     findings
 }
 
-/// Every finding about a source distribution that is to be built.
-pub(crate) fn judge_source(source: &PlannedSource) -> Vec<Finding> {
+/// What the policy makes of a wheel that its own code is run for.
+fn built_here(package: PackageVersion, message: String, known: &Known) -> Finding {
+    let effect = known.in_force.rules.provenance.built_here;
+    let hint = match effect {
+        Effect::Note => "`cooper inspect IMAGE --lock` names the sources and the environment".to_owned(),
+        _ => format!(
+            "ask for a version that has a wheel, or {}",
+            waiver::command(IntegrityCode::BuiltHere.as_str(), &package)
+        ),
+    };
+    Finding::new(IntegrityCode::BuiltHere.into(), effect, "", message, hint).about(package)
+}
+
+/// Every finding about a source distribution that is to be built. That its code is run is said here only where the policy
+/// does more than note it: the plan that has the wheel notes it.
+pub(crate) fn judge_source(source: &PlannedSource, known: &Known) -> Vec<Finding> {
     let subject = format!("{} {}", source.name, source.version);
     let mut findings = Vec::new();
     if source.sha256.is_none() {
@@ -279,6 +296,14 @@ pub(crate) fn judge_source(source: &PlannedSource) -> Vec<Finding> {
     }
     if let Some(reason) = &source.yanked {
         findings.push(yanked(&subject, &source.filename, reason, source.exactly_pinned));
+    }
+    if known.in_force.rules.provenance.built_here > Effect::Note {
+        let package = PackageVersion::new(Ecosystem::Python, &source.name, &source.version);
+        let message = format!(
+            "the index has no wheel that fits: the code of {} would be run to build one",
+            source.filename
+        );
+        findings.push(built_here(package, message, known));
     }
     findings
 }

@@ -307,7 +307,7 @@ impl ClearedSource {
 /// # Errors
 /// [`Refusal`] when any finding holds or refuses.
 pub fn evaluate_source(source: &PlannedSource, known: &Known) -> Result<ClearedSource, Refusal> {
-    let mut findings = integrity::judge_source(source);
+    let mut findings = integrity::judge_source(source, known);
     findings.extend(denied::judge_source(source, known));
     let verdict = Verdict::of(findings, Vec::new(), known);
     let refused = verdict.outcome == Outcome::Refused;

@@ -192,7 +192,7 @@ tables! {
     }
     /// What an artefact is made of, and how.
     provenance: ProvenanceRules / ProvenanceSaid {
-        /// What a distribution does that has no wheel, so that its own code is run to build one.
+        /// What a distribution does that has no wheel, so that its own code is run to build one: held, it is not run.
         built_here: Effect = Effect::Note, higher;
         /// What a `.pth` file does that runs code whenever Python starts.
         startup_code: Effect = Effect::Hold, higher;
@@ -209,7 +209,8 @@ tables! {
         python_denied: Effect = Effect::Hold, higher;
         /// What a Python library does whose licence is missing, unknown, unsure or contradictory.
         python_doubtful: Effect = Effect::Hold, higher;
-        /// Licences of Debian's packages that are accepted beside those of the archive's main section.
+        /// Licences of Debian's packages that are accepted beside those of the archive's main section. Only
+        /// `cooper check --explain-licence` judges Debian's licences; creates record them.
         debian_allow: BTreeSet<String> = BTreeSet::new(), subset;
         /// Licences of Debian's packages that are not accepted.
         debian_deny: BTreeSet<String> = BTreeSet::new(), superset;

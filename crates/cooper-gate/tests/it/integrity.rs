@@ -2,9 +2,10 @@
 
 use cooper_core::lock::Recipe;
 use cooper_core::plan::{Plan, PlannedDebian, PlannedImage, PlannedPython, Snapshot};
+use cooper_core::source::PlannedSource;
 use cooper_core::{Base, BaseChoice, BlobDigest, Digest, Effect, FindingCode, Request, Timestamp};
 use cooper_gate::integrity::IntegrityCode;
-use cooper_gate::{Evidence, Known, evaluate};
+use cooper_gate::{Evidence, Known, Policy, Waiver, evaluate, evaluate_source};
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -292,4 +293,35 @@ fn a_reloaded_lock_is_judged_again_and_gives_the_same_lock() {
     let elsewhere = first.lock().to_plan(|_, _| false).unwrap();
     let refusal = evaluate(&elsewhere, &evidence(), "test").unwrap_err();
     assert_eq!(refusal.findings()[0].effect, Effect::Refuse);
+}
+
+#[test]
+fn a_policy_may_keep_code_from_being_run_to_build_a_wheel() {
+    let source = PlannedSource {
+        name: "docopt".parse().unwrap(),
+        version: "0.6.2".parse().unwrap(),
+        filename: "docopt-0.6.2.tar.gz".to_owned(),
+        size: 10,
+        sha256: Some(Digest::of(b"sources")),
+        url: "http://index.test/docopt.tar.gz".parse().unwrap(),
+        yanked: None,
+        exactly_pinned: false,
+    };
+    let mut known = Known::nothing(time("2026-11-23T08:00:00Z"));
+    assert!(evaluate_source(&source, &known).is_ok(), "it is noted");
+    let policy: Policy = "[provenance]\nbuilt_here = 'hold'\n".parse().unwrap();
+    known.in_force = policy.rules(None, None).unwrap();
+    let refusal = evaluate_source(&source, &known).unwrap_err();
+    assert_eq!(refusal.findings()[0].code, IntegrityCode::BuiltHere.into());
+    known.waivers.push(Waiver {
+        number: 1,
+        finding: "INTEGRITY-BUILT-HERE".to_owned(),
+        package: "docopt".to_owned(),
+        version: "0.6.2".to_owned(),
+        reason: "read".to_owned(),
+        by: "ada".to_owned(),
+        given_at: known.now,
+        until: time("2027-01-01T00:00:00Z"),
+    });
+    assert!(evaluate_source(&source, &known).is_ok());
 }
