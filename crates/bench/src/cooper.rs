@@ -158,6 +158,8 @@ impl Cooper {
         store: &Path,
         image: &str,
     ) -> Result<(Vec<PathBuf>, Vec<String>), BenchError> {
+        // The first run unpacks what is not unpacked yet.
+        self.run(store, image, "pass")?;
         let mut command = self.command(store);
         command.args(["inspect", image, "--json"]);
         let answer: Value = serde_json::from_str(&timed(&mut command)?.stdout).unwrap_or_default();

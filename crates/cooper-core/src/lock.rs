@@ -103,7 +103,7 @@ pub struct Recipe {
 impl Default for Recipe {
     fn default() -> Self {
         Self {
-            version: 3,
+            version: 4,
             compression: Compression::Igzip {
                 member_bytes: 1 << 20,
             },

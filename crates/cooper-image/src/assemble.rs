@@ -18,7 +18,7 @@ use crate::debian_layer::DebianLayer;
 use crate::error::AssembleError;
 use crate::fast_paths::Scripts;
 use crate::inventory::{Inventory, InventoryPackage};
-use crate::layer::{self, LayerKind};
+use crate::layer::{self, LayerKind, PackedLayer};
 use crate::libraries::{self, LayerLibraries};
 use crate::oci::{self, Layer};
 use crate::python_layer::PythonLayer;
@@ -73,8 +73,15 @@ impl Lower {
                 source,
             })?;
             self.key = Digest::of(&both).hex();
-            let path = store.tree(&built.layer.diff_id).unwrap_or_default();
-            self.roots.insert(0, open_tree(path, built.layer.role)?);
+            let Layer {
+                role,
+                digest,
+                diff_id,
+                ..
+            } = &built.layer;
+            let path = layer::tree(store, digest, diff_id);
+            let path = path.map_err(|source| AssembleError::Unpack { role, source })?;
+            self.roots.insert(0, open_tree(path, role)?);
         }
         Ok(self)
     }
@@ -109,13 +116,28 @@ enum State {
     /// It was there.
     Kept(BuiltLayer),
     /// It is to be packed. Others who want it wait for the lock.
-    New {
-        tree: FinishedTree,
-        one_at_a_time: StoreLock,
-    },
+    New { made: Made, one_at_a_time: StoreLock },
 }
 
-/// What a layer builder gives: a tree and what is inside.
+/// What a layer builder gives.
+pub(crate) enum Made {
+    /// A tree that is to be packed.
+    Tree(FinishedTree),
+    /// A layer that is in the store already, without its tree.
+    Joined(JoinedLayer),
+}
+
+/// A layer of wheels.
+pub(crate) struct JoinedLayer {
+    /// The layer.
+    pub(crate) packed: PackedLayer,
+    /// Its packages.
+    pub(crate) packages: Vec<InventoryPackage>,
+    /// What the machine code of its wheels asks for.
+    pub(crate) libraries: LayerLibraries,
+}
+
+/// A tree and what is inside.
 pub(crate) struct FinishedTree {
     /// The tree; nothing is written to it any more.
     pub(crate) stage: TreeStage,
@@ -126,8 +148,6 @@ pub(crate) struct FinishedTree {
     pub(crate) newest_mtime: i64,
     /// Its packages.
     pub(crate) packages: Vec<InventoryPackage>,
-    /// What the machine code of its wheels asks for; none for a layer of other things.
-    pub(crate) libraries: Option<LayerLibraries>,
 }
 
 /// A built layer with what is inside; kept in the store's cache under the digest of its ingredients.
@@ -137,7 +157,7 @@ pub(crate) struct BuiltLayer {
     pub(crate) layer: Layer,
     /// Its packages.
     pub(crate) packages: Vec<InventoryPackage>,
-    /// What the machine code of its wheels asks for.
+    /// What the machine code of its wheels asks for; none for a layer of other things.
     pub(crate) libraries: Option<LayerLibraries>,
 }
 
@@ -180,6 +200,7 @@ pub fn assemble(
             lower,
         }
         .build(bench)
+        .map(Made::Tree)
     })?;
     let mut levels = levels(content, interpreter(content)?);
     let mut lower = base.lower(store)?;
@@ -302,6 +323,7 @@ impl Bench<'_> {
                             lower,
                         }
                         .build(self)
+                        .map(Made::Tree)
                     });
                     layer.and_then(|layer| layer.kept(self))
                 })
@@ -315,6 +337,7 @@ impl Bench<'_> {
                         interpreter,
                     }
                     .build(self)
+                    .map(Made::Joined)
                 });
                 layer.and_then(|layer| layer.kept(self))
             });
@@ -331,7 +354,7 @@ impl Bench<'_> {
         role: &'static str,
         lower: Option<&Lower>,
         ingredients: &impl Serialize,
-        make: impl FnOnce(&[PathBuf]) -> Result<FinishedTree, AssembleError>,
+        build: impl FnOnce(&[PathBuf]) -> Result<Made, AssembleError>,
     ) -> Result<FinishedLayer, AssembleError> {
         let json = |source| AssembleError::Json { role, source };
         let lower_key = lower.map(|lower| &lower.key);
@@ -357,10 +380,12 @@ impl Bench<'_> {
             return Ok(layer(State::Kept(known)));
         }
         let lower = lower.map(Lower::paths).unwrap_or_default();
-        let tree = make(&lower)?;
-        let settled = layer::settle_mtimes(&tree.stage.root(), tree.newest_mtime);
-        settled.map_err(|source| AssembleError::Pack { role, source })?;
-        Ok(layer(State::New { tree, one_at_a_time }))
+        let made = build(&lower)?;
+        if let Made::Tree(tree) = &made {
+            let settled = layer::settle_mtimes(&tree.stage.root(), tree.newest_mtime);
+            settled.map_err(|source| AssembleError::Pack { role, source })?;
+        }
+        Ok(layer(State::New { made, one_at_a_time }))
     }
 
     fn remembered(self, role: &'static str, key: &str) -> Option<BuiltLayer> {
@@ -371,8 +396,9 @@ impl Bench<'_> {
         if role == "python" && !current {
             return None;
         }
-        let whole =
-            self.store.renew_blob(&known.digest.into()) && self.store.renew_tree(&known.diff_id).is_some();
+        // The tree of wheels is unpacked when it is needed; others build on the rest.
+        let has_tree = self.store.renew_tree(&known.diff_id).is_some() || role == "python";
+        let whole = self.store.renew_blob(&known.digest.into()) && has_tree;
         whole.then(|| known.built(role))
     }
 }
@@ -419,10 +445,9 @@ fn missing_libraries(built: &[BuiltLayer], store: &Store) -> Result<Vec<MissingL
     if asking.iter().all(LayerLibraries::asks_for_nothing) {
         return Ok(Vec::new());
     }
-    let trees = built
-        .iter()
-        .rev()
-        .filter_map(|built| store.tree(&built.layer.diff_id));
+    // What the wheels have themselves is in `asking`.
+    let others = built.iter().rev().filter(|built| built.libraries.is_none());
+    let trees = others.filter_map(|built| store.tree(&built.layer.diff_id));
     let trees: Vec<PathBuf> = trees.collect();
     let root = cooper_sandbox::stack_fd(&trees).map_err(AssembleError::Sandbox)?;
     libraries::missing(&asking, root).map_err(|source| AssembleError::Tree {
@@ -436,7 +461,14 @@ impl FinishedLayer {
     fn lower(&self, store: &Store) -> Result<Lower, AssembleError> {
         let path = match &self.state {
             State::Kept(built) => store.tree(&built.layer.diff_id).unwrap_or_default(),
-            State::New { tree, .. } => tree.stage.root(),
+            State::New {
+                made: Made::Tree(tree),
+                ..
+            } => tree.stage.root(),
+            State::New {
+                made: Made::Joined(joined),
+                ..
+            } => store.tree(&joined.packed.diff_id).unwrap_or_default(),
         };
         Ok(Lower {
             key: self.key.clone(),
@@ -454,32 +486,19 @@ impl FinishedLayer {
     /// Pack the tree, and keep tree, blob and a note of both. Until `others` returns, the tree stays where it is.
     fn keep(self, bench: Bench<'_>, others: impl FnOnce()) -> Result<BuiltLayer, AssembleError> {
         let role = self.role;
-        let (tree, _one_at_a_time) = match self.state {
+        let (made, _one_at_a_time) = match self.state {
             State::Kept(built) => {
                 others();
                 return Ok(built);
             }
-            State::New { tree, one_at_a_time } => (tree, one_at_a_time),
+            State::New { made, one_at_a_time } => (made, one_at_a_time),
         };
-        bench.progress.started(Stage::Pack, 0, 0);
-        bench.progress.detail(Stage::Pack, format!("{role} layer"));
-        let packed = layer::pack(
-            &tree.stage.root(),
-            tree.kind,
-            &bench.recipe.compression,
-            bench.store,
-        );
-        others();
-        let packed = packed.map_err(|source| AssembleError::Pack { role, source })?;
-        tree.stage.commit(&packed.diff_id).map_err(AssembleError::Stage)?;
-        bench.progress.finished(Stage::Pack);
-        let remembered = RememberedLayer {
-            diff_id: packed.diff_id,
-            digest: packed.digest,
-            size: packed.size,
-            newest_mtime: tree.newest_mtime,
-            packages: tree.packages,
-            libraries: tree.libraries,
+        let remembered = match made {
+            Made::Tree(tree) => packed(role, tree, bench, others)?,
+            Made::Joined(joined) => {
+                others();
+                RememberedLayer::of(&joined.packed, joined.packages, Some(joined.libraries))
+            }
         };
         let bytes = serde_json::to_vec(&remembered).map_err(|source| AssembleError::Json { role, source })?;
         let put = bench.store.cache_put("layer", &self.key, &bytes);
@@ -488,7 +507,39 @@ impl FinishedLayer {
     }
 }
 
+fn packed(
+    role: &'static str,
+    tree: FinishedTree,
+    bench: Bench<'_>,
+    others: impl FnOnce(),
+) -> Result<RememberedLayer, AssembleError> {
+    bench.progress.started(Stage::Pack, 0, 0);
+    bench.progress.detail(Stage::Pack, format!("{role} layer"));
+    let compression = &bench.recipe.compression;
+    let packed = layer::pack(&tree.stage.root(), tree.kind, compression, bench.store);
+    others();
+    let packed = packed.map_err(|source| AssembleError::Pack { role, source })?;
+    tree.stage.commit(&packed.diff_id).map_err(AssembleError::Stage)?;
+    bench.progress.finished(Stage::Pack);
+    let newest_mtime = tree.newest_mtime;
+    Ok(RememberedLayer {
+        newest_mtime,
+        ..RememberedLayer::of(&packed, tree.packages, None)
+    })
+}
+
 impl RememberedLayer {
+    fn of(packed: &PackedLayer, packages: Vec<InventoryPackage>, libraries: Option<LayerLibraries>) -> Self {
+        Self {
+            diff_id: packed.diff_id,
+            digest: packed.digest,
+            size: packed.size,
+            newest_mtime: packed.newest_mtime,
+            packages,
+            libraries,
+        }
+    }
+
     fn built(self, role: &'static str) -> BuiltLayer {
         BuiltLayer {
             layer: Layer {

@@ -83,7 +83,8 @@ pub(crate) fn bytecode_of(source: &str, python: PythonVersion) -> Option<String>
     ))
 }
 
-fn is_source(path: &str) -> bool {
+/// Whether the file at this path is compiled.
+pub(crate) fn is_source(path: &str) -> bool {
     Path::new(path)
         .extension()
         .is_some_and(|extension| extension == "py")

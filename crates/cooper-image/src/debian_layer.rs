@@ -81,7 +81,6 @@ impl DebianLayer<'_> {
             kind,
             newest_mtime,
             packages,
-            libraries: None,
         })
     }
 

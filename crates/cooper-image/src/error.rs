@@ -7,7 +7,7 @@ use cooper_sandbox::SandboxError;
 use cooper_store::{LockError, ReadBlobError, StageError, WriteBlobError};
 
 use crate::deb::DebError;
-use crate::layer::PackError;
+use crate::layer::{PackError, UnpackError};
 use crate::wheel::WheelError;
 
 /// Why an image could not be assembled.
@@ -82,6 +82,15 @@ pub enum AssembleError {
         #[source]
         source: PackError,
     },
+    /// A layer that is in the store could not be unpacked.
+    #[error("cannot unpack the {role} layer")]
+    Unpack {
+        /// Which layer.
+        role: &'static str,
+        /// Why.
+        #[source]
+        source: UnpackError,
+    },
     /// The store could not be written.
     #[error("cannot write the image to the store")]
     Write(#[source] WriteBlobError),
@@ -140,7 +149,9 @@ impl AssembleError {
             return Some("free some space on the store's disk and run again".to_owned());
         }
         match self {
-            Self::Artefact { .. } => Some("run `cooper fsck --repair`, then create again".to_owned()),
+            Self::Artefact { .. } | Self::Unpack { .. } => {
+                Some("run `cooper fsck --repair`, then create again".to_owned())
+            }
             Self::Pack { source, .. } => source.hint().or_else(no_room),
             Self::Script { call, .. } | Self::Stopped { call, .. } => {
                 let package = call

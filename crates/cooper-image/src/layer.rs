@@ -8,6 +8,7 @@
 //! whiteout files of the OCI image specification (`layer.md`, "Whiteouts"). [`unpack()`] is the way back.
 
 mod compress;
+pub(crate) mod join;
 mod settle;
 pub(crate) mod tar;
 mod unpack;
@@ -21,8 +22,9 @@ use cooper_core::{DiffId, Digest, LayerDigest};
 use cooper_store::{Store, WriteBlobError};
 use sha2::Digest as _;
 
+pub(crate) use compress::MemberWriter;
 pub use settle::settle_mtimes;
-pub use unpack::{LayerEntryFault, UnpackError, unpack, unpack_tar};
+pub use unpack::{LayerEntryFault, UnpackError, tree, unpack, unpack_tar};
 use walk::Walked;
 
 /// What a tree is.

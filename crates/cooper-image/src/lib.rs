@@ -13,13 +13,13 @@ mod fast_paths;
 mod finish;
 pub mod installed;
 pub mod inventory;
-mod kept_wheel;
 pub mod layer;
 #[doc(hidden)]
 pub mod libraries;
 mod maintainer_scripts;
 mod oci;
 mod order;
+mod prepared;
 mod python_layer;
 mod replacements;
 pub mod rootfs;

@@ -1,31 +1,34 @@
-//! The tree of a layer of Python wheels: installed in Rust, compiled by the image's own interpreter in the build sandbox.
+//! A layer of Python wheels: prepared one by one, compiled by the image's own interpreter in the build sandbox, joined.
 //!
-//! A wheel that an earlier layer had comes from there, compiled ([`crate::kept_wheel`]): the bytes are the same either
-//! way. Kept files are linked below the tree's root when no overlay is mounted on it and no step will run any more:
-//! nothing that runs in a sandbox ever has a file at hand, to be written, that other trees share.
+//! Only what compiles is unpacked to a tree, which is gone afterwards; what is kept of a wheel are the members that its
+//! files are in a layer ([`crate::prepared`]). A wheel that an earlier layer had is not unpacked at all: the bytes are the
+//! same either way. The layer's own tree is unpacked when somebody needs it ([`crate::layer::tree`]).
 
 mod sources;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use cooper_core::lock::PythonArtefact;
 use cooper_core::progress::{Event, Stage};
-use cooper_core::{Base, Digest};
+use cooper_core::{Base, Digest, PythonVersion};
 use cooper_store::TreeStage;
 
-use crate::assemble::{Bench, FinishedTree};
+use crate::assemble::{Bench, JoinedLayer};
 use crate::build_step::{BuildRoot, run_build_step};
-use crate::bytecode::{Sources, compile_program};
+use crate::bytecode::{Sources, bytecode_of, compile_program};
 use crate::debian_layer::on_every_processor;
 use crate::error::AssembleError;
 use crate::fast_paths::FastPrograms;
 use crate::inventory::InventoryPackage;
-use crate::kept_wheel::{self, LinkError, WheelFacts};
-use crate::layer::LayerKind;
+use crate::layer::PackError;
+use crate::layer::join::{JoinError, Prepared, join};
 use crate::libraries;
-use crate::rootfs::{Links, Rootfs};
-use crate::wheel::{InstalledWheel, WheelError};
+use crate::prepared::{self, Content, PackWriter, WheelFacts};
+use crate::rootfs::{Links, Metadata, Rootfs, TreePath};
+use crate::wheel::InstalledWheel;
 use sources::{Origin, Source, package};
 
 /// The ingredients of a layer of wheels.
@@ -40,80 +43,104 @@ pub(crate) struct PythonLayer<'a> {
     pub(crate) interpreter: Digest,
 }
 
-/// How often a layer is begun anew because a kept wheel was damaged; then all are installed from their archives.
+/// How often a layer is begun anew because a kept wheel was damaged; then all are prepared from their archives.
 const DAMAGED_MAX: u32 = 8;
+const ROLE: &str = "python";
+
+/// A wheel that was installed from its archive.
+struct Made {
+    wheel: InstalledWheel,
+    /// Its files; none where they are in the tree, since others have places of them, too.
+    pack: Option<PackWriter>,
+}
 
 impl PythonLayer<'_> {
-    /// Build the layer's tree.
-    pub(crate) fn build(&self, bench: Bench<'_>) -> Result<FinishedTree, AssembleError> {
+    /// Build the layer.
+    pub(crate) fn build(&self, bench: Bench<'_>) -> Result<JoinedLayer, AssembleError> {
         for _ in 0..DAMAGED_MAX {
-            if let Some(tree) = self.attempt(bench, true)? {
-                return Ok(tree);
+            if let Some(layer) = self.attempt(bench, true)? {
+                return Ok(layer);
             }
         }
-        let tree = self.attempt(bench, false)?;
-        tree.ok_or_else(|| tree_error("link a kept file", "it is damaged"))
+        let layer = self.attempt(bench, false)?;
+        layer.ok_or_else(|| tree_error("join the prepared wheels", "one is damaged"))
     }
 
-    /// The tree, unless a kept wheel was damaged: it is dropped then.
-    fn attempt(&self, bench: Bench<'_>, use_kept: bool) -> Result<Option<FinishedTree>, AssembleError> {
+    /// The layer, unless a kept wheel was damaged: it is dropped then.
+    fn attempt(&self, bench: Bench<'_>, use_kept: bool) -> Result<Option<JoinedLayer>, AssembleError> {
         let stage = bench.store.stage_tree().map_err(AssembleError::Stage)?;
         let (root, work) = (stage.root(), stage.work());
         let overlay = cooper_sandbox::overlay_fd(self.lower, &root, &work);
         let rootfs = Rootfs::new(overlay.map_err(AssembleError::Sandbox)?, Links::Refused);
         let count = self.artefacts.len() as u64;
         bench.progress.started(Stage::Unpack, count, 0);
-        let mut sources = self.sources(bench, &rootfs, use_kept)?;
-        let installed = self.install(bench, &rootfs, &mut sources)?;
+        let (mut sources, below) = self.sources(bench, &rootfs, use_kept)?;
+        let made = self.install(bench, &rootfs, &mut sources)?;
         bench.progress.finished(Stage::Unpack);
-        let facts: Vec<WheelFacts> = sources.iter().zip(&installed).filter_map(facts).collect();
+        let facts: Vec<WheelFacts> = sources.iter().zip(&made).filter_map(facts).collect();
         let newest = facts.iter().map(|facts| facts.newest_mtime).max().unwrap_or(0);
         let settled = rootfs.settle(newest);
         settled.map_err(|source| tree_error("settle the installed files", source))?;
         drop(rootfs);
-        self.compile(bench, &stage, installed.iter().flatten())?;
+        self.compile(bench, &stage, made.iter().flatten().map(|made| &made.wheel))?;
         let tree = Rootfs::open(&root, Links::Refused);
         let tree = tree.map_err(|source| tree_error("open the tree", source))?;
-        if !link(bench, &tree, &sources)? {
-            return Ok(None);
-        }
-        self.keep(bench, &tree, &sources, &installed)?;
+        let prepared = self.prepare(bench, &tree, &sources, made)?;
+        bench.progress.started(Stage::Pack, 0, 0);
+        bench.progress.detail(Stage::Pack, format!("{ROLE} layer"));
+        let kept = sources.iter().filter_map(|source| match &source.from {
+            Origin::Kept(kept) => Some(kept),
+            Origin::Archive(_) => None,
+        });
+        let kept: Vec<_> = kept.collect();
+        let all = kept.iter().map(|kept| kept.prepared()).chain(&prepared);
+        let all: Vec<&Prepared> = all.collect();
+        let directories = directories(&all, &below, newest);
+        let packed = match join(&directories, &all, bench.recipe.compression, bench.store) {
+            Ok(packed) => packed,
+            Err(JoinError::Damaged { of, path }) if of < kept.len() => {
+                tracing::warn!(path, "a prepared wheel is damaged, and prepared again");
+                kept[of].forget(bench.store);
+                return Ok(None);
+            }
+            Err(damaged @ JoinError::Damaged { .. }) => return Err(tree_error("join the layer", damaged)),
+            Err(JoinError::Pack(source)) => return Err(pack_error(source)),
+        };
+        bench.progress.finished(Stage::Pack);
         let packages = self.artefacts.iter().zip(&facts);
         let packages = packages.map(|(artefact, facts)| described(artefact, facts));
-        Ok(Some(FinishedTree {
-            stage,
-            kind: LayerKind::OverlayUpper,
-            newest_mtime: newest,
+        Ok(Some(JoinedLayer {
+            packed,
             packages: packages.collect(),
-            libraries: Some(libraries::of_wheels(&facts, self.base.python())),
+            libraries: libraries::of_wheels(&facts, self.base.python()),
         }))
     }
 
-    /// Install what comes from archives, and make the directories of what is kept. What has its places for itself is
-    /// installed in parallel, the rest in the order of the lock.
+    /// Install what comes from archives. What has its places for itself is prepared in parallel; the rest is installed
+    /// below the tree's root, in the order of the lock.
     fn install(
         &self,
         bench: Bench<'_>,
         rootfs: &Rootfs,
         sources: &mut [Source<'_>],
-    ) -> Result<Vec<Option<InstalledWheel>>, AssembleError> {
+    ) -> Result<Vec<Option<Made>>, AssembleError> {
         let shares = on_every_processor(|first, threads| {
             let own = sources.iter().enumerate().skip(first).step_by(threads);
             own.filter(|(_, source)| source.key.is_some())
                 .map(|(at, source)| Ok((at, self.install_one(bench, rootfs, source)?)))
                 .collect::<Result<Vec<_>, AssembleError>>()
         })?;
-        let mut installed: Vec<Option<InstalledWheel>> = sources.iter().map(|_| None).collect();
-        for (at, wheel) in shares.into_iter().flatten() {
-            installed[at] = wheel;
+        let mut installed: Vec<Option<Made>> = sources.iter().map(|_| None).collect();
+        for (at, made) in shares.into_iter().flatten() {
+            installed[at] = made;
         }
         for (at, source) in sources.iter().enumerate() {
             if source.key.is_none() {
                 installed[at] = self.install_one(bench, rootfs, source)?;
             }
         }
-        for (source, wheel) in sources.iter_mut().zip(&installed) {
-            for path in wheel.iter().flat_map(|wheel| &wheel.left_out) {
+        for (source, made) in sources.iter_mut().zip(&installed) {
+            for path in made.iter().flat_map(|made| &made.wheel.left_out) {
                 let package = package(source.artefact);
                 let text = format!("{package}: its {path} is left out, the other one stays");
                 bench.progress.send(Event::Warning { text });
@@ -131,23 +158,29 @@ impl PythonLayer<'_> {
         bench: Bench<'_>,
         rootfs: &Rootfs,
         source: &Source<'_>,
-    ) -> Result<Option<InstalledWheel>, AssembleError> {
-        let package = package(source.artefact);
-        bench.progress.detail(Stage::Unpack, package.clone());
+    ) -> Result<Option<Made>, AssembleError> {
         let reopened;
-        let installed = match &source.from {
-            Origin::Kept(kept) => {
-                let made = kept.make_directories(&mut rootfs.writer());
-                made.map(|()| None).map_err(WheelError::Write)
-            }
-            Origin::Archive(Some(wheel)) => wheel.install(rootfs, self.base.python()).map(Some),
+        let wheel = match &source.from {
+            Origin::Kept(_) => return Ok(None),
+            Origin::Archive(Some(wheel)) => wheel.as_ref(),
             Origin::Archive(None) => {
                 reopened = Self::archive(bench, source.artefact)?;
-                reopened.install(rootfs, self.base.python()).map(Some)
+                &reopened
             }
         };
+        let package = package(source.artefact);
+        bench.progress.detail(Stage::Unpack, package.clone());
+        let mut pack = None;
+        if source.key.is_some() {
+            pack = Some(PackWriter::new(bench.store, bench.recipe.compression).map_err(pack_error)?);
+        }
+        let installed = match &mut pack {
+            Some(pack) => wheel.prepare(rootfs, self.base.python(), pack),
+            None => wheel.install(rootfs, self.base.python()),
+        };
         bench.progress.advanced(Stage::Unpack, 1, 0);
-        installed.map_err(|source| AssembleError::Wheel { package, source })
+        let wheel = installed.map_err(|source| AssembleError::Wheel { package, source })?;
+        Ok(Some(Made { wheel, pack }))
     }
 
     fn compile<'w>(
@@ -181,63 +214,133 @@ impl PythonLayer<'_> {
         Ok(())
     }
 
-    /// Keep what was installed and is the wheel's alone.
-    fn keep(
+    /// The members of what was installed. What is a wheel's alone is kept; the rest is one, made of the tree.
+    fn prepare(
         &self,
         bench: Bench<'_>,
         tree: &Rootfs,
         sources: &[Source<'_>],
-        installed: &[Option<InstalledWheel>],
-    ) -> Result<(), AssembleError> {
-        on_every_processor(|first, threads| {
-            let own = sources.iter().zip(installed).skip(first).step_by(threads);
-            for (source, wheel) in own {
-                let (Some(key), Some(wheel)) = (&source.key, wheel) else {
-                    continue;
-                };
-                if wheel.left_out.is_empty() && !wheel.is_partly_below {
-                    kept_wheel::keep(bench.store, key, tree, wheel, self.base.python());
-                }
-            }
-            Ok(())
-        })?;
-        Ok(())
-    }
-}
-
-/// Link the files of kept wheels below the tree; false where one is damaged.
-fn link(bench: Bench<'_>, tree: &Rootfs, sources: &[Source<'_>]) -> Result<bool, AssembleError> {
-    let shares = on_every_processor(|first, threads| {
-        let mut whole = true;
-        for source in sources.iter().skip(first).step_by(threads) {
-            let Origin::Kept(kept) = &source.from else {
+        made: Vec<Option<Made>>,
+    ) -> Result<Vec<Prepared>, AssembleError> {
+        let python = self.base.python();
+        let mut entangled = BTreeSet::new();
+        let mut own = Vec::new();
+        for (source, made) in sources.iter().zip(made) {
+            let Some(Made { wheel, pack }) = made else {
                 continue;
             };
-            match kept.link_into(tree) {
-                Ok(()) => {}
-                Err(error @ LinkError::Damaged { .. }) => {
-                    tracing::warn!(package = package(source.artefact), %error, "the wheel is installed again");
-                    kept.forget(bench.store);
-                    whole = false;
-                }
-                Err(LinkError::Write(source_error)) => {
-                    return Err(AssembleError::Wheel {
-                        package: package(source.artefact),
-                        source: WheelError::Write(source_error),
-                    });
-                }
+            match pack {
+                Some(pack) => own.push((source, wheel, pack)),
+                None => entangled.extend(wheel.files.iter().cloned().chain(compiled(&wheel, python))),
             }
         }
-        Ok(whole)
-    })?;
-    Ok(shares.into_iter().all(|whole| whole))
+        let own = Mutex::new(own);
+        let shares = on_every_processor(|_, _| {
+            let mut done = Vec::new();
+            loop {
+                let next = own.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                let Some((source, wheel, mut pack)) = next else {
+                    return Ok(done);
+                };
+                add_from_tree(&mut pack, tree, compiled(&wheel, python))?;
+                let archive = bench.store.open_blob(&source.artefact.sha256);
+                let archive = archive.map_err(|error| AssembleError::Artefact {
+                    package: package(source.artefact),
+                    source: error,
+                })?;
+                let (prepared, scratch) = pack.finish(Some(archive)).map_err(pack_error)?;
+                let is_its_own = wheel.left_out.is_empty() && !wheel.is_partly_below;
+                if let Some(key) = source.key.as_deref().filter(|_| is_its_own) {
+                    prepared::keep(bench.store, key, &prepared, &WheelFacts::of(&wheel), &scratch);
+                }
+                done.push(prepared);
+            }
+        })?;
+        let mut all: Vec<Prepared> = shares.into_iter().flatten().collect();
+        if !entangled.is_empty() {
+            let mut pack = PackWriter::new(bench.store, bench.recipe.compression).map_err(pack_error)?;
+            add_from_tree(&mut pack, tree, entangled.into_iter())?;
+            all.push(pack.finish(None).map_err(pack_error)?.0);
+        }
+        Ok(all)
+    }
 }
 
-fn facts((source, installed): (&Source<'_>, &Option<InstalledWheel>)) -> Option<WheelFacts> {
-    match (&source.from, installed) {
-        (Origin::Kept(kept), _) => Some(kept.facts().clone()),
-        (Origin::Archive(_), installed) => installed.as_ref().map(WheelFacts::of),
+/// Where the bytecode of a wheel's sources is, if they compile. Bytecode that the wheel has itself is not among it.
+fn compiled(wheel: &InstalledWheel, python: PythonVersion) -> impl Iterator<Item = String> {
+    let own: BTreeSet<&String> = wheel.files.iter().collect();
+    let sources = wheel.files.iter();
+    let bytecode = sources.filter_map(|source| bytecode_of(source, python));
+    let bytecode: Vec<String> = bytecode.filter(|path| !own.contains(path)).collect();
+    bytecode.into_iter()
+}
+
+/// Add files of the tree, by their absolute paths, to a pack. What is not there is passed over.
+fn add_from_tree(
+    pack: &mut PackWriter,
+    tree: &Rootfs,
+    paths: impl Iterator<Item = String>,
+) -> Result<(), AssembleError> {
+    use std::os::unix::fs::MetadataExt as _;
+    for path in paths {
+        let relative = TreePath::parse(path.trim_start_matches('/').as_bytes(), usize::MAX);
+        let relative = relative.map_err(|source| tree_error("find an installed file", source))?;
+        let opened = tree.open_file(&relative);
+        let Some(file) = opened.map_err(|source| tree_error("open an installed file", source))? else {
+            continue;
+        };
+        let state = file.metadata();
+        let state = state.map_err(|source| tree_error("read the state of an installed file", source))?;
+        if !state.is_file() || (state.uid(), state.gid()) != (0, 0) {
+            let what = format!("{path} is no plain file of root's");
+            return Err(tree_error("read an installed file", what));
+        }
+        let metadata = Metadata::of_root(state.mode() & 0o7777, state.mtime());
+        let content = Content::File(file, state.len());
+        pack.add(&relative, &metadata, content).map_err(pack_error)?;
     }
+    Ok(())
+}
+
+/// The directories of all files: those that are below already as they are there, all with the layer's time.
+fn directories(
+    all: &[&Prepared],
+    below: &BTreeMap<TreePath, Metadata>,
+    newest: i64,
+) -> Vec<(TreePath, Metadata)> {
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    for file in all.iter().flat_map(|prepared| &prepared.files) {
+        let mut path = file.path();
+        while let Some((parent, _)) = path.rsplit_once('/') {
+            if !names.insert(parent) {
+                break;
+            }
+            path = parent;
+        }
+    }
+    let paths = names
+        .into_iter()
+        .filter_map(|name| TreePath::parse(name.as_bytes(), usize::MAX).ok());
+    let described = paths.map(|path| {
+        let found = below.get(&path).copied().unwrap_or(Metadata::of_root(0o755, 0));
+        let metadata = Metadata {
+            mtime: newest,
+            ..found
+        };
+        (path, metadata)
+    });
+    described.collect()
+}
+
+fn facts((source, made): (&Source<'_>, &Option<Made>)) -> Option<WheelFacts> {
+    match (&source.from, made) {
+        (Origin::Kept(kept), _) => Some(kept.facts().clone()),
+        (Origin::Archive(_), made) => made.as_ref().map(|made| WheelFacts::of(&made.wheel)),
+    }
+}
+
+fn pack_error(source: PackError) -> AssembleError {
+    AssembleError::Pack { role: ROLE, source }
 }
 
 fn tree_error(
@@ -246,7 +349,7 @@ fn tree_error(
 ) -> AssembleError {
     AssembleError::Tree {
         operation,
-        role: "python",
+        role: ROLE,
         source: io::Error::other(source),
     }
 }

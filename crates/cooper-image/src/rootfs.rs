@@ -258,6 +258,25 @@ impl Rootfs {
         }
     }
 
+    /// Mode and owner of a directory; `None` if nothing is there. Its time counts as 1970.
+    pub(crate) fn directory(&self, path: &TreePath) -> Result<Option<Metadata>, RootfsError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = match self.open_below(path.as_str(), flags) {
+            Err(RootfsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            opened => opened?,
+        };
+        let status = rustix::fs::fstat(&opened);
+        let status = status.map_err(|errno| io_error("read the state of", path.as_str(), errno))?;
+        Ok(Some(Metadata {
+            mode: status.st_mode & 0o7777,
+            uid: status.st_uid,
+            gid: status.st_gid,
+            mtime: 0,
+        }))
+    }
+
     /// The names in a directory, sorted; none where there is no such directory. Names that are not UTF-8 come with
     /// replacement characters.
     pub fn names(&self, path: &TreePath) -> Result<Vec<String>, RootfsError> {

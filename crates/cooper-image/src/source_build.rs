@@ -20,6 +20,7 @@ use cooper_store::{ReadBlobError, Store};
 use serde::Deserialize;
 
 use crate::assemble::Image;
+use crate::layer::{self, UnpackError};
 
 /// How many bytes sources may have.
 const SOURCE_BYTES_MAX: u64 = 256 << 20;
@@ -100,6 +101,9 @@ pub enum SourceBuildError {
     Environment {
         /// The file.
         filename: String,
+        /// Why.
+        #[source]
+        source: UnpackError,
     },
     /// The sandbox could not be made.
     #[error(transparent)]
@@ -148,9 +152,12 @@ pub fn build_source(
         .layers
         .iter()
         .rev()
-        .map(|layer| store.tree(&layer.diff_id));
-    let trees: Option<Vec<PathBuf>> = trees.collect();
-    let trees = trees.ok_or_else(|| SourceBuildError::Environment { filename: filename() })?;
+        .map(|layer| layer::tree(store, &layer.digest, &layer.diff_id));
+    let trees: Result<Vec<PathBuf>, _> = trees.collect();
+    let trees = trees.map_err(|source| SourceBuildError::Environment {
+        filename: filename(),
+        source,
+    })?;
     let zip = Path::new(&filename())
         .extension()
         .is_some_and(|extension| extension == "zip");

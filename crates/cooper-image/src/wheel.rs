@@ -23,6 +23,7 @@ use cooper_core::lock::PythonArtefact;
 use cooper_core::python::DistributionVersion;
 
 use crate::deb::ar::PackageBytes;
+use crate::layer::PackError;
 use crate::rootfs::{ParseTreePathError, RootfsError, TreePath, UnpackLimits, printable};
 pub(crate) use install::hidden_program;
 pub use install::{InstalledWheel, PthFile};
@@ -151,6 +152,9 @@ pub enum WheelError {
     /// The tree could not be written.
     #[error("cannot install the wheel")]
     Write(#[from] RootfsError),
+    /// The files could not be compressed or kept.
+    #[error("cannot prepare the wheel's files")]
+    Pack(#[from] PackError),
 }
 
 impl From<LocatedFault> for WheelError {

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 
 use cooper_core::lock::{BELOW_MAX, LockPlanError, Recipe};
 use cooper_core::plan::PlannedImage;
-use cooper_core::{BaseChoice, BlobDigest, DiffId, ImageReference, Lock, Plan, Progress, Request};
+use cooper_core::{BaseChoice, BlobDigest, ImageReference, Lock, Plan, Progress, Request};
 use cooper_gate::Evidence;
 use cooper_image::wheel;
 use cooper_resolve::{Ground, GroundImage, InstalledPython, python};
@@ -165,11 +165,9 @@ impl Workshop {
         plan: &Plan,
         progress: &Progress,
     ) -> Result<(), CreateError> {
-        let mut trees = kept.record.layers.iter();
         let mut wheels = plan.distributions().filter_map(|planned| planned.sha256);
-        if trees.all(|tree| self.store.renew_tree(tree).is_some())
-            && wheels.all(|wheel| self.store.renew_blob(&BlobDigest::new(wheel)))
-        {
+        let trees = self.hold_trees(kept, &mut Holds::default());
+        if trees.is_ok() && wheels.all(|wheel| self.store.renew_blob(&BlobDigest::new(wheel))) {
             return Ok(());
         }
         let evidence = Evidence {
@@ -186,7 +184,7 @@ impl Workshop {
             let (image, what) = (image.to_string(), what.to_owned());
             move |source| CreateError::Base(BaseImageError::Unreadable { image, what, source })
         };
-        let status = self.status_of(&kept.record.layers);
+        let status = self.status_of(kept);
         let status = status.map_err(unreadable("the package database"))?;
         let mut below = plan.below;
         below.push(PlannedImage {
@@ -224,13 +222,12 @@ impl Workshop {
     }
 
     /// The package database of the topmost layer that has one: each has all that is below it.
-    fn status_of(&self, layers: &[DiffId]) -> std::io::Result<String> {
+    fn status_of(&self, kept: &KeptImage) -> std::io::Result<String> {
         let mut holds = Holds::default();
-        for layer in layers.iter().rev() {
-            let missing = || std::io::Error::other("the unpacked files of a layer are not in the store");
-            let tree = holds.tree(&self.store, layer).ok_or_else(missing)?;
+        let trees = self.hold_trees(kept, &mut holds);
+        for tree in trees.map_err(std::io::Error::other)?.iter().rev() {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let tree = open(&tree, flags, Mode::empty())?;
+            let tree = open(tree, flags, Mode::empty())?;
             if let Some(status) = read_beneath(&tree, STATUS)? {
                 return Ok(status);
             }

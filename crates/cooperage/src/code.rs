@@ -208,7 +208,7 @@ impl RunError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Lookup(error) => error.code(),
-            Self::MissingLayer { .. } => STORE,
+            Self::Trees { .. } => STORE,
             Self::Outputs {
                 source: CollectError::Keep { source, .. },
             } => output_code(source),

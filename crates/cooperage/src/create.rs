@@ -300,7 +300,7 @@ impl Workshop {
         }
     }
 
-    /// The version of this name that was made here from this lock, and has all its blobs and trees.
+    /// The version of this name that was made here from this lock, and has all its blobs.
     pub(crate) fn same_and_whole(
         &self,
         name: &ImageName,
@@ -333,10 +333,7 @@ impl Workshop {
             tag,
         } = &kept.reference;
         let record = self.store.version(organisation, name, tag)?;
-        Ok(record.is_some_and(|record| {
-            record.blobs.iter().all(|blob| self.store.contains(blob))
-                && record.trees.iter().all(|tree| self.store.tree(tree).is_some())
-        }))
+        Ok(record.is_some_and(|record| record.blobs.iter().all(|blob| self.store.contains(blob))))
     }
 
     fn already(&self, kept: KeptImage, cleared: &Cleared) -> Result<Created, CreateError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cooper_core::{BlobDigest, DiffId, ImageName, ImagePattern, Organisation, Progress};
+use cooper_core::{BlobDigest, ImageName, ImagePattern, Organisation, Progress};
 use cooper_store::{CacheKeeping, GcError, GcReport};
 use serde::Deserialize;
 
@@ -24,7 +24,6 @@ pub struct Retention {
 /// What a note about a made layer says of where the layer is.
 #[derive(Deserialize)]
 struct LayerNote {
-    diff_id: DiffId,
     digest: BlobDigest,
 }
 
@@ -113,9 +112,7 @@ impl Workshop {
 
     /// Whether the layer of an assembler's note is in the store.
     fn has_layer(&self, note: &[u8]) -> bool {
-        serde_json::from_slice::<LayerNote>(note).is_ok_and(|layer| {
-            self.store.contains(&layer.digest) && self.store.tree(&layer.diff_id).is_some()
-        })
+        serde_json::from_slice::<LayerNote>(note).is_ok_and(|layer| self.store.contains(&layer.digest))
     }
 
     /// Every version, by organisation, name and version.

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use cooper_core::{DiffId, ImageReference};
+use cooper_core::ImageReference;
 use cooper_sandbox::{
     CollectError, Collected, Enforcement, GatewayProgram, Grants, InjectedFile, Limits, Network, Outcome,
     Profile, Root, RuntimeProgram, SandboxError, Spec, Stdin, Stdio, User,
@@ -18,7 +18,8 @@ use cooper_sandbox::{
 use cooper_store::Holds;
 use serde_json::value::RawValue;
 
-use crate::record::FullReference;
+use crate::record::{FullReference, KeptImage};
+use crate::trees::TreeError;
 use crate::workshop::{LookupError, Workshop};
 
 pub use grants::{GrantError, RunGrants};
@@ -91,13 +92,14 @@ pub enum RunError {
     /// The image was not found.
     #[error(transparent)]
     Lookup(#[from] LookupError),
-    /// A layer is not unpacked in the store.
-    #[error("the unpacked files of layer {layer} of `{image}` are not in the store")]
-    MissingLayer {
+    /// A layer is not unpacked in the store, and cannot be.
+    #[error("the files of `{image}` are not in the store")]
+    Trees {
         /// The image.
         image: FullReference,
-        /// The layer.
-        layer: DiffId,
+        /// Why.
+        #[source]
+        source: Box<TreeError>,
     },
     /// The sandbox could not be made.
     #[error("cannot run in `{image}`")]
@@ -122,8 +124,8 @@ impl RunError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Lookup(error) => error.hint(),
-            Self::MissingLayer { image, .. } => Some(format!(
-                "`cooper inspect {image} --lock > lock.json`, then `cooper create --locked lock.json {}`",
+            Self::Trees { image, .. } => Some(format!(
+                "`cooper fsck --repair`, `cooper inspect {image} --lock > lock.json`, then `cooper create --locked lock.json {}`",
                 image.name
             )),
             Self::Sandbox { source, .. } => source.hint(),
@@ -161,10 +163,10 @@ impl Workshop {
     /// does is in the outcome.
     pub fn run(&self, order: &RunOrder) -> Result<Ran, RunError> {
         let kept = self.lookup(&order.image)?;
-        let image = kept.reference;
         // Until the run has ended, no garbage collection takes a layer away.
         let mut holds = Holds::default();
-        let layers = self.layer_paths(&image, &kept.record.layers, &mut holds)?;
+        let layers = self.layers_for_run(&kept, &mut holds)?;
+        let image = kept.reference;
         let sandbox = |source| RunError::Sandbox {
             image: image.clone(),
             source: Box::new(source),
@@ -226,20 +228,18 @@ impl Workshop {
     }
 
     /// The layers' trees, the top one first, as the sandbox wants them.
-    pub(crate) fn layer_paths(
+    pub(crate) fn layers_for_run(
         &self,
-        image: &FullReference,
-        layers: &[DiffId],
+        kept: &KeptImage,
         holds: &mut Holds,
     ) -> Result<Vec<PathBuf>, RunError> {
-        let mut path = |layer: &DiffId| {
-            let missing = || RunError::MissingLayer {
-                image: image.clone(),
-                layer: *layer,
-            };
-            holds.tree(&self.store, layer).ok_or_else(missing)
-        };
-        layers.iter().rev().map(&mut path).collect()
+        let trees = self.hold_trees(kept, holds);
+        let mut trees = trees.map_err(|source| RunError::Trees {
+            image: kept.reference.clone(),
+            source: Box::new(source),
+        })?;
+        trees.reverse();
+        Ok(trees)
     }
 }
 

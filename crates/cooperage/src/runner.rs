@@ -87,7 +87,7 @@ impl Workshop {
     ) -> Result<Runner, RunError> {
         let kept = self.lookup(image)?;
         let mut holds = Holds::default();
-        let layers = self.layer_paths(&kept.reference, &kept.record.layers, &mut holds)?;
+        let layers = self.layers_for_run(&kept, &mut holds)?;
         Ok(Runner {
             image: kept.reference,
             layers,

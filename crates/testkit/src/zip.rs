@@ -14,6 +14,7 @@ pub struct ZipEntry {
     claimed_crc: Option<u32>,
     local_name: Option<String>,
     shares_data_of: Option<usize>,
+    after: Vec<u8>,
 }
 
 impl ZipEntry {
@@ -29,6 +30,7 @@ impl ZipEntry {
             claimed_crc: None,
             local_name: None,
             shares_data_of: None,
+            after: Vec::new(),
         }
     }
 
@@ -93,6 +95,13 @@ impl ZipEntry {
     #[must_use]
     pub fn claimed_crc(mut self, crc: u32) -> Self {
         self.claimed_crc = Some(crc);
+        self
+    }
+
+    /// Let more bytes follow the deflate stream in the entry's data.
+    #[must_use]
+    pub fn after_stream(mut self, bytes: &[u8]) -> Self {
+        self.after = bytes.to_vec();
         self
     }
 
@@ -184,11 +193,12 @@ pub fn write_zip(entries: &[ZipEntry]) -> Vec<u8> {
             placed.push(placed[earlier].clone());
             continue;
         }
-        let data = if entry.deflated {
+        let mut data = if entry.deflated {
             deflate(&entry.content)
         } else {
             entry.content.clone()
         };
+        data.extend_from_slice(&entry.after);
         placed.push(Placed {
             offset: narrow(out.len()),
             common: entry.common(data.len()),

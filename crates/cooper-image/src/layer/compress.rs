@@ -67,6 +67,48 @@ impl Settings {
     }
 }
 
+/// Compresses one member after the other, in the calling thread.
+pub(crate) struct MemberWriter {
+    /// None where ISA-L compresses, which keeps no state.
+    libdeflate: Option<Compressor>,
+    member_bytes: usize,
+}
+
+impl MemberWriter {
+    pub(crate) fn new(compression: Compression) -> Result<Self, PackError> {
+        Ok(Self::of(&Settings::new(compression, 1)?))
+    }
+
+    fn of(settings: &Settings) -> Self {
+        let libdeflate = match settings.engine {
+            Engine::Libdeflate(level) => Some(Compressor::new(level)),
+            Engine::Igzip => None,
+        };
+        Self {
+            libdeflate,
+            member_bytes: settings.member_bytes,
+        }
+    }
+
+    /// The most bytes that a member is made of.
+    pub(crate) fn member_bytes(&self) -> usize {
+        self.member_bytes
+    }
+
+    /// Compress into a room that grows as needed and is not made smaller; the length of the member.
+    pub(crate) fn compress(&mut self, piece: &[u8], room: &mut Vec<u8>) -> Result<usize, PackError> {
+        let length = match &mut self.libdeflate {
+            Some(compressor) => {
+                let bound = compressor.gzip_compress_bound(piece.len());
+                room.resize(bound.max(room.len()), 0);
+                compressor.gzip_compress(piece, room).ok()
+            }
+            None => igzip::compress(piece, room),
+        };
+        length.ok_or(PackError::Stopped)
+    }
+}
+
 /// A piece to compress. Its buffers are used again: memory that is touched for the first time is dear.
 struct Job {
     piece: Vec<u8>,
@@ -105,7 +147,7 @@ pub(super) fn compress<T: Send>(
         let waiting_jobs = &waiting_jobs;
         for _ in 0..settings.threads {
             let used = used.clone();
-            scope.spawn(move || work(settings.engine, waiting_jobs, &used));
+            scope.spawn(move || work(settings, waiting_jobs, &used));
         }
         let source = scope.spawn(move || {
             let mut emit = |piece| send(piece, &jobs, &answers, &spare);
@@ -136,11 +178,8 @@ fn send(
     Ok(spare.pieces.try_recv().unwrap_or_default())
 }
 
-fn work(engine: Engine, jobs: &Mutex<Receiver<Job>>, used: &Sender<Vec<u8>>) {
-    let mut libdeflate = match engine {
-        Engine::Libdeflate(level) => Some(Compressor::new(level)),
-        Engine::Igzip => None,
-    };
+fn work(settings: &Settings, jobs: &Mutex<Receiver<Job>>, used: &Sender<Vec<u8>>) {
+    let mut members = MemberWriter::of(settings);
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job {
@@ -151,15 +190,7 @@ fn work(engine: Engine, jobs: &Mutex<Receiver<Job>>, used: &Sender<Vec<u8>>) {
         else {
             return;
         };
-        let compressed = match &mut libdeflate {
-            Some(compressor) => {
-                let bound = compressor.gzip_compress_bound(piece.len());
-                room.resize(bound.max(room.len()), 0);
-                compressor.gzip_compress(&piece, &mut room).ok()
-            }
-            None => igzip::compress(&piece, &mut room),
-        };
-        let compressed = compressed.ok_or(PackError::Stopped);
+        let compressed = members.compress(&piece, &mut room);
         let compressed = compressed.map(|length| Member { room, length });
         // Nobody listens any more when writing failed.
         let _ = answer.send(compressed);

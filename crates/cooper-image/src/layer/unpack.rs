@@ -6,10 +6,10 @@
 //! readers could understand differently.
 
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cooper_core::{DiffId, Digest, LayerDigest};
-use cooper_store::{ReadBlobError, StageError, Store};
+use cooper_store::{LockError, ReadBlobError, StageError, Store};
 use flate2::bufread::MultiGzDecoder;
 use rustix::fs::{Timespec, Timestamps, UTIME_OMIT};
 use sha2::{Digest as _, Sha256};
@@ -60,6 +60,15 @@ pub enum UnpackError {
     /// The tree could not be written.
     #[error("cannot unpack the layer")]
     Write(#[from] RootfsError),
+    /// Another process holds the layer.
+    #[error("cannot lock the layer")]
+    Lock(#[from] LockError),
+    /// It was taken away as soon as it was there.
+    #[error("the unpacked layer {diff_id} was removed again")]
+    Gone {
+        /// The layer.
+        diff_id: DiffId,
+    },
     /// The tree could not be kept.
     #[error("cannot keep the unpacked layer")]
     Stage(#[from] StageError),
@@ -126,6 +135,22 @@ pub fn unpack(
     }
     stage.commit(diff_id)?;
     Ok(())
+}
+
+/// Where the tree of a layer is whose blob is in the store: it is unpacked unless it is there. Who wants the same one
+/// meanwhile waits for it.
+///
+/// # Errors
+/// When the layer is not what its digests say, or could not be unpacked.
+pub fn tree(store: &Store, digest: &LayerDigest, diff_id: &DiffId) -> Result<PathBuf, UnpackError> {
+    if let Some(path) = store.renew_tree(diff_id) {
+        return Ok(path);
+    }
+    let _one_at_a_time = store.lock(&format!("tree-{}", diff_id.hex()))?;
+    if store.renew_tree(diff_id).is_none() {
+        unpack(store, digest, diff_id, &UnpackLimits::default())?;
+    }
+    store.tree(diff_id).ok_or(UnpackError::Gone { diff_id: *diff_id })
 }
 
 fn check(found: DiffId, expected: &DiffId) -> Result<(), UnpackError> {

@@ -6,7 +6,7 @@ use cooper_core::PythonVersion;
 
 use super::elf::ElfFile;
 use super::{LayerLibraries, Need, RULES};
-use crate::kept_wheel::WheelFacts;
+use crate::prepared::WheelFacts;
 
 /// How many different needs of a layer are remembered.
 const NEEDS_MAX: usize = 4_096;

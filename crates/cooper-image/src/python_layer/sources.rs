@@ -12,8 +12,8 @@ use crate::assemble::Bench;
 use crate::bytecode::bytecode_of;
 use crate::debian_layer::on_every_processor;
 use crate::error::AssembleError;
-use crate::kept_wheel::{self, KeptWheel};
-use crate::rootfs::{Rootfs, RootfsError, TreePath, UnpackLimits};
+use crate::prepared::{self, KeptWheel};
+use crate::rootfs::{Metadata, Rootfs, RootfsError, TreePath, UnpackLimits};
 use crate::wheel::{Wheel, WheelError, hidden_program};
 
 /// How many archives stay open between being looked at and being installed.
@@ -41,13 +41,14 @@ struct Looked<'a> {
 }
 
 impl PythonLayer<'_> {
-    /// Look at every wheel; nothing is written to `rootfs`.
+    /// Look at every wheel, and at the directories of all their places that are below already; nothing is written to
+    /// `rootfs`.
     pub(super) fn sources(
         &self,
         bench: Bench<'_>,
         rootfs: &Rootfs,
         use_kept: bool,
-    ) -> Result<Vec<Source<'_>>, AssembleError> {
+    ) -> Result<(Vec<Source<'_>>, BTreeMap<TreePath, Metadata>), AssembleError> {
         let shares = on_every_processor(|first, threads| {
             let mut below = Below::new(rootfs);
             let own = self.artefacts.iter().enumerate().skip(first).step_by(threads);
@@ -64,6 +65,9 @@ impl PythonLayer<'_> {
         let mut all: Vec<(usize, Looked<'_>)> = shares.into_iter().flatten().collect();
         all.sort_by_key(|(at, _)| *at);
         let entangled = entangled(all.iter().map(|(_, looked)| looked.places.as_slice()));
+        let places = all.iter().flat_map(|(_, looked)| &looked.places);
+        let below = directories_below(rootfs, places);
+        let below = below.map_err(|source| super::tree_error("look at the directories below", source))?;
         let mut sources: Vec<Source<'_>> = all.into_iter().map(|(_, looked)| looked.source).collect();
         for at in entangled {
             sources[at].key = None;
@@ -71,7 +75,7 @@ impl PythonLayer<'_> {
                 sources[at].from = Origin::Archive(None);
             }
         }
-        Ok(sources)
+        Ok((sources, below))
     }
 
     /// Open and check an archive.
@@ -87,7 +91,7 @@ impl PythonLayer<'_> {
     }
 
     fn key(&self, bench: Bench<'_>, artefact: &PythonArtefact) -> Option<String> {
-        kept_wheel::key(artefact, &self.interpreter, bench.recipe)
+        prepared::key(artefact, &self.interpreter, bench.recipe)
     }
 
     fn kept<'a>(
@@ -97,7 +101,7 @@ impl PythonLayer<'_> {
         below: &mut Below<'_>,
     ) -> Option<Looked<'a>> {
         let key = self.key(bench, artefact)?;
-        let kept = KeptWheel::find(bench.store, &key)?;
+        let kept = KeptWheel::find(bench.store, &key, artefact)?;
         // Whatever is wrong with it, installing the archive says so.
         let is_free = below.has_none_of(kept.paths()).unwrap_or(false);
         let places = kept.paths().to_vec();
@@ -144,6 +148,43 @@ impl PythonLayer<'_> {
 
 pub(super) fn package(artefact: &PythonArtefact) -> String {
     format!("{} {}", artefact.name, artefact.version)
+}
+
+/// Those of the directories above these places that are there already.
+fn directories_below<'a>(
+    rootfs: &Rootfs,
+    places: impl Iterator<Item = &'a TreePath>,
+) -> Result<BTreeMap<TreePath, Metadata>, RootfsError> {
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    for place in places {
+        let mut path = place.as_str();
+        while let Some((parent, _)) = path.rsplit_once('/') {
+            if !names.insert(parent) {
+                break;
+            }
+            path = parent;
+        }
+    }
+    let mut below = BTreeMap::new();
+    let mut absent: Option<String> = None;
+    for name in names {
+        // What is in a directory comes after it: nothing is where that is not.
+        if absent.as_deref().is_some_and(|absent| name.starts_with(absent)) {
+            continue;
+        }
+        let Ok(path) = TreePath::parse(name.as_bytes(), usize::MAX) else {
+            continue;
+        };
+        match rootfs.directory(&path) {
+            Ok(Some(metadata)) => drop(below.insert(path, metadata)),
+            // Installing says what is wrong with it.
+            Ok(None) | Err(RootfsError::ThroughLink { .. } | RootfsError::NotADirectory { .. }) => {
+                absent = Some(format!("{name}/"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(below)
 }
 
 /// What is below a layer: the names in directories, each listed once.

@@ -9,7 +9,9 @@ use super::place::{BASE_PROGRAMS, bytecode_source, check_library, program_name};
 use super::record::{self, Check, RecordFault};
 use super::zip::ZipEntry;
 use super::{CoreMetadata, Wheel, WheelError, metadata};
+use crate::bytecode::is_source;
 use crate::libraries::elf::{self, ElfBytes, ElfFile};
+use crate::prepared::{Content, PackWriter};
 use crate::rootfs::{Claim, Metadata, Rootfs, RootfsError, TreePath, TreeWriter, printable};
 
 /// What installing one wheel gave.
@@ -63,12 +65,20 @@ impl Wheel {
     /// Install below `rootfs` for the given interpreter. Directories get their time at [`Rootfs::settle`], as do
     /// files that several distributions share.
     pub fn install(&self, rootfs: &Rootfs, python: PythonVersion) -> Result<InstalledWheel, WheelError> {
+        self.installer(rootfs, python).run()
+    }
+
+    /// The same, with every file added to `pack`. What is no source to compile is not written below `rootfs`, where
+    /// nothing else may have any of the wheel's places.
+    pub(crate) fn prepare(
+        &self,
+        rootfs: &Rootfs,
+        python: PythonVersion,
+        pack: &mut PackWriter,
+    ) -> Result<InstalledWheel, WheelError> {
         let mut installer = self.installer(rootfs, python);
-        for (entry, target) in installer.targets()? {
-            installer.entry(entry, &target)?;
-        }
-        installer.generate()?;
-        Ok(installer.finish())
+        installer.pack = Some(pack);
+        installer.run()
     }
 
     /// Every place that [`Wheel::install`] would take, without the bytecode.
@@ -96,6 +106,7 @@ impl Wheel {
             elf_files: Vec::new(),
             is_partly_below: false,
             native: !self.declared.pure,
+            pack: None,
         }
     }
 
@@ -129,9 +140,19 @@ struct Installer<'a> {
     is_partly_below: bool,
     elf_files: Vec<(String, ElfFile)>,
     native: bool,
+    /// Where every file is added, if anywhere.
+    pack: Option<&'a mut PackWriter>,
 }
 
 impl<'a> Installer<'a> {
+    fn run(mut self) -> Result<InstalledWheel, WheelError> {
+        for (entry, target) in self.targets()? {
+            self.entry(entry, &target)?;
+        }
+        self.generate()?;
+        Ok(self.finish())
+    }
+
     /// The entries that become files, and where.
     fn targets(&self) -> Result<Vec<(&'a ZipEntry, Target)>, WheelError> {
         let wheel = self.wheel;
@@ -189,15 +210,18 @@ impl<'a> Installer<'a> {
         let mut bytes = self.wheel.zip.read(entry, WHOLE_BYTES_MAX)?;
         check.update(&bytes);
         let mut digest = check.finish().map_err(|fault| record_error(entry, fault))?;
+        let mut own = Some(entry);
         if target.is_script
             && let Some(rewritten) = rewrite_shebang(&bytes)
         {
             bytes = rewritten;
             digest = Digest::of(&bytes);
+            own = None;
         }
         self.note_pth(&target.path, &bytes);
         self.note_elf(&target.path, ElfBytes::Memory(&bytes));
-        self.write(&target.path, target.mode, entry.mtime, &bytes, digest)
+        let metadata = Metadata::of_root(target.mode, entry.mtime);
+        self.write(&target.path, &metadata, &bytes, digest, own)
     }
 
     /// Where an entry goes: `.data/KEY/…` by its key, everything else into the library.
@@ -272,24 +296,48 @@ impl<'a> Installer<'a> {
         self.elf_files.extend(elf.map(|elf| (path.absolute(), elf)));
     }
 
+    /// Write a file; `entry` is the one of the archive that has exactly these bytes.
     fn write(
         &mut self,
         path: &TreePath,
-        mode: u32,
-        mtime: i64,
+        metadata: &Metadata,
         bytes: &[u8],
         digest: Digest,
+        entry: Option<&ZipEntry>,
     ) -> Result<(), WheelError> {
-        let metadata = Metadata::of_root(mode, mtime);
-        if self.claim(path, digest, bytes.len() as u64, &metadata)? {
+        if !self.claim(path, digest, bytes.len() as u64, metadata)? {
+            return Ok(());
+        }
+        if self.pack.is_none() || is_source(path.as_str()) {
             let mut file = match self.create(path) {
                 Err(WheelError::Write(RootfsError::Exists { .. })) => return self.as_below(path, bytes),
                 created => created?,
             };
             file.write_piece(bytes)?;
-            file.finish(&metadata)?;
+            file.finish(metadata)?;
         }
-        Ok(())
+        self.pack(path, metadata, Content::Bytes(bytes), entry)
+    }
+
+    /// Add a file to the pack, if there is one.
+    fn pack(
+        &mut self,
+        path: &TreePath,
+        metadata: &Metadata,
+        content: Content<'_>,
+        entry: Option<&ZipEntry>,
+    ) -> Result<(), WheelError> {
+        let Some(pack) = self.pack.as_deref_mut() else {
+            return Ok(());
+        };
+        let entry = entry.filter(|entry| PackWriter::reuses(entry.size));
+        let deflated =
+            entry.map(|entry| Ok::<_, WheelError>(self.wheel.zip.deflated(entry)?.zip(Some(entry.size))));
+        let content = match deflated.transpose()?.flatten() {
+            Some((deflated, size)) => Content::Deflated(deflated, size),
+            None => content,
+        };
+        Ok(pack.add(path, metadata, content)?)
     }
 
     fn large_file(&mut self, entry: &ZipEntry, target: &Target) -> Result<(), WheelError> {
@@ -316,10 +364,16 @@ impl<'a> Installer<'a> {
         self.installed.insert(target.path.clone(), (digest, entry.size));
         let Some(file) = file else { return Ok(()) };
         file.finish(&metadata)?;
-        if let Some(file) = self.writer.rootfs().file(&target.path)? {
-            self.note_elf(&target.path, ElfBytes::File(&file));
-        }
-        Ok(())
+        let Some(file) = self.writer.rootfs().file(&target.path)? else {
+            return Ok(());
+        };
+        self.note_elf(&target.path, ElfBytes::File(&file));
+        self.pack(
+            &target.path,
+            &metadata,
+            Content::File(file, entry.size),
+            Some(entry),
+        )
     }
 
     /// Nobody in this layer has the name, so it is that of a file below: the same one does for both.
@@ -410,7 +464,8 @@ impl<'a> Installer<'a> {
     fn generate_one(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<(), WheelError> {
         let path = TreePath::parse(path.as_bytes(), usize::MAX)?;
         self.check_place(&path)?;
-        self.write(&path, mode, self.newest_mtime, bytes, Digest::of(bytes))
+        let metadata = Metadata::of_root(mode, self.newest_mtime);
+        self.write(&path, &metadata, bytes, Digest::of(bytes), None)
     }
 
     /// A path as `RECORD` has it: relative to the library.

@@ -74,6 +74,33 @@ pub struct ZipEntry {
     end: u64,
 }
 
+/// Deflate data inside of a zip file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Deflated {
+    /// Where it begins.
+    pub(crate) offset: u64,
+    /// Its bytes.
+    pub(crate) length: u64,
+    /// The CRC-32 of these bytes.
+    pub(crate) packed_checksum: u32,
+    /// The CRC-32 of the content.
+    pub(crate) checksum: u32,
+}
+
+/// Takes a checksum of what is read.
+struct Summed<R> {
+    inner: R,
+    sum: Crc,
+}
+
+impl<R: io::Read> io::Read for Summed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.sum.update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
 /// A zip file whose directory was read and checked.
 #[derive(Debug)]
 pub struct Zip {
@@ -155,6 +182,29 @@ impl Zip {
             }
             Method::Deflated => self.copy_stream(entry, data, each),
         }
+    }
+
+    /// Where an entry's deflate data (RFC 1951) is, to be used as it is; none where the entry is stored, or where its
+    /// data does not end with the stream: who reads the stream alone would not see where the data ends.
+    pub(crate) fn deflated(&self, entry: &ZipEntry) -> Result<Option<Deflated>, ZipError> {
+        if entry.method != Method::Deflated {
+            return Ok(None);
+        }
+        let data = self.check_local_header(entry)?;
+        let packed = Summed {
+            inner: self.bytes.part(data..data + entry.compressed),
+            sum: Crc::new(),
+        };
+        let packed = io::BufReader::with_capacity(128 << 10, packed);
+        let mut stream = flate2::bufread::DeflateDecoder::new(packed);
+        let unpacked = io::copy(&mut stream, &mut io::sink()).map_err(ZipError::Read)?;
+        let is_exact = stream.total_in() == entry.compressed && unpacked == entry.size;
+        Ok(is_exact.then(|| Deflated {
+            offset: data,
+            length: entry.compressed,
+            packed_checksum: stream.into_inner().into_inner().sum.sum(),
+            checksum: entry.checksum,
+        }))
     }
 
     /// The local header must say what the directory says; the answer is where the data begins.

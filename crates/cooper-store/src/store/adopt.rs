@@ -73,7 +73,7 @@ impl Store {
     /// put right later.
     ///
     /// # Errors
-    /// [`RefError::MissingBlob`] and [`RefError::MissingTree`] when the record names what is not there.
+    /// [`RefError::MissingBlob`] when the record names one that is not there.
     pub fn adopt_version(
         &self,
         organisation: &Organisation,

@@ -61,12 +61,6 @@ pub enum RefError {
         /// Which blob.
         digest: BlobDigest,
     },
-    /// The record names a tree that the store does not have.
-    #[error("the record names tree {diff_id}, which the store does not have")]
-    MissingTree {
-        /// Which tree.
-        diff_id: DiffId,
-    },
     /// The numbers of this version are used up.
     #[error("version {version} of {organisation}/{name} has no number left")]
     NumbersUsedUp {
@@ -155,7 +149,8 @@ impl Store {
     /// logged, and the next change of a name puts it right.
     ///
     /// # Errors
-    /// [`RefError::MissingBlob`] and [`RefError::MissingTree`] when the record names what is not there.
+    /// [`RefError::MissingBlob`] when the record names one that is not there. A tree may be missing: it is made of blobs
+    /// when it is needed.
     pub fn create_version(
         &self,
         organisation: &Organisation,
@@ -297,11 +292,8 @@ impl Store {
     }
 
     pub(super) fn check_complete(&self, record: &RefRecord) -> Result<(), RefError> {
-        if let Some(digest) = record.needed_blobs().find(|digest| !self.contains(digest)) {
-            return Err(RefError::MissingBlob { digest });
-        }
-        match record.trees.iter().find(|diff_id| self.tree(diff_id).is_none()) {
-            Some(diff_id) => Err(RefError::MissingTree { diff_id: *diff_id }),
+        match record.needed_blobs().find(|digest| !self.contains(digest)) {
+            Some(digest) => Err(RefError::MissingBlob { digest }),
             None => Ok(()),
         }
     }

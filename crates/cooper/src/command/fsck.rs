@@ -131,7 +131,6 @@ fn describe(fault: &Fault) -> Described<'_> {
         Fault::CorruptedBlob { needed_by, moved, .. } => ("corrupted-blob", needed_by, *moved),
         Fault::UnreadableBlob { needed_by, .. } => ("unreadable-blob", needed_by, false),
         Fault::MissingBlob { needed_by, .. } => ("missing-blob", needed_by, false),
-        Fault::MissingTree { needed_by, .. } => ("missing-tree", needed_by, false),
         Fault::DamagedTree { needed_by, moved, .. } => ("damaged-tree", needed_by, *moved),
         Fault::UnreadableRef { removed, .. } => ("unreadable-name", &[], *removed),
         Fault::LostTag { .. } => ("lost-tag", &[], false),

@@ -180,17 +180,13 @@ fn damaged_artefacts_are_never_built_and_fetched_again() {
             std::fs::remove_dir_all(world.host.path("store").join(folder)).unwrap();
         }
         std::fs::create_dir(world.host.path("store/trees/sha256")).unwrap();
-        let offline = world.cooper(&[
-            "create",
-            "example_name",
-            "-d",
-            "mechanize",
-            "-p",
-            "wget",
-            "--offline",
-        ]);
-        assert!(offline.with(1).stderr.contains("cooper fsck --repair"));
-        let again = world.create_example();
+        // The image has all its blobs: another one is made of the same artefacts.
+        let name = format!("again-{}", &blob[..8]);
+        let create = ["create", name.as_str(), "-d", "mechanize", "-p", "wget", "--json"];
+        let offline = world.cooper(&[&create[..], &["--offline"]].concat());
+        let offline = offline.with(1).stdout;
+        assert!(offline.contains("cooper fsck --repair"), "{offline}");
+        let again = world.cooper(&create).good().json();
         assert_eq!(again["digest"], created["digest"]);
         world.cooper(&["fsck"]).good();
     }
@@ -224,7 +220,7 @@ fn a_damaged_artefact_that_cannot_be_fetched_again_is_called_damaged() {
         world.server.fault(path, testkit::Fault::NotFound);
         let create = [
             "create",
-            "example_name",
+            if cut_off { "again-os" } else { "again-python" },
             "-d",
             "mechanize",
             "-p",
@@ -240,7 +236,7 @@ fn a_damaged_artefact_that_cannot_be_fetched_again_is_called_damaged() {
         );
         assert!(message.contains("does not exist"), "{message}");
         world.server.clear_faults();
-        world.create_example();
+        world.cooper(&create).good();
         world.cooper(&["fsck"]).good();
     }
 }

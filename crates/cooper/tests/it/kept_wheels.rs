@@ -1,30 +1,13 @@
-//! A wheel that an earlier layer had: linked into the next one, with the same bytes as if it were installed.
+//! A wheel that an earlier layer had: its members go into the next one, with the same bytes as if it were prepared anew.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use testkit::Wheel;
 
 use crate::context::{World, archive, index};
-
-/// Every file below a folder whose path ends so.
-fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut left = vec![folder.to_owned()];
-    while let Some(folder) = left.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.symlink_metadata().unwrap().is_dir() {
-                left.push(path);
-            } else if path.to_str().is_some_and(|path| path.ends_with(end)) {
-                found.push(path);
-            }
-        }
-    }
-    found
-}
 
 fn python_layer(world: &World, name: &str, dependencies: &str) -> Value {
     let args = ["create", name, "--dependencies", dependencies, "--json"];
@@ -35,21 +18,39 @@ fn python_layer(world: &World, name: &str, dependencies: &str) -> Value {
     layers[1].clone()
 }
 
-fn inodes(world: &World, end: &str) -> Vec<u64> {
-    let found = files(&world.host.path("store/trees"), end);
-    found.iter().map(|path| path.metadata().unwrap().ino()).collect()
+/// The entries of the store's cache.
+fn entries(world: &World) -> Vec<PathBuf> {
+    let entries = fs::read_dir(world.host.path("store/cache/wheel")).unwrap();
+    let mut entries: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    entries
 }
 
-const MODULE: &str = "html5lib/__init__.py";
+fn flip(path: &Path, at: u64) {
+    let file = fs::File::options().read(true).write(true).open(path);
+    // Blobs cannot be written to, but by root.
+    let file = file.unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], at).unwrap();
+}
+
+/// Words that deflate makes smaller, more than are worth a member.
+fn words() -> String {
+    let lines: Vec<String> = (0..4_000).map(|number| format!("word {number}")).collect();
+    lines.join("\n")
+}
 
 #[test]
-fn two_layers_have_one_file_and_the_bytes_are_those_of_an_installation() {
+fn a_wheel_is_prepared_once_and_the_bytes_are_those_of_a_fresh_store() {
     let world = World::new();
     python_layer(&world, "one", "mechanize");
+    let before = entries(&world);
     let kept = python_layer(&world, "two", "html5lib,requests");
-    let found = inodes(&world, MODULE);
-    assert!(found.len() == 2 && found[0] == found[1], "{found:?}");
-    world.cooper(&["fsck"]).good();
+    let after = entries(&world);
+    // mechanize needs html5lib: only requests is new.
+    assert_eq!(after.len(), before.len() + 1);
+    assert!(before.iter().all(|entry| after.contains(entry)));
     let other = World::new();
     assert_eq!(python_layer(&other, "two", "html5lib,requests"), kept);
     // Without the cache nothing is lost.
@@ -59,26 +60,54 @@ fn two_layers_have_one_file_and_the_bytes_are_those_of_an_installation() {
 }
 
 #[test]
-fn a_damaged_file_is_noticed_and_the_wheel_installed_again() {
+fn the_files_of_wheels_are_unpacked_by_the_first_run() {
     let world = World::new();
-    let whole = python_layer(&world, "one", "html5lib");
-    let number = inodes(&world, "html5lib-1.1.dist-info/METADATA")[0];
-    let cache = world.host.path("store/cache");
-    let is_module = |path: &PathBuf| path.metadata().unwrap().ino() == number;
-    let damaged = files(&cache, "").into_iter().find(is_module).unwrap();
-    let (state, mut bytes) = (damaged.metadata().unwrap(), fs::read(&damaged).unwrap());
-    bytes[0] ^= 1;
-    fs::remove_file(&damaged).unwrap();
-    let file = fs::File::create(&damaged).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
-    file.set_permissions(state.permissions()).unwrap();
-    file.set_modified(state.modified().unwrap()).unwrap();
-    drop(file);
-    fs::remove_dir_all(cache.join("layer")).unwrap();
-    assert_eq!(python_layer(&world, "two", "html5lib"), whole);
-    let entry = damaged.parent().unwrap();
-    let again = entry.join(damaged.file_name().unwrap());
-    assert_ne!(fs::read(again).unwrap(), bytes, "it is kept anew");
+    python_layer(&world, "one", "mechanize");
+    let trees = || {
+        fs::read_dir(world.host.path("store/trees/sha256"))
+            .unwrap()
+            .count()
+    };
+    let without = trees();
+    let list = [
+        "run",
+        "one",
+        "--",
+        "sh",
+        "-c",
+        "echo /usr/local/lib/python3*/dist-packages/*",
+    ];
+    let first = world.cooper(&list).good().stdout;
+    assert!(first.contains("mechanize"), "{first}");
+    assert_eq!(trees(), without + 1);
+    world.cooper(&["fsck"]).good();
+    // A layer that is damaged is not run.
+    fs::remove_dir_all(world.host.path("store/trees/sha256")).unwrap();
+    fs::create_dir(world.host.path("store/trees/sha256")).unwrap();
+    assert_eq!(world.cooper(&list).good().stdout, first);
+    let layer = python_layer(&world, "two", "mechanize");
+    let digest = layer["digest"].as_str().unwrap().trim_start_matches("sha256:");
+    let blob = world.host.path("store/blobs/sha256").join(digest);
+    flip(&blob, blob.metadata().unwrap().len() / 2);
+    fs::remove_dir_all(world.host.path("store/trees/sha256")).unwrap();
+    fs::create_dir(world.host.path("store/trees/sha256")).unwrap();
+    let refused = world.cooper(&list).with(125).stderr;
+    assert!(refused.contains("cooper fsck --repair"), "{refused}");
+}
+
+#[test]
+fn what_is_damaged_is_noticed_and_the_wheel_prepared_again() {
+    let index = index().wheel(Wheel::new("wordy", "1.0").file("wordy/list.txt", words()));
+    let world = World::of(&archive(), &index);
+    let whole = python_layer(&world, "one", "wordy");
+    let [entry] = entries(&world).try_into().unwrap();
+    let forget_layers = || fs::remove_dir_all(world.host.path("store/cache/layer")).unwrap();
+    let pack = entry.join("pack");
+    let bytes = fs::read(&pack).unwrap();
+    flip(&pack, 40);
+    forget_layers();
+    assert_eq!(python_layer(&world, "two", "wordy"), whole);
+    assert_eq!(fs::read(&pack).unwrap(), bytes, "it is kept anew");
     // A manifest that says something else, and an entry without one.
     for text in ["{}", ""] {
         let manifest = entry.join("manifest");
@@ -86,10 +115,28 @@ fn a_damaged_file_is_noticed_and_the_wheel_installed_again() {
         if !text.is_empty() {
             world.host.write(manifest.to_str().unwrap(), text);
         }
-        fs::remove_dir_all(cache.join("layer")).unwrap();
+        forget_layers();
         let name = format!("again{}", text.len());
-        assert_eq!(python_layer(&world, &name, "html5lib"), whole);
+        assert_eq!(python_layer(&world, &name, "wordy"), whole);
     }
+    // The wheel itself, whose bytes are the layer's: it is fetched again.
+    let lock = world.cooper(&["inspect", "one", "--lock"]).good().json();
+    let wheel = lock["content"]["python"][0]["sha256"].as_str().unwrap();
+    let wheel = world
+        .host
+        .path("store/blobs/sha256")
+        .join(wheel.trim_start_matches("sha256:"));
+    let archive = fs::read(&wheel).unwrap();
+    let name = b"wordy/list.txt";
+    let data = archive
+        .windows(name.len())
+        .position(|found| found == name)
+        .unwrap()
+        + name.len()
+        + 500;
+    flip(&wheel, data as u64);
+    forget_layers();
+    assert_eq!(python_layer(&world, "fetched", "wordy"), whole);
     world.cooper(&["fsck"]).good();
 }
 
@@ -99,6 +146,7 @@ fn what_wheels_share_is_decided_anew_each_time() {
         Wheel::new(name, "1.0")
             .package(own, "x = 1\n")
             .file("shared/__init__.py", "# the same\n")
+            .file("shared/words.txt", words())
     };
     let index = index()
         .wheel(part("first", "first"))
@@ -115,5 +163,8 @@ fn what_wheels_share_is_decided_anew_each_time() {
     let kept = python_layer(&world, "all", "first,second,third");
     let other = World::of(&archive(), &index);
     assert_eq!(python_layer(&other, "all", "first,second,third"), kept);
+    let list = "echo /usr/local/lib/python3*/dist-packages/shared/*";
+    let places = ["run", "all", "--", "sh", "-c", list];
+    assert!(world.cooper(&places).good().stdout.contains("words.txt"));
     world.cooper(&["fsck"]).good();
 }

@@ -161,17 +161,7 @@ impl Check<'_> {
                 needed_by: self.names_of(Some(needed_by)),
             })
             .collect();
-        let moved: BTreeSet<DiffId> = self.faults.iter().filter_map(Fault::moved_tree).collect();
-        let gone = self
-            .trees_needed
-            .iter()
-            .filter(|(diff_id, _)| !exists(&self.store.tree_path(diff_id)) && !moved.contains(*diff_id));
-        let trees = gone.map(|(diff_id, needed_by)| Fault::MissingTree {
-            diff_id: *diff_id,
-            needed_by: self.names_of(Some(needed_by)),
-        });
-        let trees: Vec<Fault> = trees.collect();
-        self.faults.extend(blobs.into_iter().chain(trees));
+        self.faults.extend(blobs);
     }
 
     /// The names of images, sorted.

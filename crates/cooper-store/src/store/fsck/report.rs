@@ -61,14 +61,6 @@ pub enum Fault {
         /// The names that need it.
         needed_by: Vec<String>,
     },
-    /// A name needs a tree that is not there.
-    #[error("tree {diff_id} is missing")]
-    MissingTree {
-        /// Its name.
-        diff_id: DiffId,
-        /// The names that need it.
-        needed_by: Vec<String>,
-    },
     /// A tree is not what its name promises.
     #[error("tree {diff_id} is damaged: {reason}")]
     DamagedTree {
@@ -130,16 +122,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The tree that repair took out of the way.
-    pub(super) fn moved_tree(&self) -> Option<DiffId> {
-        match self {
-            Self::DamagedTree {
-                diff_id, moved: true, ..
-            } => Some(*diff_id),
-            _ => None,
-        }
-    }
-
     /// The blob that repair took out of the way.
     pub(super) fn moved_blob(&self) -> Option<BlobDigest> {
         match self {
