@@ -16,7 +16,9 @@ use crate::base_choice::BaseChoice;
 use crate::debian::{DebianName, DebianVersion};
 use crate::digest::{BlobDigest, LockDigest};
 use crate::name::ImageReference;
-use crate::plan::{Plan, PlannedDebian, PlannedImage, PlannedPython, PoolPath, Snapshot, SourcePackage};
+use crate::plan::{
+    Plan, PlannedDebian, PlannedImage, PlannedPython, PoolPath, ProjectFacts, Snapshot, SourcePackage,
+};
 use crate::python::{DistributionVersion, PythonName};
 use crate::request::Request;
 use crate::source::{Built, BuiltFrom};
@@ -235,6 +237,9 @@ pub enum ArtefactOrigin {
         /// When the index took the file in.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         uploaded: Option<Timestamp>,
+        /// Of a release that was young then: what would have been taken instead.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instead_of: Option<DistributionVersion>,
     },
 }
 
@@ -379,6 +384,7 @@ impl Lock {
                 index,
                 required_by,
                 uploaded,
+                instead_of,
             }) => Ok(PlannedPython {
                 name: artefact.name.clone(),
                 version: artefact.version.clone(),
@@ -393,7 +399,8 @@ impl Lock {
                 exactly_pinned: pinned(&artefact.name),
                 required_by: required_by.clone(),
                 uploaded: *uploaded,
-                newest: None,
+                instead_of: instead_of.clone(),
+                project: ProjectFacts::default(),
                 built: self.built(artefact, url)?,
             }),
             _ => Err(LockPlanError::NoOrigin {

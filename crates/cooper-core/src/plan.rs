@@ -144,10 +144,32 @@ pub struct PlannedPython {
     pub required_by: Option<PythonName>,
     /// When the index took the file in (PEP 700), where it tells.
     pub uploaded: Option<Timestamp>,
-    /// When the project's newest file was taken in.
-    pub newest: Option<Timestamp>,
+    /// Of a release that was younger than the policy wants: the newest release old enough that meets the same
+    /// constraints, which would have been taken instead.
+    pub instead_of: Option<DistributionVersion>,
+    /// What its index and its metadata tell of the project beside.
+    pub project: ProjectFacts,
     /// What the wheel was built from here; none where the index has the wheel. `url` is then that of the sources.
     pub built: Option<Box<Built>>,
+}
+
+/// What an index and a release's metadata tell of a Python project, where they were read anyway. Nothing is known where a
+/// plan comes from a lock.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProjectFacts {
+    /// When the oldest of its files that an image may have was taken in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<Timestamp>,
+    /// When the newest of them was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Timestamp>,
+    /// How many releases it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub releases: Option<u32>,
+    /// Who the release's metadata says that its authors or maintainers are: one short line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authors: Option<String>,
 }
 
 /// One index at one time, with what proves where it came from.

@@ -126,6 +126,7 @@ fn origins(plan: &Plan) -> Option<BTreeMap<BlobDigest, ArtefactOrigin>> {
             index: planned.index.clone(),
             required_by: planned.required_by.clone(),
             uploaded: planned.uploaded,
+            instead_of: planned.instead_of.clone(),
         };
         Some((of, origin))
     });

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use cooper_core::{Base, Digest, PackageVersion, Timestamp};
+use cooper_core::{Base, Digest, Timestamp};
 
 use crate::advisories::{Advisories, SharedBytes};
+use crate::first_seen::FirstSeen;
 use crate::names::PopularNames;
 use crate::policy::InForce;
-use crate::vulnerabilities;
 use crate::waiver::Waiver;
 
 /// What the gates know.
@@ -20,6 +20,8 @@ pub struct Known {
     pub in_force: InForce,
     /// Every waiver, those that have ended too.
     pub waivers: Vec<Waiver>,
+    /// When this store first saw files whose index does not tell how old they are.
+    pub first_seen: FirstSeen,
     /// Vulnerabilities and malicious packages.
     pub advisories: Advisories,
     /// The names that are popular.
@@ -89,15 +91,11 @@ impl Known {
             now,
             in_force: InForce::default(),
             waivers: Vec::new(),
+            first_seen: FirstSeen::default(),
             advisories: Advisories::default(),
             popular: PopularList::default(),
             dates: EvidenceDates::default(),
             evidence: None,
         }
-    }
-
-    /// The advisory whose fix is exactly this version.
-    pub(crate) fn fixed_by(&self, package: &PackageVersion) -> Option<String> {
-        vulnerabilities::fixed_by(package, self)
     }
 }

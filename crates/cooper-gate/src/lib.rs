@@ -13,6 +13,7 @@ mod candidate;
 mod cleared_lock;
 pub mod code;
 pub mod denied;
+mod first_seen;
 pub mod integrity;
 mod known;
 pub mod licences;
@@ -25,6 +26,8 @@ pub mod verdict;
 pub mod vulnerabilities;
 pub mod waiver;
 
+pub use candidate::Candidate;
+pub use first_seen::{FirstSeen, Sighting};
 pub use known::{EvidenceDates, Known, PopularList};
 pub use listed::Listed;
 pub use policy::Policy;

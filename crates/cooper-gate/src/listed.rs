@@ -2,8 +2,10 @@
 //!
 //! A plan has them, and so has a list that somebody else made: an SBOM, or lines of a file.
 
-use cooper_core::plan::{PlannedDebian, PlannedPython, SourcePackage};
-use cooper_core::{Base, Ecosystem, Finding, PackageVersion, Plan, PythonName, Timestamp};
+use cooper_core::plan::{PlannedDebian, PlannedPython, ProjectFacts, SourcePackage};
+use cooper_core::{Base, Digest, Ecosystem, Finding, PackageVersion, Plan, PythonName, Timestamp};
+
+use crate::first_seen;
 
 /// A way from the request to a package is at most so long.
 const PATH_MAX: usize = 32;
@@ -23,8 +25,12 @@ pub struct Listed {
     pub path: Vec<String>,
     /// When the index took the file in.
     pub uploaded: Option<Timestamp>,
-    /// When the project's newest file was taken in.
-    pub newest: Option<Timestamp>,
+    /// The digest of the file that the index has.
+    pub file: Option<Digest>,
+    /// Of a release that is young: what would be taken instead.
+    pub instead_of: Option<String>,
+    /// What is known of the project beside.
+    pub project: ProjectFacts,
 }
 
 impl Listed {
@@ -37,7 +43,9 @@ impl Listed {
             release: None,
             direct: true,
             uploaded: None,
-            newest: None,
+            file: None,
+            instead_of: None,
+            project: ProjectFacts::default(),
         }
     }
 
@@ -82,7 +90,9 @@ fn of_python(plan: &Plan, planned: &PlannedPython) -> Listed {
         direct: is_direct(plan, &planned.name),
         path: path(plan, planned),
         uploaded: planned.uploaded,
-        newest: planned.newest,
+        file: first_seen::file_of(planned),
+        instead_of: planned.instead_of.as_ref().map(ToString::to_string),
+        project: planned.project.clone(),
         ..Listed::alone(PackageVersion::new(
             Ecosystem::Python,
             &planned.name,

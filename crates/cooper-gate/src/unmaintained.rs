@@ -20,7 +20,7 @@ pub(crate) fn judge(listed: &[Listed], known: &Known) -> Vec<Finding> {
     let years = known.in_force.rules.age.unmaintained_years;
     let quiet_s = i64::from(years) * YEAR_S;
     let quiet = listed.iter().filter_map(|one| {
-        let newest = one.newest?;
+        let newest = one.project.newest?;
         let is_quiet = years > 0 && known.now.as_second() - newest.as_second() > quiet_s;
         is_quiet.then(|| {
             let date = newest.strftime("%Y-%m-%d");

@@ -192,14 +192,25 @@ impl Parsed {
     }
 }
 
-/// The advisory that names exactly this version of a Python distribution as its fix.
-pub(crate) fn fixed_by(package: &PackageVersion, known: &Known) -> Option<String> {
-    let parsed = Parsed::of(&Listed::alone(package.clone()))?;
-    known
-        .advisories
-        .fixed_exactly_by(&parsed.subject())
-        .ok()
-        .flatten()
+/// An advisory that affects another version of a Python distribution and not this one. What a VEX statement lifts does
+/// not count, and where the advisories cannot be read nothing is said.
+pub(crate) fn fixed_from(package: &PackageVersion, other: &str, known: &Known) -> Option<String> {
+    let affecting = |version: &str| {
+        let package = PackageVersion {
+            version: version.to_owned(),
+            ..package.clone()
+        };
+        let parsed = Parsed::of(&Listed::alone(package))?;
+        known.advisories.affecting(&parsed.subject()).ok()
+    };
+    let theirs = affecting(other).filter(|hits| !hits.is_empty())?;
+    let ours = affecting(&package.version)?;
+    let is_ours = |hit: &Hit| {
+        hit.ids()
+            .any(|id| ours.iter().any(|our| our.ids().any(|known| known == id)))
+    };
+    let fixed = theirs.into_iter().find(|hit| !hit.is_lifted() && !is_ours(hit));
+    fixed.map(|hit| hit.id)
 }
 
 fn of_hit(hit: &Hit, package: &PackageVersion, repair: Option<&str>, known: &Known) -> Finding {

@@ -28,9 +28,10 @@ pub struct Context<'a> {
     pub progress: &'a Progress,
     /// Takes what need not be waited for.
     pub later: &'a Later,
-    /// What candidates are judged by: what the gates would refuse is not chosen. None: the plan is judged, nothing
-    /// before.
+    /// What candidates are judged by. None: the plan is judged, nothing before.
     pub known: Option<&'a Arc<Known>>,
+    /// Whether what the gates would refuse is passed over. If not, it may be chosen, and the verdict on the plan tells.
+    pub pass_over: bool,
 }
 
 /// Work that no result depends on, done on threads of its own beside what follows. Dropping it waits for them.

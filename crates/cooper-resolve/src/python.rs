@@ -33,6 +33,7 @@ mod suggest;
 mod tail;
 mod target;
 mod wishes;
+mod young;
 
 use std::fmt::Write as _;
 
@@ -162,7 +163,7 @@ fn planned(net: &Net, solved: &Solved, base: Base) -> Result<Vec<PlannedPython>,
     let planned = added.map(|(name, chosen)| {
         let archive = &chosen.archive;
         if let Some(SourceFacts::Built(built)) = &chosen.facts.source {
-            return sources::planned(net, name, chosen, built, parents.get(name));
+            return sources::planned(net, solved, (name, chosen), built, parents.get(name));
         }
         let size = match archive.size.or(chosen.facts.size) {
             Some(size) => size,
@@ -182,7 +183,8 @@ fn planned(net: &Net, solved: &Solved, base: Base) -> Result<Vec<PlannedPython>,
             exactly_pinned: net.wishes.admission(name).exact.contains(&chosen.version),
             required_by: parents.get(name).cloned(),
             uploaded: archive.uploaded,
-            newest: net.page(name)?.newest(),
+            instead_of: young::instead_of(net, solved, name, chosen)?,
+            project: chosen.project(&*net.page(name)?),
             built: None,
         })
     });

@@ -38,14 +38,14 @@ impl ResolveError {
         }
     }
 
-    /// Whether nothing fits together, rather than that something could not be read.
-    pub fn is_without_answer(&self) -> bool {
-        let Self::Python(error) = self else { return false };
+    /// Whether nothing fits together, and something that might have was passed over since the gates would refuse it.
+    pub fn has_passed_over(&self) -> bool {
         matches!(
-            error,
-            PythonError::Unsatisfiable { .. }
-                | PythonError::NoUsableVersion { .. }
-                | PythonError::BaseConflict(_)
+            self,
+            Self::Python(PythonError::Unsatisfiable {
+                passed_over: true,
+                ..
+            })
         )
     }
 

@@ -18,7 +18,7 @@ pub use intake::{
 pub use mmap::MappedBlob;
 pub use store::{
     Adopted, BlobWriter, CacheKeeping, Cached, DiskUse, Fault, FsckError, FsckOptions, FsckReport, GcError,
-    GcReport, GivenTag, Holds, LedgerError, ListedEntry, ListedName, LockError, MarkError, NameUse, Note,
-    OpenError, Pin, PinError, ReadBlobError, RefError, RefRecord, Scratch, StageError, Store, StoreLock,
-    StoreUse, Summarise, TreeStage, WriteBlobError, clear_directory,
+    GcReport, GivenTag, Holds, LedgerCheck, LedgerError, ListedEntry, ListedName, LockError, MarkError,
+    NameUse, Note, OpenError, Pin, PinError, ReadBlobError, RefError, RefRecord, Scratch, StageError, Store,
+    StoreLock, StoreUse, Summarise, TreeStage, WriteBlobError, clear_directory,
 };

@@ -15,7 +15,7 @@
 //! journal                        one JSON line for each name created or removed, append-only
 //! pins/<name>                    which blobs it keeps alive beside those of names; it may be moved to others
 //! marks/<name>                   a time that only goes up: the newest index seen; not a cache, never removed
-//! ledgers/<name>                 lines of JSON that are only added to: the waivers; never removed
+//! ledgers/<name>                 lines of JSON that are only added to: waivers, what was first seen; never removed
 //! cache/<kind>/<hex of key>      what may be lost; the modification time is the time of storing
 //! locks/<name>                   empty files to flock
 //! tmp/<session>/                 work in progress of one process, flock'd while that process lives
@@ -47,8 +47,8 @@
 //! 8. **A mark never goes down**: read and written under `locks/.marks`; written in `tmp/`, synced, renamed, and its
 //!    directory synced. Emptying the cache leaves the marks; one that cannot be read is an error until fsck repairs it.
 //!
-//! 9. **A ledger only grows**: a line is written under `locks/.ledgers` in one write, and synced with its directory before
-//!    the call returns.
+//! 9. **A ledger only grows**: lines are written under `locks/.ledgers` in one write, and synced with its directory before
+//!    the call returns. Only fsck's repair writes one again, without the lines that say nothing, and keeps what it was.
 //!
 //! # Locking
 //!
@@ -94,7 +94,7 @@ use cooper_core::Clock;
 pub use adopt::{Adopted, GivenTag};
 pub use blob::{BlobWriter, ReadBlobError, WriteBlobError};
 pub use cache::Cached;
-pub use fsck::{Fault, FsckError, FsckOptions, FsckReport, Note, RecordCheck, TreeCheck};
+pub use fsck::{Fault, FsckError, FsckOptions, FsckReport, LedgerCheck, Note, RecordCheck, TreeCheck};
 pub use gc::{CacheKeeping, GcError, GcReport, Holds};
 pub use ledger::LedgerError;
 pub use lock::{LockError, StoreLock};

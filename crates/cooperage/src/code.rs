@@ -50,7 +50,7 @@ impl DiligenceError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Policy(_) => POLICY,
-            Self::Advisories(_) => STORE,
+            Self::Advisories(_) | Self::FirstSeen(_) => STORE,
             Self::Evidence(error) => error.code(),
             Self::Waivers(error) => error.code(),
         }

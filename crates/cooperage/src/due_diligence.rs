@@ -8,6 +8,8 @@ use cooper_gate::policy::ParsePolicyError;
 use cooper_gate::{Evidence, EvidenceDates, Known, PopularList};
 
 use crate::advisories::{EvidenceError, EvidenceKind, EvidencePart, GateEvidence};
+use cooper_store::LedgerError;
+
 use crate::waivers::WaiverError;
 use crate::workshop::Workshop;
 
@@ -26,6 +28,9 @@ pub enum DiligenceError {
     /// The waivers cannot be read.
     #[error(transparent)]
     Waivers(#[from] WaiverError),
+    /// What this store has seen cannot be read.
+    #[error("cannot read when files were first seen")]
+    FirstSeen(#[source] LedgerError),
 }
 
 impl DiligenceError {
@@ -38,6 +43,10 @@ impl DiligenceError {
             Self::Advisories(_) => Some("`cooper advisories update` fetches them again".to_owned()),
             Self::Evidence(error) => error.hint(),
             Self::Waivers(error) => error.hint(),
+            Self::FirstSeen(_) => Some(
+                "run `cooper fsck`; without `ledgers/first-seen` in the store every age by it begins again"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -55,6 +64,7 @@ impl Workshop {
             now: self.clock.now(),
             in_force,
             waivers: self.waivers()?,
+            first_seen: self.first_seen().map_err(DiligenceError::FirstSeen)?,
             advisories: evidence.advisories.clone(),
             popular: evidence.popular.clone(),
             dates: evidence.dates.clone(),

@@ -1,11 +1,13 @@
 //! Whether the store is whole.
 
 use cooper_core::{Progress, Timestamp};
+use cooper_gate::Sighting;
 use cooper_image::layer::{self, LayerKind};
 use cooper_store::{FsckError, FsckOptions, FsckReport};
 
 use crate::record::ImageRecord;
 use crate::workshop::Workshop;
+use crate::{first_seen, waivers};
 
 impl Workshop {
     /// Check every blob, tree and name. With `repair`, damaged blobs are set aside, so that the next create
@@ -30,8 +32,14 @@ impl Workshop {
             ours.map(drop)
                 .map_err(|error| format!("it is not the record of an image: {error}"))
         };
+        let ledger_check = |name: &str, line: &[u8]| match name {
+            waivers::LEDGER => waivers::is_line(line),
+            first_seen::LEDGER => Sighting::parse(line).is_some(),
+            _ => false,
+        };
         self.store.fsck(
             &FsckOptions {
+                ledger_check: Some(&ledger_check),
                 repair,
                 record_check: Some(&record_check),
                 tree_check: Some(&tree_check),

@@ -191,20 +191,20 @@ impl Task<'_> {
     }
 }
 
-/// Resolve with what the gates would refuse left out. Where that leaves no answer, resolve with it: the verdict on that
-/// plan says more than that nothing fits.
+/// Resolve with what the gates would refuse passed over. Where that is why there is no answer, resolve with it: the verdict
+/// on that plan says more than that nothing fits.
 fn resolve_or_judge(
     context: &Context<'_>,
     request: &Request,
     ground: &Ground,
 ) -> Result<Resolution, ResolveError> {
     let error = match cooper_resolve::resolve(context, request, ground) {
-        Err(error) if error.is_without_answer() => error,
+        Err(error) if error.has_passed_over() => error,
         other => return other,
     };
     tracing::debug!(%error, "no answer without what the gates would refuse");
     let whole = Context {
-        known: None,
+        pass_over: false,
         ..*context
     };
     cooper_resolve::resolve(&whole, request, ground)
@@ -230,10 +230,14 @@ impl Workshop {
         let known = self.known(Some(request.name()))?;
         let mut context = self.context(progress);
         context.known = Some(&known);
+        context.pass_over = true;
         let mut built = BTreeSet::new();
         for _ in 0..ROUNDS_MAX {
             let error = match resolve_or_judge(&context, request, &ground) {
-                Ok(resolution) => return Ok(resolution),
+                Ok(mut resolution) => {
+                    resolution.notes.extend(self.see(&resolution.plan));
+                    return Ok(resolution);
+                }
                 Err(error) => error,
             };
             let Some(sources) = error.unbuilt() else {

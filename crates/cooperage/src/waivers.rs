@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::workshop::Workshop;
 
 /// The ledger's name.
-const LEDGER: &str = "waivers";
+pub(crate) const LEDGER: &str = "waivers";
 
 /// One line of the ledger.
 #[derive(Debug, Serialize, Deserialize)]
@@ -178,6 +178,11 @@ impl Workshop {
         }
         Ok(states)
     }
+}
+
+/// Whether a line says something.
+pub(crate) fn is_line(line: &[u8]) -> bool {
+    read(line).is_some()
 }
 
 /// A line that was torn by a power cut says nothing: whoever wrote it was not told that it is there.

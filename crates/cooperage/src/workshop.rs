@@ -148,6 +148,7 @@ impl Workshop {
             progress,
             later: &self.later,
             known: None,
+            pass_over: false,
         }
     }
 

@@ -198,6 +198,7 @@ impl PythonIndex {
             let about = About {
                 requires_python: sdist.requires_python.as_deref(),
                 yanked: sdist.yanked.as_deref(),
+                uploaded: Some("2025-01-01T00:00:00.000000Z"),
                 ..About::default()
             };
             files.push(self.file(&sdist.file_name(), sdist.build(), &about, routes));
@@ -245,7 +246,7 @@ impl PythonIndex {
             "hashes": hashes,
             "requires-python": about.requires_python,
             "size": size,
-            "upload-time": about.uploaded.unwrap_or("2025-01-01T00:00:00.000000Z"),
+            "upload-time": about.uploaded,
             "yanked": about.yanked.map_or(Value::Bool(false), |reason| match reason {
                 "" => Value::Bool(true),
                 reason => Value::String(reason.to_owned()),
@@ -270,7 +271,7 @@ impl<'a> About<'a> {
             requires_python: wheel.requires_python.as_deref(),
             yanked: wheel.yanked.as_deref(),
             hashes: wheel.hashes,
-            uploaded: Some(&wheel.uploaded),
+            uploaded: wheel.uploaded.as_deref(),
             claimed_size: wheel.claimed_size,
         }
     }

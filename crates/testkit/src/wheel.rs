@@ -66,7 +66,7 @@ pub struct Wheel {
     pub(crate) requires_python: Option<String>,
     pub(crate) yanked: Option<String>,
     pub(crate) hashes: Hashes,
-    pub(crate) uploaded: String,
+    pub(crate) uploaded: Option<String>,
     /// What is served beside the wheel.
     pub(crate) side_metadata: Option<SideMetadata>,
     pub(crate) claimed_size: Option<u64>,
@@ -89,7 +89,7 @@ impl Wheel {
             requires_python: None,
             yanked: None,
             hashes: Hashes::Right,
-            uploaded: "2025-01-01T00:00:00.000000Z".to_owned(),
+            uploaded: Some("2025-01-01T00:00:00.000000Z".to_owned()),
             side_metadata: None,
             claimed_size: None,
         }
@@ -242,7 +242,14 @@ impl Wheel {
     /// The index's `upload-time`.
     #[must_use]
     pub fn uploaded(mut self, time: &str) -> Self {
-        time.clone_into(&mut self.uploaded);
+        self.uploaded = Some(time.to_owned());
+        self
+    }
+
+    /// No `upload-time` in the index.
+    #[must_use]
+    pub fn without_upload_time(mut self) -> Self {
+        self.uploaded = None;
         self
     }
 

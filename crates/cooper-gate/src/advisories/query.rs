@@ -118,23 +118,6 @@ impl Advisories {
         Ok(entries)
     }
 
-    /// A record that names exactly the subject's version as a fix; the subject itself is not affected.
-    ///
-    /// # Errors
-    /// When a snapshot is damaged.
-    pub fn fixed_exactly_by(&self, subject: &Subject<'_>) -> Result<Option<String>, ReadSnapshotError> {
-        let version = subject.version();
-        let is_fix = |event: &super::range::OwnedEvent| {
-            let at = event.version();
-            event.kind == EventKind::Fixed && at.is_some_and(|at| at.compare(&version) == Ordering::Equal)
-        };
-        let entries = self.entries(subject.ecosystem(), subject.name())?;
-        let fixes = |entry: &Entry| entry.ranges.iter().flat_map(|range| &range.events).any(is_fix);
-        let fixing = entries.iter().find(|(_, entry)| fixes(entry));
-        let fixing = fixing.filter(|(_, entry)| !entry.affects(&version));
-        Ok(fixing.map(|(id, _)| (*id).to_owned()))
-    }
-
     /// The record by which a package is malicious in some version, and whether it is so in every one. The name may be one
     /// that no package has.
     ///

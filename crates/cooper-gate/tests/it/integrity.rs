@@ -70,7 +70,8 @@ fn python() -> PlannedPython {
         exactly_pinned: false,
         required_by: None,
         uploaded: Some(time("2026-01-01T00:00:00Z")),
-        newest: None,
+        instead_of: None,
+        project: cooper_core::plan::ProjectFacts::default(),
         built: None,
     }
 }

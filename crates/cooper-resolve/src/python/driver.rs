@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use cooper_core::PythonName;
+use cooper_core::plan::ProjectFacts;
 use cooper_core::progress::Progress;
 use cooper_core::python::DistributionVersion;
 use resolvo::{ConditionalRequirement, Problem, Solver, UnsolvableOrCancelled, VersionSetId};
@@ -19,12 +20,13 @@ use super::explain;
 use super::installed;
 use super::listed;
 use super::metadata::Need;
-use super::net::{Facts, Net};
+use super::net::{Facts, Net, locked};
 use super::page::{Archive, Page, Release};
 use super::policy::{lets_prereleases_in, withdrawn};
 use super::provider::{Advice, Provider, Stop, Trace};
 use super::sources;
 use super::suggest;
+use super::young;
 
 /// How often the solver is run with new advice before it is left to find its way.
 const RUNS_MAX: usize = 200;
@@ -36,6 +38,19 @@ pub(crate) struct Chosen {
     pub(crate) version: DistributionVersion,
     pub(crate) archive: Archive,
     pub(crate) facts: Arc<Facts>,
+}
+
+impl Chosen {
+    /// What the page and the metadata tell of its project.
+    pub(super) fn project(&self, page: &Page) -> ProjectFacts {
+        let metadata = self.facts.reading.as_ref().ok();
+        ProjectFacts {
+            first: page.uploaded().min(),
+            newest: page.uploaded().max(),
+            releases: u32::try_from(page.releases.len()).ok(),
+            authors: metadata.and_then(|metadata| metadata.authors.clone()),
+        }
+    }
 }
 
 /// A checked solution.
@@ -89,14 +104,20 @@ pub(crate) fn solve(ahead: &ReadAhead, progress: &Progress) -> Result<Solved, Py
             Outcome::Solution(versions) => {
                 let solved = check(net, &versions, &seen.pages, runs)?;
                 let uninvited = uninvited_prereleases(net, &solved)?;
-                if uninvited.is_empty() {
+                let unfounded = young::unfounded(net, &solved)?;
+                if uninvited.is_empty() && unfounded.is_empty() {
                     return sources::all_built(net, solved);
                 }
                 advice.finals_only.extend(uninvited);
+                locked(&net.barred).extend(unfounded);
             }
             Outcome::Conflict => {
+                let passed_over = seen.passed_over;
                 let explanation = explain::conflict(net, &seen, &advice);
-                return Err(PythonError::Unsatisfiable { explanation });
+                return Err(PythonError::Unsatisfiable {
+                    explanation,
+                    passed_over,
+                });
             }
             Outcome::Failed(error) => return Err(error),
             Outcome::Walk(name) => advice.learn(chain(net, &seen, name)),
@@ -161,6 +182,7 @@ fn run(ahead: &ReadAhead, progress: &Progress, advice: &Advice, seen: &mut Trace
     let answer = solver.solve(problem);
     let trace = solver.provider().trace.take();
     seen.pages.extend(trace.pages);
+    seen.passed_over |= trace.passed_over;
     for (name, versions) in trace.read {
         seen.read.entry(name).or_default().extend(versions);
     }

@@ -64,6 +64,8 @@ pub enum PythonError {
     Unsatisfiable {
         /// The conflict: one fact a line, each on a new line and indented.
         explanation: String,
+        /// Some version was passed over since the gates would refuse it.
+        passed_over: bool,
     },
     /// The chosen version has no such extra.
     #[error("`{name}` {version} has no extra `{extra}`")]

@@ -40,11 +40,10 @@ impl Installed {
                 uploaded: planned.uploaded,
             },
             metadata: BlobDigest::of(&installed.metadata),
-            facts: Arc::new(Facts {
-                reading: Metadata::parse(&kept, &planned.name, &planned.version),
-                size: Some(planned.size),
-                source: None,
-            }),
+            facts: Arc::new(Facts::new(
+                Metadata::parse(&kept, &planned.name, &planned.version),
+                Some(planned.size),
+            )),
         }
     }
 

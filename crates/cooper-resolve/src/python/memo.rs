@@ -1,6 +1,6 @@
 //! Solutions remembered: the same request within freshness costs one read of a small file.
 
-use cooper_core::plan::{PlannedPython, Snapshot};
+use cooper_core::plan::{PlannedPython, ProjectFacts, Snapshot};
 use cooper_core::python::DistributionVersion;
 use cooper_core::source::Built;
 use cooper_core::{BlobDigest, Clock, Digest, PythonName, PythonRequirement, Timestamp};
@@ -17,7 +17,7 @@ use crate::ground::InstalledPython;
 /// The cache's kind.
 const KIND: &str = "python-solution";
 /// Changes whenever the same pages may give another solution.
-const RULES: &str = concat!("cooper-python-solution 6 of ", env!("CARGO_PKG_VERSION"));
+const RULES: &str = concat!("cooper-python-solution 7 of ", env!("CARGO_PKG_VERSION"));
 
 /// Where one request's solution is remembered.
 pub(super) struct Memo<'a> {
@@ -55,7 +55,8 @@ struct Distribution {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     uploaded: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    newest: Option<Timestamp>,
+    instead_of: Option<DistributionVersion>,
+    project: ProjectFacts,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     built: Option<Box<Built>>,
 }
@@ -80,7 +81,8 @@ impl<'a> Memo<'a> {
             let _ = write!(key, "\nbounds {}", Digest::of(&bounds));
         }
         if let Some(known) = context.known {
-            let _ = write!(key, "\njudged {}", known.candidate_key());
+            let how = if context.pass_over { "judged" } else { "dated" };
+            let _ = write!(key, "\n{how} {}", known.candidate_key());
         }
         if !asked.installed.is_empty() {
             let there: Vec<String> = asked.installed.iter().map(InstalledPython::key).collect();
@@ -157,7 +159,8 @@ impl Distribution {
             fits_platform,
             required_by,
             uploaded,
-            newest,
+            instead_of,
+            project,
             built,
         } = self;
         PlannedPython {
@@ -174,7 +177,8 @@ impl Distribution {
             exactly_pinned,
             required_by,
             uploaded,
-            newest,
+            instead_of,
+            project,
             built,
         }
     }
@@ -197,7 +201,8 @@ impl From<&PlannedPython> for Distribution {
             fits_platform: planned.fits_platform,
             required_by: planned.required_by,
             uploaded: planned.uploaded,
-            newest: planned.newest,
+            instead_of: planned.instead_of,
+            project: planned.project,
             built: planned.built,
         }
     }

@@ -15,6 +15,10 @@ use super::target::Target;
 
 /// How many bytes a METADATA file may have.
 pub(crate) const METADATA_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// The fields that name authors, best first.
+const AUTHORS: [&str; 4] = ["author-email", "author", "maintainer-email", "maintainer"];
+/// How much of them is kept, in characters.
+const AUTHORS_LENGTH_MAX: usize = 100;
 /// How many requirements and extras one wheel may declare.
 const ENTRIES_MAX: usize = 20_000;
 
@@ -25,6 +29,8 @@ pub(crate) struct Metadata {
     /// `Provides-Extra`.
     pub(crate) extras: Vec<ExtraName>,
     pub(crate) needs: Vec<Need>,
+    /// Its authors, or else its maintainers, as far as they can be shown.
+    pub(crate) authors: Option<String>,
 }
 
 /// One `Requires-Dist`.
@@ -119,6 +125,7 @@ impl Metadata {
         });
         let needs = needs.collect();
         Ok(Self {
+            authors: authors(&fields),
             requires_python: parsed.requires_python,
             extras: parsed.provides_extra.into_vec(),
             needs,
@@ -151,6 +158,23 @@ impl Metadata {
     }
 }
 
+/// The first that says something of four fields, without what could deceive a reader.
+fn authors(fields: &str) -> Option<String> {
+    let said = |wanted: &str| {
+        let mut lines = fields.lines().filter_map(|line| line.split_once(':'));
+        let (_, value) = lines.find(|(field, _)| field.eq_ignore_ascii_case(wanted))?;
+        let is_plain = |c: &char| c.is_alphanumeric() || c.is_ascii_graphic() || *c == ' ';
+        let plain: String = value
+            .trim()
+            .chars()
+            .filter(is_plain)
+            .take(AUTHORS_LENGTH_MAX)
+            .collect();
+        (!plain.is_empty() && plain != "UNKNOWN").then_some(plain)
+    };
+    AUTHORS.into_iter().find_map(said)
+}
+
 fn first_line(text: &str) -> String {
     text.lines()
         .next()
@@ -170,6 +194,7 @@ pub(crate) fn reduce(bytes: &[u8]) -> Vec<u8> {
         "requires-dist",
         "provides-extra",
     ];
+    let kept = |field: &String| KEPT.contains(&field.as_str()) || AUTHORS.contains(&field.as_str());
     let text = String::from_utf8_lossy(bytes);
     let mut reduced = String::new();
     let mut keeping = false;
@@ -187,7 +212,7 @@ pub(crate) fn reduce(bytes: &[u8]) -> Vec<u8> {
         let field = line
             .split_once(':')
             .map(|(field, _)| field.trim().to_ascii_lowercase());
-        keeping = field.is_some_and(|field| KEPT.contains(&field.as_str()));
+        keeping = field.is_some_and(|field| kept(&field));
         if keeping {
             let _ = writeln!(reduced, "{}", line.trim_end());
         }

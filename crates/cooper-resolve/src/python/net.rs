@@ -39,7 +39,7 @@ const METADATA: &str = "python-metadata";
 /// Why a wheel is not used whose end is not where the index says.
 const OTHER_SIZE: &str = "has another size than the index says";
 /// The first word of a cached METADATA.
-const METADATA_FORM: &str = "cooper-python-metadata-1";
+const METADATA_FORM: &str = "cooper-python-metadata-2";
 
 /// A wheel's metadata, or why the wheel cannot be used, to follow its version in a sentence.
 pub(crate) type Reading = Result<Metadata, String>;
@@ -52,6 +52,20 @@ pub(crate) struct Facts {
     pub(crate) size: Option<u64>,
     /// What stands in the place of a wheel.
     pub(crate) source: Option<SourceFacts>,
+    /// It was not read, since the gates would refuse it.
+    pub(crate) passed_over: bool,
+}
+
+impl Facts {
+    /// A reading, of an archive of this size where it is known.
+    pub(super) fn new(reading: Reading, size: Option<u64>) -> Self {
+        Self {
+            reading,
+            size,
+            source: None,
+            passed_over: false,
+        }
+    }
 }
 
 type Cell<T> = Arc<Mutex<Option<Arc<T>>>>;
@@ -66,7 +80,11 @@ pub(crate) struct Net {
     others: Vec<Target>,
     pub(crate) wishes: Wishes,
     pub(super) freshness: Freshness,
-    known: Option<Arc<Known>>,
+    pub(super) known: Option<Arc<Known>>,
+    /// What the gates would refuse is passed over.
+    pub(super) pass_over: bool,
+    /// Projects whose young releases are refused whatever they fix.
+    pub(super) barred: Mutex<BTreeSet<PythonName>>,
     /// How sources are built.
     pub(super) build: BuildTarget,
     pages: Mutex<BTreeMap<PythonName, Cell<Page>>>,
@@ -94,6 +112,8 @@ impl Net {
             wishes,
             freshness: context.freshness,
             known: context.known.cloned(),
+            pass_over: context.pass_over,
+            barred: Mutex::default(),
             build,
             pages: Mutex::default(),
             archives: Mutex::default(),
@@ -137,9 +157,8 @@ impl Net {
         }
         if let Some(reason) = self.refusal(name, version, archive) {
             return Ok(Arc::new(Facts {
-                reading: Err(reason),
-                size: None,
-                source: None,
+                passed_over: true,
+                ..Facts::new(Err(reason), None)
             }));
         }
         let key = Self::wheel_key(self.index(self.page(name)?.index)?, archive);
@@ -155,21 +174,6 @@ impl Net {
         });
         *slot = Some(facts.clone());
         Ok(facts)
-    }
-
-    /// Why the gates would refuse a version, to follow it in a sentence. A version that the request insists on is not
-    /// passed over: the whole plan is judged then, and tells more.
-    pub(super) fn refusal(
-        &self,
-        name: &PythonName,
-        version: &DistributionVersion,
-        archive: &Archive,
-    ) -> Option<String> {
-        let known = self.known.as_ref()?;
-        if self.wishes.admission(name).exact.contains(version) {
-            return None;
-        }
-        known.refuse_candidate(name, version, archive.uploaded)
     }
 
     /// The page of the first index that has the project. Only an index that says that it does not have it is passed
@@ -521,10 +525,6 @@ impl RawFacts {
         let reading = self
             .content
             .and_then(|bytes| Metadata::parse(&bytes, name, version));
-        Facts {
-            reading,
-            size: self.size,
-            source: None,
-        }
+        Facts::new(reading, self.size)
     }
 }

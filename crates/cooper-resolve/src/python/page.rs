@@ -155,13 +155,12 @@ impl Page {
         }
     }
 
-    /// When the newest of its archives was taken in.
-    pub(crate) fn newest(&self) -> Option<Timestamp> {
-        let archives = self.releases.iter().filter_map(|release| match &release.offer {
+    /// When each of its archives was taken in, where the index tells.
+    pub(crate) fn uploaded(&self) -> impl Iterator<Item = Timestamp> {
+        self.releases.iter().filter_map(|release| match &release.offer {
             Offer::Wheel(archive) | Offer::Source(archive) => archive.uploaded,
             Offer::Excluded(_) => None,
-        });
-        archives.max()
+        })
     }
 
     #[cfg(test)]

@@ -151,6 +151,8 @@ pub(crate) struct Trace {
     pub(crate) pages: BTreeSet<PythonName>,
     /// The versions whose metadata was read.
     pub(crate) read: BTreeMap<PythonName, BTreeSet<DistributionVersion>>,
+    /// Some version was not used since the gates would refuse it.
+    pub(crate) passed_over: bool,
     /// Who first needed a project.
     pub(crate) parents: BTreeMap<PythonName, PythonName>,
 }
@@ -302,6 +304,7 @@ impl<'a> Provider<'a> {
                 return Dependencies::Unknown(self.pool.intern_string("could not be read"));
             }
         };
+        self.trace.borrow_mut().passed_over |= facts.passed_over;
         let usable = facts
             .reading
             .as_ref()

@@ -15,6 +15,7 @@ use super::net::{Facts, Net};
 use super::page::Archive;
 use super::source::{self, SOURCE_BYTES_MAX, SourceReading};
 use super::target::wheel_fits;
+use super::young;
 
 /// The cache's kind.
 const READINGS: &str = "python-source";
@@ -42,21 +43,15 @@ impl Net {
         version: &DistributionVersion,
         archive: &Archive,
     ) -> Result<Facts, PythonError> {
-        let unusable = |reason: &str| {
-            Ok(Facts {
-                reading: Err(reason.to_owned()),
-                size: None,
-                source: None,
-            })
-        };
+        let unusable = |reason: &str| Ok(Facts::new(Err(reason.to_owned()), None));
         let Some(sha256) = archive.sha256 else {
             return unusable("has no wheel, and sources without a hash");
         };
         if let Some(built) = self.build.recall(&self.store, &BlobDigest::new(sha256)) {
+            let reading = Metadata::parse(built.metadata.as_bytes(), name, version);
             return Ok(Facts {
-                reading: Metadata::parse(built.metadata.as_bytes(), name, version),
-                size: None,
                 source: Some(SourceFacts::Built(Box::new(built))),
+                ..Facts::new(reading, None)
             });
         }
         let size = match archive.size {
@@ -86,9 +81,8 @@ impl Net {
         };
         match reading.metadata {
             Some(metadata) => Ok(Facts {
-                reading: Metadata::parse(metadata.as_bytes(), name, version),
-                size: None,
                 source: Some(SourceFacts::Unbuilt(Box::new(unbuilt))),
+                ..Facts::new(Metadata::parse(metadata.as_bytes(), name, version), None)
             }),
             None => Err(PythonError::Unbuilt {
                 sources: vec![unbuilt],
@@ -158,8 +152,8 @@ pub(super) fn all_built(net: &Net, solved: Solved) -> Result<Solved, PythonError
 /// A distribution of the plan whose wheel was built here.
 pub(super) fn planned(
     net: &Net,
-    name: &PythonName,
-    chosen: &Chosen,
+    solved: &Solved,
+    (name, chosen): (&PythonName, &Chosen),
     built: &BuiltWheel,
     required_by: Option<&PythonName>,
 ) -> Result<PlannedPython, PythonError> {
@@ -178,7 +172,8 @@ pub(super) fn planned(
         exactly_pinned: net.wishes.admission(name).exact.contains(&chosen.version),
         required_by: required_by.cloned(),
         uploaded: archive.uploaded,
-        newest: net.page(name)?.newest(),
+        instead_of: young::instead_of(net, solved, name, chosen)?,
+        project: chosen.project(&*net.page(name)?),
         built: Some(Box::new(Built {
             source: built.source.clone(),
             url: archive.url.clone(),

@@ -103,6 +103,7 @@ impl Live {
             progress: &progress,
             later: &Later::default(),
             known: None,
+            pass_over: false,
         };
         debian::resolve(&context, base, &requests(packages), recommends)
             .unwrap_or_else(|error| panic!("{}", chain(&error)))
@@ -165,6 +166,7 @@ fn live_debian_suggests_what_was_meant() {
         progress: &progress,
         later: &Later::default(),
         known: None,
+        pass_over: false,
     };
     for (asked, meant) in [
         ("libxslt", "libxslt1.1"),

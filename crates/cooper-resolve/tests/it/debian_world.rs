@@ -88,6 +88,7 @@ impl World {
             progress: &progress,
             later: &Later::default(),
             known: None,
+            pass_over: false,
         })
     }
 }

@@ -74,6 +74,7 @@ impl Two {
             progress: &Progress::silent(),
             later: &Later::default(),
             known: None,
+            pass_over: false,
         };
         let requirements: Vec<PythonRequirement> = vec![text.parse().unwrap()];
         python::resolve(&context, &Asked::plain(Base::Trixie, &requirements))

@@ -72,6 +72,7 @@ impl Bench {
             progress: &Progress::silent(),
             later: &Later::default(),
             known: None,
+            pass_over: false,
         };
         let mut requirements: Vec<PythonRequirement> =
             texts.iter().map(|text| text.parse().unwrap()).collect();

@@ -1,6 +1,7 @@
 //! Checking everything that the store promises, and repairing what can be.
 
 mod contents;
+mod ledgers;
 mod marks;
 mod names;
 mod report;
@@ -25,14 +26,20 @@ pub type TreeCheck<'a> = dyn Fn(&Path, &DiffId) -> Result<(), String> + Sync + '
 /// Checks what a caller keeps in [`RefRecord::details`](crate::RefRecord); the text says what is wrong with it.
 pub type RecordCheck<'a> = dyn Fn(&serde_json::Value) -> Result<(), String> + Sync + 'a;
 
+/// Checks one line of the ledger of this name: whether it says something.
+pub type LedgerCheck<'a> = dyn Fn(&str, &[u8]) -> bool + Sync + 'a;
+
 /// What fsck does beyond looking.
 #[derive(Clone, Copy, Default)]
 pub struct FsckOptions<'a> {
     /// Take corrupted blobs, damaged trees and unreadable marks out of the way, so that they are made again, remove
-    /// names whose records cannot be read, rewrite `index.json`, and write the lines that the journal lacks.
+    /// names whose records cannot be read, rewrite `index.json`, write the lines that the journal lacks, and leave the lines
+    /// that say nothing out of ledgers.
     pub repair: bool,
     /// How the caller's own part of a record is checked: this crate knows that it is JSON, not whose.
     pub record_check: Option<&'a RecordCheck<'a>>,
+    /// How the lines of ledgers are checked: this crate knows that they are JSON, not what they say.
+    pub ledger_check: Option<&'a LedgerCheck<'a>>,
     /// How a tree is checked: this crate knows that it should be there, not what should be in it.
     pub tree_check: Option<&'a TreeCheck<'a>>,
 }
@@ -46,8 +53,8 @@ pub enum FsckError {
         /// Why.
         source: RefError,
     },
-    /// The lock of the names could not be taken.
-    #[error("cannot take the lock of the names")]
+    /// The lock of the names, or of the ledgers, could not be taken.
+    #[error("cannot take the lock of the names or the ledgers")]
     Lock {
         /// Why.
         source: LockError,
@@ -85,6 +92,7 @@ impl Store {
         check.pins()?;
         check.root()?;
         check.marks()?;
+        check.ledgers()?;
         check.contents()?;
         check.leftovers()?;
         Ok(check.report())

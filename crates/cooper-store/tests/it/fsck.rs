@@ -85,6 +85,7 @@ fn repair_takes_a_corrupted_blob_out_of_the_way() {
     let options = FsckOptions {
         repair: true,
         record_check: None,
+        ledger_check: None,
         tree_check: None,
     };
     let report = fixture.store.fsck(&options, &Progress::silent()).unwrap();
@@ -146,6 +147,7 @@ fn trees_are_checked_by_the_caller() {
     let options = FsckOptions {
         repair: false,
         record_check: None,
+        ledger_check: None,
         tree_check: Some(&check),
     };
     let fsck = || fixture.store.fsck(&options, &Progress::silent()).unwrap();
@@ -261,6 +263,7 @@ fn a_record_that_is_not_the_callers_is_a_fault() {
         let options = FsckOptions {
             repair,
             record_check: Some(&check),
+            ledger_check: None,
             ..FsckOptions::default()
         };
         fixture.store.fsck(&options, &Progress::silent()).unwrap().faults

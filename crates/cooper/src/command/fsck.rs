@@ -101,7 +101,11 @@ fn write(out: &mut dyn Write, report: &FsckReport, repair: bool) -> io::Result<(
             .iter()
             .any(|name| name.starts_with("pin ")),
     };
-    let again = if report.faults.iter().any(is_evidence) {
+    let is_of_ledgers =
+        |fault: &Fault| matches!(fault, Fault::DamagedLedger { .. } | Fault::LargeLedger { .. });
+    let again = if report.faults.iter().all(is_of_ledgers) {
+        "look at `cooper waive --list`: what a line that is gone said does not hold"
+    } else if report.faults.iter().any(is_evidence) {
         "create the images named above again, and `cooper advisories update` for what is pinned"
     } else {
         "create the images named above again"
@@ -137,6 +141,8 @@ fn describe(fault: &Fault) -> Described<'_> {
         Fault::TagInUseAndRemoved { .. } => ("tag-in-use-and-removed", &[], false),
         Fault::UnreadableMark { moved, .. } => ("unreadable-mark", &[], *moved),
         Fault::UnreadablePin { moved, .. } => ("unreadable-pin", &[], *moved),
+        Fault::DamagedLedger { mended, .. } => ("damaged-ledger", &[], *mended),
+        Fault::LargeLedger { .. } => ("large-ledger", &[], false),
         Fault::ForeignFile { .. } => ("foreign-file", &[], false),
     };
     Described {

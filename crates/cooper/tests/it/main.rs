@@ -8,6 +8,7 @@
 )]
 
 mod advisories;
+mod age;
 mod archive_file;
 mod base_image;
 mod broken_input;

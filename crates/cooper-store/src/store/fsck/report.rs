@@ -113,12 +113,47 @@ pub enum Fault {
         /// Whether repair moved it out of the way.
         moved: bool,
     },
+    /// A ledger has lines that say nothing, or its last line is not ended: it was torn by a power cut, or somebody else wrote
+    /// to it.
+    #[error("the ledger `{path}` is damaged: {}", ledger_damage(.lines, *.torn))]
+    DamagedLedger {
+        /// Its file.
+        path: PathBuf,
+        /// The lines that say nothing, from 1.
+        lines: Vec<usize>,
+        /// The last line is not ended.
+        torn: bool,
+        /// Whether repair wrote it again without these lines, and kept a copy of what it was.
+        mended: bool,
+    },
+    /// A ledger has grown beyond what is read.
+    #[error("the ledger `{path}` is larger than is read")]
+    LargeLedger {
+        /// Its file.
+        path: PathBuf,
+    },
     /// A file that does not belong there.
     #[error("`{path}` does not belong into the store")]
     ForeignFile {
         /// The file.
         path: PathBuf,
     },
+}
+
+fn ledger_damage(lines: &[usize], torn: bool) -> String {
+    const SHOWN_MAX: usize = 5;
+    let shown: Vec<String> = lines.iter().take(SHOWN_MAX).map(usize::to_string).collect();
+    let more = if lines.len() > SHOWN_MAX { " and more" } else { "" };
+    let unreadable = match lines {
+        [] => String::new(),
+        [line] => format!("line {line} says nothing"),
+        _ => format!("lines {}{more} say nothing", shown.join(", ")),
+    };
+    match (torn, unreadable.as_str()) {
+        (false, _) => unreadable,
+        (true, "") => "its last line is not ended".to_owned(),
+        (true, _) => format!("{unreadable}, and its last line is not ended"),
+    }
 }
 
 impl Fault {
@@ -142,8 +177,8 @@ pub enum Note {
         /// The directory.
         path: PathBuf,
     },
-    /// A corrupted blob that an earlier repair took out of the way.
-    #[error("`{path}` is a corrupted blob that was taken out of the way")]
+    /// What an earlier repair took out of the way.
+    #[error("`{path}` was damaged and is out of the way")]
     Quarantined {
         /// The file.
         path: PathBuf,
