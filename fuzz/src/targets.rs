@@ -3,6 +3,7 @@
 mod advisory;
 mod archive;
 mod debian;
+mod diligence;
 mod licences;
 mod names;
 mod network;
@@ -61,7 +62,12 @@ pub const TARGETS: &[&Target] = &[
     &advisory::EPSS,
     &advisory::KNOWN_EXPLOITED,
     &advisory::CVSS,
+    &diligence::POLICY,
+    &diligence::SBOM,
+    &diligence::EVIDENCE,
+    &diligence::LEDGER,
     &names::POPULAR_NAMES,
+    &names::COMPILED_NAMES,
     &names::NAME,
 ];
 

@@ -26,6 +26,7 @@ mod severity;
 mod snapshot;
 mod vex;
 
+pub(crate) use bytes::Reader;
 pub use bytes::SharedBytes;
 pub use compile::{Added, CompileError, CompileLimits, Compiled, Compiler, Skipped};
 pub use ecosystem::{Ecosystem, ParseEcosystemError, Subject};

@@ -1,11 +1,11 @@
 //! What the gates know beside the plan: the policy in force, the waivers, the evidence.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use cooper_core::{Base, Digest, Timestamp};
 
-use crate::advisories::{Advisories, SharedBytes};
+use crate::advisories::Advisories;
 use crate::first_seen::FirstSeen;
 use crate::names::PopularNames;
 use crate::policy::InForce;
@@ -32,35 +32,29 @@ pub struct Known {
     pub evidence: Option<Digest>,
 }
 
-/// The list of popular names as it was published; it is parsed when it is first needed, once for all its clones.
+/// The list of popular names, shared by all clones.
 #[derive(Debug, Clone, Default)]
-pub struct PopularList(Arc<Published>);
-
-#[derive(Debug, Default)]
-struct Published {
-    bytes: Option<SharedBytes>,
-    parsed: OnceLock<Option<PopularNames>>,
-}
+pub struct PopularList(Option<Arc<Option<PopularNames>>>);
 
 impl PopularList {
-    /// A list that was found good when it was taken in.
-    pub fn new(bytes: SharedBytes) -> Self {
-        Self(Arc::new(Published {
-            bytes: Some(bytes),
-            parsed: OnceLock::new(),
-        }))
+    /// A list that could be read.
+    pub fn new(names: PopularNames) -> Self {
+        Self(Some(Arc::new(Some(names))))
+    }
+
+    /// There is a list, and it cannot be read.
+    pub fn damaged() -> Self {
+        Self(Some(Arc::new(None)))
     }
 
     /// The names; none where there is no list, or one that cannot be read any more.
     pub fn names(&self) -> Option<&PopularNames> {
-        let Published { bytes, parsed } = &*self.0;
-        let parse = || PopularNames::parse(bytes.as_ref()?.as_slice()).ok();
-        parsed.get_or_init(parse).as_ref()
+        self.0.as_ref()?.as_ref().as_ref()
     }
 
     /// Whether there is a list, and it cannot be read.
     pub(crate) fn is_damaged(&self) -> bool {
-        self.0.bytes.is_some() && self.names().is_none()
+        self.0.is_some() && self.names().is_none()
     }
 }
 

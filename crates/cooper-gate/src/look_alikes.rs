@@ -1,5 +1,7 @@
 //! The gate of names: what [`names`] says of each distribution, as the policy weighs it.
 
+use std::fmt::Write as _;
+
 use cooper_core::{Effect, Finding, FindingCode};
 
 use crate::known::Known;
@@ -37,10 +39,38 @@ pub(crate) fn judge(
         } else {
             Weight::Transitive
         };
-        let evidence = NameEvidence::default();
+        let evidence = evidence_of(one, known);
         let judgement = names::judge_with(&one.package.name, known.popular.names(), weight, &evidence);
         findings.extend(of_judgement(&judgement, one, known));
     }
+}
+
+/// What resolution has learnt of the project on the way.
+fn evidence_of(one: &Listed, known: &Known) -> NameEvidence {
+    let first = one.project.first;
+    let age_s = first.map(|first| known.now.as_second() - first.as_second());
+    NameEvidence {
+        first_release_age_days: age_s.and_then(|age_s| u32::try_from(age_s / DAY_S).ok()),
+        release_count: one.project.releases,
+        ..NameEvidence::default()
+    }
+}
+
+/// Of a name that is held: how old the release is, of how many, and who says to have made it.
+fn project_of(one: &Listed) -> String {
+    let date = |time: cooper_core::Timestamp| format!("; this release is of {}", time.strftime("%Y-%m-%d"));
+    let mut text = one.uploaded.map(date).unwrap_or_default();
+    if let Some(releases) = one.project.releases {
+        let releases = match releases {
+            1 => "; there is no other".to_owned(),
+            count => format!("; there are {count}"),
+        };
+        text.push_str(&releases);
+    }
+    if let Some(authors) = &one.project.authors {
+        let _ = write!(text, "; it names as its authors: {authors}");
+    }
+    text
 }
 
 fn of_judgement(judgement: &NameJudgement, one: &Listed, known: &Known) -> Option<Finding> {
@@ -58,7 +88,11 @@ fn of_judgement(judgement: &NameJudgement, one: &Listed, known: &Known) -> Optio
         (Some(target), _) => format!("ask for `{target}` if that is meant; else {waive}"),
         (None, _) => format!("look who publishes it; {waive}"),
     };
-    let mut finding = Finding::new(code.into(), effect, "", judgement.why.clone(), hint);
+    let mut why = judgement.why.clone();
+    if judgement.verdict != NameVerdict::Pass {
+        why.push_str(&project_of(one));
+    }
+    let mut finding = Finding::new(code.into(), effect, "", why, hint);
     finding.evidence = known.dates.popular.map(|date| {
         let date = date.strftime("%Y-%m-%d");
         format!("the popular names of {date}")

@@ -22,6 +22,7 @@ mod edit;
 mod forms;
 mod known;
 mod list;
+mod packed;
 mod shape;
 mod spelling;
 mod stdlib;
@@ -146,7 +147,7 @@ impl Opinion {
 const SETTLED_DAYS: u32 = 4 * 365;
 /// So many releases has no placeholder.
 const SETTLED_RELEASES: u32 = 10;
-/// Younger than this is worth telling.
+/// A brand's name that is younger than this is held.
 const YOUNG_DAYS: u32 = 90;
 
 /// What else is known may make a note of a hold, and is told in any case.
@@ -172,11 +173,11 @@ fn lowered(opinion: Opinion, evidence: &NameEvidence) -> Opinion {
             why: format!("{}; {reason}", opinion.why),
             ..opinion
         },
-        (None, Some(days)) if days < YOUNG_DAYS => Opinion {
+        (None, Some(days)) => Opinion {
             why: format!("{}; it was first released {days} days ago", opinion.why),
             ..opinion
         },
-        _ => opinion,
+        (None, None) => opinion,
     }
 }
 
@@ -385,8 +386,8 @@ fn of_list(name: &Spelling, popular: &PopularNames) -> Vec<Suspicion> {
     let built = built.map(|found| (found.code, found.place, found.reach, found.how));
     let disguised = popular.folded(&confusable::folded(&name.compact)).into_iter();
     let disguised = disguised.filter(|place| {
-        let entry = popular.entry(*place);
-        entry.is_some_and(|entry| is_disguise(&name.compact, &entry.spelling.compact))
+        let known = popular.spelled(*place);
+        known.is_some_and(|known| is_disguise(&name.compact, &known.compact))
     });
     let disguised = disguised.map(|place| {
         let how = "characters that look alike".to_owned();
@@ -394,13 +395,13 @@ fn of_list(name: &Spelling, popular: &PopularNames) -> Vec<Suspicion> {
     });
     let found = spelled.chain(built).chain(disguised);
     let suspicions = found.filter_map(|(code, place, reach, how)| {
-        let entry = popular.entry(place)?;
+        let (target, downloads) = (&popular.spelled(place)?.normal, popular.downloaded(place)?);
         Some(Suspicion {
             code,
             rank: place + 1,
             reach,
-            target: entry.spelling.normal.clone(),
-            evidence: format!("rank {}, {} downloads in a month", place + 1, entry.downloads),
+            target: target.clone(),
+            evidence: format!("rank {}, {downloads} downloads in a month", place + 1),
             how,
         })
     });

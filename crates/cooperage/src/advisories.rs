@@ -22,6 +22,7 @@ mod manifest;
 mod recognise;
 mod update;
 
+pub(crate) use compile::read_evidence;
 pub use error::{EvidenceError, SourceFault, UpdateAdvisoriesError};
 pub use evidence::{AdvisoriesStatus, EvidencePart, GateEvidence, MissingEvidence, PartOrigin};
 pub use manifest::EvidenceKind;

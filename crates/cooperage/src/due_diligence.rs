@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cooper_core::{Base, BlobDigest, Digest, ImageName};
 use cooper_gate::advisories::{Advisories, Ecosystem, ReadSnapshotError};
+use cooper_gate::names::PopularNames;
 use cooper_gate::policy::ParsePolicyError;
 use cooper_gate::{Evidence, EvidenceDates, Known, PopularList};
 
@@ -12,6 +13,9 @@ use cooper_store::LedgerError;
 
 use crate::waivers::WaiverError;
 use crate::workshop::Workshop;
+
+/// The cache's kind of compiled popular names; the key is the digest of the list.
+const POPULAR: &str = "popular-names";
 
 /// Why the gates cannot be told what they need: then nothing is judged, and nothing made.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +87,32 @@ impl Workshop {
             return Ok(opened);
         }
         let evidence = self.gate_evidence()?;
-        Ok(self.opened_evidence.get_or_init(|| OpenedEvidence::of(evidence)))
+        let popular = self.popular_names(&evidence);
+        Ok(self
+            .opened_evidence
+            .get_or_init(|| OpenedEvidence::of(evidence, popular)))
+    }
+
+    /// The popular names as the cache has them, compiled; else from the list itself, and into the cache.
+    fn popular_names(&self, evidence: &GateEvidence) -> PopularList {
+        let mut parts = evidence.parts.iter().rev();
+        let part = parts.find(|part| part.kind == EvidenceKind::Popular);
+        let (Some(bytes), Some(part)) = (&evidence.popular, part) else {
+            return PopularList::default();
+        };
+        let key = part.blob.to_string();
+        let cached = self.store.cache_get(POPULAR, &key);
+        if let Some(names) = cached.and_then(|cached| PopularNames::open(&cached.bytes)) {
+            return PopularList::new(names);
+        }
+        let Ok(names) = PopularNames::parse(bytes.as_slice()) else {
+            return PopularList::damaged();
+        };
+        if let Err(error) = self.store.cache_put(POPULAR, &key, &names.compiled()) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "cannot cache the popular names");
+        }
+        PopularList::new(names)
     }
 
     /// The blobs of the evidence that a verdict rests on: whoever keeps the verdict keeps them.
@@ -105,13 +134,13 @@ pub(crate) struct OpenedEvidence {
 }
 
 impl OpenedEvidence {
-    fn of(evidence: GateEvidence) -> Self {
+    fn of(evidence: GateEvidence, popular: PopularList) -> Self {
         let blobs = evidence.blobs();
         Self {
             dates: dates(&evidence.parts),
             digest: evidence.digest.map(|digest| *digest.digest()),
             advisories: evidence.advisories,
-            popular: evidence.popular.map(PopularList::new).unwrap_or_default(),
+            popular,
             blobs,
         }
     }

@@ -21,6 +21,8 @@ pub mod inspect;
 mod libraries;
 pub mod load;
 mod metadata;
+#[doc(hidden)]
+pub mod outside;
 mod package_query;
 mod packages;
 pub mod record;

@@ -41,6 +41,32 @@ pub(super) const POPULAR_NAMES: Target = Target {
     },
 };
 
+/// A compiled list: what is accepted can be asked, and is written as it was read.
+pub(super) const COMPILED_NAMES: Target = Target {
+    name: "compiled-names",
+    examples: || vec![POPULAR.compiled()],
+    // The digest at the end.
+    mend: |bytes| {
+        if let Some((content, end)) = bytes.split_last_chunk_mut::<32>() {
+            end.copy_from_slice(cooper_core::Digest::of(content).as_bytes());
+        }
+    },
+    run: |bytes| match PopularNames::open(bytes) {
+        Some(list) => {
+            for name in list
+                .names()
+                .map(str::to_owned)
+                .chain(["reqeusts".to_owned(), "x-y".to_owned()])
+            {
+                drop(judge(&name, Some(&list), Weight::Direct));
+            }
+            assert_eq!(list.compiled(), bytes);
+            format!("good {}", counted(list.len()))
+        }
+        None => "damaged".to_owned(),
+    },
+};
+
 static POPULAR: LazyLock<PopularNames> = LazyLock::new(|| {
     let list = "download_count,project\n9,requests\n8,charset-normalizer\n7,beautifulsoup4\n6,python-dateutil\n\
                 5,typing-extensions\n4,google-cloud-storage\n3,pyyaml\n";

@@ -90,6 +90,11 @@ targets! {
     epss "epss",
     known_exploited "known-exploited",
     cvss "cvss",
+    policy "policy",
+    sbom "sbom",
+    evidence_file "evidence-file",
+    ledger "ledger",
     popular_names "popular-names",
+    compiled_names "compiled-names",
     distribution_name "distribution-name",
 }

@@ -1,7 +1,9 @@
 //! Finds the spellings that are near to a given one, without looking at most of them.
 
 use super::edit::{self, Script};
+use super::packed::{Texts, read_long_numbers, read_numbers, write_long_numbers, write_numbers};
 use super::text::{Spelling, core};
+use crate::advisories::Reader;
 
 /// What of a name a form is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,10 +16,13 @@ pub(super) enum Part {
     Core,
 }
 
+impl Part {
+    const ALL: [Self; 3] = [Self::Whole, Self::Numberless, Self::Core];
+}
+
 /// One form of one name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Form {
-    text: Box<str>,
     letters: u64,
     place: u32,
     part: Part,
@@ -27,6 +32,8 @@ struct Form {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Forms {
     by_length: Vec<Form>,
+    /// Their texts, in the same order.
+    texts: Texts,
     /// Where the forms of each length begin.
     lengths: Vec<u32>,
     /// The forms in the order of their texts.
@@ -47,13 +54,11 @@ pub(super) struct Near {
 impl Forms {
     /// All forms of numbered spellings.
     pub(super) fn of<'a>(spellings: impl Iterator<Item = (u32, &'a Spelling)>) -> Self {
-        let mut forms = Vec::new();
+        let mut forms: Vec<(String, Form)> = Vec::new();
         for (place, spelling) in spellings {
-            let form = |text: &str, part| Form {
-                text: Box::from(text),
-                letters: letters(text),
-                place,
-                part,
+            let form = |text: &str, part| {
+                let letters = letters(text);
+                (text.to_owned(), Form { letters, place, part })
             };
             forms.push(form(&spelling.compact, Part::Whole));
             let core = core(spelling);
@@ -63,34 +68,60 @@ impl Forms {
                 forms.push(form(core.text, Part::Numberless));
             }
         }
-        forms.sort_by_key(|form| (form.text.len(), form.place));
-        let longest = forms.last().map_or(0, |form| form.text.len());
-        let begin = |length| forms.partition_point(|form| form.text.len() < length);
+        forms.sort_by_key(|(text, form)| (text.len(), form.place));
+        let longest = forms.last().map_or(0, |(text, _)| text.len());
+        let begin = |length| forms.partition_point(|(text, _)| text.len() < length);
         let lengths = (0..longest + 2).map(|length| u32::try_from(begin(length)).unwrap_or(u32::MAX));
         let lengths = lengths.collect();
         let mut by_text: Vec<u32> = (0..).zip(&forms).map(|(at, _)| at).collect();
-        by_text.sort_by_key(|at| forms.get(*at as usize).map(|form| (&form.text, form.place)));
+        by_text.sort_by_key(|at| forms.get(*at as usize).map(|(text, form)| (text, form.place)));
         Self {
-            by_length: forms,
+            texts: forms.iter().map(|(text, _)| text.as_str()).collect(),
+            by_length: forms.into_iter().map(|(_, form)| form).collect(),
             lengths,
             by_text,
         }
     }
 
+    /// Write them, to be read again by [`Forms::read`].
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let forms = || self.by_length.iter();
+        self.texts.write(out);
+        write_long_numbers(&forms().map(|form| form.letters).collect::<Vec<_>>(), out);
+        write_numbers(&forms().map(|form| form.place).collect::<Vec<_>>(), out);
+        write_numbers(&forms().map(|form| form.part as u32).collect::<Vec<_>>(), out);
+        write_numbers(&self.lengths, out);
+        write_numbers(&self.by_text, out);
+    }
+
+    /// Read what was written.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let texts = Texts::read(reader)?;
+        let (letters, places) = (read_long_numbers(reader)?, read_numbers(reader)?);
+        let parts = read_numbers(reader)?;
+        let counts = [letters.len(), places.len(), parts.len()];
+        let forms = letters.into_iter().zip(places).zip(parts);
+        let forms = forms.map(|((letters, place), part)| {
+            let part = *Part::ALL.get(part as usize)?;
+            Some(Form { letters, place, part })
+        });
+        let forms = Self {
+            by_length: forms.collect::<Option<_>>()?,
+            lengths: read_numbers(reader)?,
+            by_text: read_numbers(reader)?,
+            texts,
+        };
+        (counts == [forms.texts.len(); 3]).then_some(forms)
+    }
+
     /// The names of which a form is exactly this text, the most popular first.
     pub(super) fn exactly<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (u32, Part)> + 'a {
-        let form = |at: &u32| self.by_length.get(*at as usize);
-        let begin = self
-            .by_text
-            .partition_point(|at| form(at).is_some_and(|form| *form.text < *text));
-        let forms = self
-            .by_text
-            .get(begin..)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(form);
-        let same = forms.take_while(move |form| *form.text == *text);
-        same.map(|form| (form.place, form.part))
+        let of = |at: &u32| self.texts.get(*at as usize);
+        let begin = self.by_text.partition_point(|at| of(at) < Some(text));
+        let places = self.by_text.get(begin..).unwrap_or_default().iter();
+        let same = places.take_while(move |at| of(at) == Some(text));
+        let forms = same.filter_map(|at| self.by_length.get(*at as usize));
+        forms.map(|form| (form.place, form.part))
     }
 
     /// Every form that differs from the text by one edit, or by two when the text is long enough for that.
@@ -105,12 +136,13 @@ impl Forms {
                 .map_or(0, |at| *at as usize)
         };
         let range = begin(text.len().saturating_sub(edits_max))..begin(text.len() + edits_max + 1);
-        for form in self.by_length.get(range).unwrap_or_default() {
+        for (at, form) in range.clone().zip(self.by_length.get(range).unwrap_or_default()) {
             // Each edit changes at most two of the letters that occur.
             if (form.letters ^ mine).count_ones() as usize > 2 * edits_max {
                 continue;
             }
-            if let Some(script) = edit::between(text.as_bytes(), form.text.as_bytes(), edits_max) {
+            let theirs = self.texts.get(at).unwrap_or_default();
+            if let Some(script) = edit::between(text.as_bytes(), theirs.as_bytes(), edits_max) {
                 near.push(Near {
                     place: form.place,
                     part: form.part,

@@ -122,7 +122,7 @@ impl Known for PopularNames {
     }
 
     fn spelling(&self, place: u32) -> Option<&Spelling> {
-        self.entry(place).map(|entry| &entry.spelling)
+        self.spelled(place)
     }
 
     fn has_language(&self) -> bool {

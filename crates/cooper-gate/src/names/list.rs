@@ -1,13 +1,18 @@
 //! The popular distributions as evidence: parsing and looking up.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 use thiserror::Error;
 
 use super::confusable;
 use super::forms::Forms;
+use super::packed::{
+    Table, Texts, opened, read_long_numbers, read_numbers, sealed, write_long_numbers, write_numbers,
+};
 use super::text::{Spelling, is_valid, normalised, shown};
+use crate::advisories::Reader;
 
 /// How large a list may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,25 +88,23 @@ pub enum ListError {
     Empty,
 }
 
-/// One popular distribution.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    /// How it is spelled.
-    pub(super) spelling: Spelling,
-    /// How often it was downloaded in the month of the list.
-    pub(super) downloads: u64,
-}
-
 /// The most downloaded distributions, in the order of their downloads.
 ///
 /// What is in it is never held; what looks like something in it may be. It is parsed from the two published forms of the
 /// monthly list, `download_count,project` as CSV and `{"rows": [{"download_count": …, "project": "…"}]}` as JSON.
+///
+/// Reading a list takes longer than judging with it; [`PopularNames::compiled`] gives a form that is read quickly.
 #[derive(Debug, Clone)]
 pub struct PopularNames {
-    entries: Vec<Entry>,
-    places: HashMap<Box<str>, u32>,
-    openings: HashMap<Box<str>, u32>,
-    folded: HashMap<Box<str>, u32>,
+    /// The normalised names, the most downloaded first.
+    names: Texts,
+    /// How they are spelled, as far as somebody wanted to know.
+    spellings: Vec<OnceLock<Spelling>>,
+    downloads: Vec<u64>,
+    /// The places of the names in the order of the names.
+    by_name: Vec<u32>,
+    openings: Table,
+    folded: Table,
     forms: Forms,
 }
 
@@ -153,65 +156,100 @@ impl PopularNames {
             });
         }
         rows.sort_by_key(|(downloads, _)| std::cmp::Reverse(*downloads));
-        let entries = rows.iter().map(|(downloads, name)| Entry {
-            spelling: Spelling::of(name),
-            downloads: *downloads,
-        });
-        Self::of_entries(entries.collect())
+        let spellings = rows.iter().map(|(_, name)| Spelling::of(name)).collect();
+        Self::of_spellings(spellings, rows.iter().map(|(downloads, _)| *downloads).collect())
     }
 
-    fn of_entries(entries: Vec<Entry>) -> Result<Self, ListError> {
-        if entries.is_empty() {
+    fn of_spellings(spellings: Vec<Spelling>, downloads: Vec<u64>) -> Result<Self, ListError> {
+        if spellings.is_empty() {
             return Err(ListError::Empty);
         }
-        let mut places = HashMap::with_capacity(entries.len());
-        let mut openings: HashMap<Box<str>, u32> = HashMap::with_capacity(entries.len());
-        for (place, entry) in (0..).zip(&entries) {
-            let normal = entry.spelling.normal.as_str();
-            if places.insert(Box::from(normal), place).is_some() {
-                return Err(ListError::Repeated {
-                    row: place as usize + 1,
-                    name: normal.to_owned(),
-                });
-            }
+        let name = |place: u32| spellings.get(place as usize).map(|one| one.normal.as_str());
+        let mut by_name: Vec<u32> = (0..).zip(&spellings).map(|(place, _)| place).collect();
+        by_name.sort_by_key(|place| (name(*place), *place));
+        let twice = by_name.windows(2).filter(|pair| name(pair[0]) == name(pair[1]));
+        if let Some(place) = twice.map(|pair| pair[1]).min() {
+            return Err(ListError::Repeated {
+                row: place as usize + 1,
+                name: name(place).unwrap_or_default().to_owned(),
+            });
+        }
+        let mut openings: HashMap<&str, u32> = HashMap::with_capacity(spellings.len());
+        for normal in spellings.iter().map(|one| one.normal.as_str()) {
             for (at, _) in normal.match_indices('-') {
-                match openings.get_mut(&normal[..at]) {
-                    Some(count) => *count += 1,
-                    None => drop(openings.insert(Box::from(&normal[..at]), 1)),
-                }
+                *openings.entry(&normal[..at]).or_insert(0) += 1;
             }
         }
-        let mut folded = HashMap::with_capacity(entries.len());
-        for (place, entry) in (0..).zip(&entries) {
-            let looks = confusable::folded(&entry.spelling.compact);
-            folded.entry(looks.into_boxed_str()).or_insert(place);
-        }
-        let forms = Forms::of((0..).zip(entries.iter().map(|entry| &entry.spelling)));
+        let openings = openings.into_iter();
+        let openings = Table::of(
+            openings
+                .map(|(opening, count)| (opening.to_owned(), count))
+                .collect(),
+        );
+        let folded = (0..).zip(&spellings);
+        let folded = Table::of(
+            folded
+                .map(|(place, one)| (confusable::folded(&one.compact), place))
+                .collect(),
+        );
         Ok(Self {
-            entries,
-            places,
+            names: spellings.iter().map(|one| one.normal.as_str()).collect(),
+            forms: Forms::of((0..).zip(&spellings)),
+            spellings: spellings.into_iter().map(OnceLock::from).collect(),
+            downloads,
+            by_name,
             openings,
             folded,
-            forms,
         })
+    }
+
+    /// A form of the list that is read quickly, the same for the same list.
+    pub fn compiled(&self) -> Vec<u8> {
+        sealed(|out| {
+            self.names.write(out);
+            write_long_numbers(&self.downloads, out);
+            write_numbers(&self.by_name, out);
+            self.openings.write(out);
+            self.folded.write(out);
+            self.forms.write(out);
+        })
+    }
+
+    /// Read what [`PopularNames::compiled`] gave; nothing where it is damaged, or of another version.
+    pub fn open(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(opened(bytes)?);
+        let names = Texts::read(&mut reader)?;
+        let list = Self {
+            spellings: vec![OnceLock::new(); names.len()],
+            downloads: read_long_numbers(&mut reader)?,
+            by_name: read_numbers(&mut reader)?,
+            openings: Table::read(&mut reader)?,
+            folded: Table::read(&mut reader)?,
+            forms: Forms::read(&mut reader)?,
+            names,
+        };
+        let count = list.names.len();
+        let is_whole = reader.0.is_empty() && count > 0 && count == list.downloads.len();
+        (is_whole && count == list.by_name.len()).then_some(list)
     }
 
     /// The first `count` of them, for measurements; the whole list when it has no more, or when `count` is 0.
     #[must_use]
     pub fn first(&self, count: usize) -> Self {
-        let kept = self.entries.iter().take(count).cloned().collect();
-        Self::of_entries(kept).unwrap_or_else(|_| self.clone())
+        let kept = self.names().take(count).map(Spelling::of).collect();
+        let downloads = self.downloads.iter().take(count).copied().collect();
+        Self::of_spellings(kept, downloads).unwrap_or_else(|_| self.clone())
     }
 
     /// How many names there are; never 0.
     #[expect(clippy::len_without_is_empty, reason = "an empty list is an error")]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.names.len()
     }
 
     /// The names, normalised, from the most downloaded on.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().map(|entry| entry.spelling.normal.as_str())
+        self.names.iter()
     }
 
     /// The rank of a name, in any spelling that means it: 1 is the most downloaded.
@@ -221,27 +259,37 @@ impl PopularNames {
 
     /// How often a name was downloaded in the month of the list.
     pub fn downloads(&self, name: &str) -> Option<u64> {
-        let entry = self.entry(self.place(&normalised(name))?)?;
-        Some(entry.downloads)
+        self.downloaded(self.place(&normalised(name))?)
     }
 
     /// The place of a normalised name, from 0.
     pub(super) fn place(&self, normal: &str) -> Option<u32> {
-        self.places.get(normal).copied()
+        let name = |place: &u32| self.names.get(*place as usize);
+        let at = self
+            .by_name
+            .binary_search_by(|place| name(place).cmp(&Some(normal)));
+        self.by_name.get(at.ok()?).copied()
     }
 
-    pub(super) fn entry(&self, place: u32) -> Option<&Entry> {
-        self.entries.get(place as usize)
+    pub(super) fn downloaded(&self, place: u32) -> Option<u64> {
+        self.downloads.get(place as usize).copied()
+    }
+
+    /// How the name of this place is spelled.
+    pub(super) fn spelled(&self, place: u32) -> Option<&Spelling> {
+        let name = self.names.get(place as usize)?;
+        let cell = self.spellings.get(place as usize)?;
+        Some(cell.get_or_init(|| Spelling::of(name)))
     }
 
     /// How many names go on after this beginning and a separator.
     pub(super) fn family(&self, opening: &str) -> u32 {
-        self.openings.get(opening).copied().unwrap_or(0)
+        self.openings.find(opening).unwrap_or(0)
     }
 
     /// The place of the most popular name that [`confusable::folded`] gives this for.
     pub(super) fn folded(&self, looks: &str) -> Option<u32> {
-        self.folded.get(looks).copied()
+        self.folded.find(looks)
     }
 
     pub(super) fn forms(&self) -> &Forms {

@@ -48,8 +48,7 @@ fn decorated(name: &Spelling, mine: Core<'_>, popular: &PopularNames) -> Vec<Lik
     let forms = [mine.text, name.compact.as_str()].into_iter();
     let same = forms.flat_map(|text| popular.forms().exactly(text));
     let found = same.filter_map(|(place, _)| {
-        let entry = popular.entry(place)?;
-        let (reach, how) = decoration(name, mine, &entry.spelling)?;
+        let (reach, how) = decoration(name, mine, popular.spelled(place)?)?;
         Some(Likening {
             code: NameCode::Affix,
             place,

@@ -399,6 +399,39 @@ fn a_judgement_is_one_json_line() {
 }
 
 #[test]
+fn a_compiled_list_says_the_same_and_a_damaged_one_nothing() {
+    let small = list(&[
+        "requests",
+        "numpy",
+        "google-cloud-storage",
+        "google-cloud-core",
+        "python-dateutil",
+    ]);
+    let bytes = small.compiled();
+    assert_eq!(PopularNames::open(&bytes).unwrap().compiled(), bytes);
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        assert!(PopularNames::open(&damaged).is_none(), "byte {at}");
+        assert!(PopularNames::open(&bytes[..at]).is_none(), "{at} bytes");
+    }
+    let Some(popular) = popular() else { return };
+    let opened = PopularNames::open(&popular.compiled()).unwrap();
+    assert_eq!(opened.len(), popular.len());
+    let text = std::fs::read_to_string(data("squats.csv")).unwrap();
+    let squats = text.lines().skip(1).filter_map(|line| line.split(',').next());
+    let names: Vec<&str> = squats.chain(popular.names().step_by(50)).collect();
+    for name in names {
+        let judged = |list| judge(name, Some(list), Weight::Direct);
+        assert_eq!(judged(&opened), judged(&popular), "{name}");
+        assert_eq!(
+            (opened.rank(name), opened.downloads(name)),
+            (popular.rank(name), popular.downloads(name))
+        );
+    }
+}
+
+#[test]
 fn both_forms_of_the_list_mean_the_same() {
     let csv = PopularNames::parse(b"download_count,project\r\n7,\"b_C\"\r\n9,a\r\n").unwrap();
     let json = br#"{"last_update": "x", "rows": [{"download_count": 7, "project": "b_C"}, {"project": "a", "download_count": 9}]}"#;

@@ -307,3 +307,82 @@ fn advisories_hold_and_the_solver_takes_what_they_do_not_name() {
     let kept = world.cooper(&["check", "--image", "a", "--json"]).json();
     assert_eq!(kept["evidence"], taken["verdict"]["evidence"], "{kept}");
 }
+
+#[test]
+fn a_held_name_shows_the_probable_target_and_what_is_known_of_the_project() {
+    let named = |name: &str, version: &str| {
+        Wheel::new(name, version)
+            .uploaded(&hours_ago(24 * 30))
+            .field("Author-email", "Mallory <m@x.test>\u{202e}")
+    };
+    let mut old = index();
+    for number in 0..12 {
+        let wheel = Wheel::new("nunpy", &format!("1.{number}")).uploaded("2015-01-01T00:00:00Z");
+        old = old.wheel(wheel);
+    }
+    let world = World::of(
+        &archive(),
+        &old.wheel(named("reqeusts", "1.0"))
+            .wheel(named("reqeusts", "1.1"))
+            .wheel(named("telegram-sdk", "1.0"))
+            .wheel(Wheel::new("telegram-api", "1.0")),
+    );
+    let list = world
+        .host
+        .write("popular.csv", "download_count,project\n9,requests\n8,numpy\n");
+    let list = list.to_str().unwrap();
+    world.cooper(&["advisories", "update", "--from", list]).good();
+    let held = world.cooper(&["check", "reqeusts", "--json"]).with(3).json();
+    assert_eq!(codes(&held), ["NAMES-LOOKALIKE"], "{held}");
+    let message = held["findings"][0]["message"].as_str().unwrap();
+    for told in [
+        "`requests` (rank 1, 9 downloads in a month)",
+        "first released 30 days ago",
+        "this release is of 20",
+        "there are 2",
+        "authors: Mallory <m@x.test>",
+    ] {
+        assert!(message.contains(told), "{told}: {message}");
+    }
+    assert!(!message.contains('\u{202e}'), "{message}");
+    // The same from the compiled list, which may be lost or damaged.
+    let cache = world.host.path("store/cache/popular-names");
+    let entry = std::fs::read_dir(&cache).unwrap().next().unwrap().unwrap().path();
+    let compiled = std::fs::read(&entry).unwrap();
+    std::fs::remove_file(&entry).unwrap();
+    world.host.write(entry.to_str().unwrap(), "damaged");
+    let again = world.cooper(&["check", "reqeusts", "--json"]).with(3).json();
+    assert_eq!(again["findings"], held["findings"]);
+    assert!(std::fs::read(&entry).unwrap() == compiled);
+    // A brand's name is held while its project is new, and noted after that; so is what was there for years.
+    let brand = world.cooper(&["check", "telegram-sdk", "--json"]).with(3).json();
+    assert_eq!(codes(&brand), ["NAMES-BRAND"], "{brand}");
+    for (name, code) in [("telegram-api", "NAMES-BRAND"), ("nunpy", "NAMES-LOOKALIKE")] {
+        let noted = world.cooper(&["check", name, "--json"]).json();
+        let findings = noted["findings"].as_array().unwrap();
+        let finding = findings.iter().find(|finding| finding["code"] == code);
+        assert_eq!(finding.unwrap()["effect"], "note", "{noted}");
+    }
+}
+
+#[test]
+fn what_an_sbom_cannot_tell_is_said() {
+    let host = Host::new();
+    let text = r#"{"bomFormat":"CycloneDX","components":[{"purl":"pkg:pypi/html5lib@1.1"},{"purl":"pkg:pypi/six@1.0"}]}"#;
+    let sbom = host.write("bom.json", text);
+    let told = host.cooper(&["check", "--sbom", sbom.to_str().unwrap(), "--json"]);
+    let findings = told.with(4).json()["findings"].clone();
+    let unknown: Vec<&Value> = findings
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["code"] == "AGE-UNKNOWN")
+        .collect();
+    assert_eq!(unknown.len(), 1, "{findings}");
+    assert_eq!(unknown[0]["subject"], "html5lib and 1 more");
+    let message = unknown[0]["message"].as_str().unwrap();
+    assert!(
+        message.contains("neither its age nor whether its project is maintained"),
+        "{message}"
+    );
+}

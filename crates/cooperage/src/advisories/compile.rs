@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read as _};
+use std::path::Path;
 
 use cooper_core::Timestamp;
 use cooper_gate::advisories::{
@@ -14,7 +15,7 @@ use serde::de::IgnoredAny;
 
 use super::error::SourceFault;
 use super::manifest::EvidenceKind;
-use super::recognise::Content;
+use super::recognise::{Content, recognise};
 
 /// Files in an archive.
 const ENTRIES_MAX: usize = 1_000_000;
@@ -74,6 +75,12 @@ pub(super) fn of_content(content: Content) -> Result<MadePart, SourceFault> {
         Content::Popular(bytes) => of_popular(bytes),
         Content::Vex(json) => of_vex(&json),
     }
+}
+
+/// What a file is, the key of its part, its records, and how many were left out.
+pub(crate) fn read_evidence(path: &Path) -> Result<(EvidenceKind, String, u64, u64), SourceFault> {
+    let part = of_content(recognise(path)?)?;
+    Ok((part.kind, part.key, part.records, part.skipped_count))
 }
 
 fn of_vex(json: &[u8]) -> Result<MadePart, SourceFault> {
