@@ -17,7 +17,8 @@ use super::metadata::{self, METADATA_BYTES_MAX};
 pub(crate) const SOURCE_BYTES_MAX: u64 = 256 << 20;
 const UNPACKED_BYTES_MAX: u64 = 2 << 30;
 const ENTRIES_MAX: usize = 200_000;
-const PYPROJECT_BYTES_MAX: u64 = 1 << 20;
+/// The parser of TOML goes deeper with each line of a table that is not closed: this much is safe on a thread's stack.
+const PYPROJECT_BYTES_MAX: u64 = 128 << 10;
 /// How many build requirements sources may state.
 const REQUIRES_MAX: usize = 200;
 /// What PEP 517 says of sources that do not say how they are built.
@@ -275,6 +276,16 @@ mod tests {
         assert!(refused(&[("a-1/pyproject.toml", "[build-system")]).contains("pyproject.toml"));
         let url = "[build-system]\nrequires = ['x @ https://x.test/x.whl']\n";
         assert!(refused(&[("a-1/pyproject.toml", url)]).contains("URL"));
+        // The parser's depth grows with such a text.
+        let deep = "[e]\nu= 0.2\n[e]\nu= {0.2\n[e{e]\nu= 0.l\n";
+        let count = usize::try_from(PYPROJECT_BYTES_MAX).unwrap() / deep.len();
+        for (count, fault) in [
+            (count, "pyproject.toml is refused"),
+            (count + 1, "pyproject.toml"),
+        ] {
+            let fault_told = refused(&[("a-1/pyproject.toml", &deep.repeat(count))]);
+            assert!(fault_told.contains(fault), "{fault_told}");
+        }
         assert!(read(Cursor::new(b"no gzip".to_vec()), "a-1.tar.gz").is_err());
         assert!(read(Cursor::new(b"no zip".to_vec()), "a-1.zip").is_err());
         let mut cut = tar(&[("a-1/PKG-INFO", &"x".repeat(100_000))]).into_inner();

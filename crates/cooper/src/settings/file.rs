@@ -23,8 +23,9 @@ pub(crate) struct SettingsFile {
     pub(crate) entries: Vec<FileEntry>,
 }
 
-/// How large a settings file may be.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+/// How large a settings file may be, in bytes. The parser of TOML goes deeper with each line of a table that is not closed: this
+/// much is safe on a thread's stack.
+const FILE_BYTES_MAX: u64 = 128 << 10;
 
 impl SettingsFile {
     /// Read a file; `None` when there is none.
