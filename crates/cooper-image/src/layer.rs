@@ -9,6 +9,7 @@
 
 mod compress;
 pub(crate) mod join;
+mod read_ahead;
 mod settle;
 pub(crate) mod tar;
 mod unpack;

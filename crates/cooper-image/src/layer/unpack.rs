@@ -9,11 +9,12 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use cooper_core::{DiffId, Digest, LayerDigest};
-use cooper_store::{LockError, ReadBlobError, StageError, Store};
+use cooper_store::{LockError, ReadBlobError, StageError, Store, TreeStage};
 use flate2::bufread::MultiGzDecoder;
 use rustix::fs::{Timespec, Timestamps, UTIME_OMIT};
 use sha2::{Digest as _, Sha256};
 
+use super::read_ahead::{Ahead, ahead};
 use super::{LayerKind, PackError};
 use crate::deb::tar::{TarEntry, TarError, TarKind, TarLimits, TarReader};
 use crate::rootfs::{
@@ -99,7 +100,6 @@ pub enum LayerEntryFault {
 
 const EXTENSION_BYTES_MAX: u64 = 64 << 10;
 const IN_BYTES: usize = 128 << 10;
-const OUT_BYTES: usize = 256 << 10;
 const OPAQUE: &[u8] = b".wh..wh..opq";
 const WHITEOUT: &[u8] = b".wh.";
 
@@ -114,21 +114,15 @@ pub fn unpack(
     diff_id: &DiffId,
     limits: &UnpackLimits,
 ) -> Result<(), UnpackError> {
-    let blob = store.open_blob(&(*digest).into())?;
-    let size = store.blob_size(&(*digest).into()).unwrap_or(0);
-    let decoder = MultiGzDecoder::new(BufReader::with_capacity(IN_BYTES, blob));
-    let mut stream = Hashed::new(BufReader::with_capacity(OUT_BYTES, decoder));
-    let limits = UnpackLimits {
-        total_bytes_max: limits.unpacked_bytes_max(size),
-        ..*limits
-    };
+    let limits = limits_for(store, digest, limits);
     if store.renew_tree(diff_id).is_some() {
-        stream.drain(limits.total_bytes_max)?;
-        return check(stream.diff_id(), diff_id);
+        let found = with_tar(store, digest, |mut stream| {
+            stream.drain(limits.total_bytes_max)?;
+            Ok(stream.diff_id())
+        })?;
+        return check(found, diff_id);
     }
-    let stage = store.stage_tree()?;
-    unpack_tar(&mut stream, &stage.root(), &limits)?;
-    check(stream.diff_id(), diff_id)?;
+    let stage = unpack_stage(store, digest, diff_id, &limits)?;
     let found = super::diff_id(&stage.root(), LayerKind::OverlayUpper).map_err(UnpackError::Repack)?;
     if found != *diff_id {
         return Err(UnpackError::NotCanonical { found });
@@ -137,8 +131,8 @@ pub fn unpack(
     Ok(())
 }
 
-/// Where the tree of a layer is whose blob is in the store: it is unpacked unless it is there. Who wants the same one
-/// meanwhile waits for it.
+/// Where the tree of a layer is that was packed here, or unpacked by [`unpack`] before: it is unpacked unless it is there.
+/// Who wants the same one meanwhile waits for it. That this tar is that of its tree was proved then.
 ///
 /// # Errors
 /// When the layer is not what its digests say, or could not be unpacked.
@@ -148,9 +142,45 @@ pub fn tree(store: &Store, digest: &LayerDigest, diff_id: &DiffId) -> Result<Pat
     }
     let _one_at_a_time = store.lock(&format!("tree-{}", diff_id.hex()))?;
     if store.renew_tree(diff_id).is_none() {
-        unpack(store, digest, diff_id, &UnpackLimits::default())?;
+        let limits = limits_for(store, digest, &UnpackLimits::default());
+        unpack_stage(store, digest, diff_id, &limits)?.commit(diff_id)?;
     }
     store.tree(diff_id).ok_or(UnpackError::Gone { diff_id: *diff_id })
+}
+
+fn limits_for(store: &Store, digest: &LayerDigest, limits: &UnpackLimits) -> UnpackLimits {
+    let size = store.blob_size(&(*digest).into()).unwrap_or(0);
+    UnpackLimits {
+        total_bytes_max: limits.unpacked_bytes_max(size),
+        ..*limits
+    }
+}
+
+/// Give `work` the tar of a layer; another thread decompresses it.
+fn with_tar<T>(
+    store: &Store,
+    digest: &LayerDigest,
+    work: impl FnOnce(Hashed<Ahead>) -> Result<T, UnpackError>,
+) -> Result<T, UnpackError> {
+    let blob = store.open_blob(&(*digest).into())?;
+    let decoder = MultiGzDecoder::new(BufReader::with_capacity(IN_BYTES, blob));
+    ahead(decoder, |stream| work(Hashed::new(stream)))
+}
+
+/// A tree from a tar that has this diff id.
+fn unpack_stage(
+    store: &Store,
+    digest: &LayerDigest,
+    diff_id: &DiffId,
+    limits: &UnpackLimits,
+) -> Result<TreeStage, UnpackError> {
+    let stage = store.stage_tree()?;
+    let found = with_tar(store, digest, |mut stream| {
+        unpack_tar(&mut stream, &stage.root(), limits)?;
+        Ok(stream.diff_id())
+    })?;
+    check(found, diff_id)?;
+    Ok(stage)
 }
 
 fn check(found: DiffId, expected: &DiffId) -> Result<(), UnpackError> {
