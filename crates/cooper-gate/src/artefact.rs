@@ -1,10 +1,11 @@
 //! What only an artefact can tell, judged when it is here and before anything of it is installed: its licence, and what
 //! it would run.
 
-use cooper_core::{Effect, Finding, FindingCode, PackageVersion};
+use cooper_core::{Effect, Finding, FindingCode};
 
 use crate::known::Known;
 use crate::licences::{self, LicenceAnswer, LicenceCode, LicenceJudgement, LicenceVerdict};
+use crate::listed::Listed;
 use crate::waiver;
 
 /// The kinds of findings about what an artefact is made of.
@@ -65,29 +66,49 @@ pub struct WheelTraits {
     pub native_in_pure: Vec<String>,
 }
 
+/// Whose guidelines a Debian package keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DebianSection {
+    /// The main section of the base's own archive, which takes free licences alone.
+    Main,
+    /// Another source: nobody speaks for its licences.
+    Elsewhere,
+}
+
+/// What is known of a Debian package's licence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DebianLicence<'a> {
+    /// What its copyright file says.
+    pub answer: &'a LicenceAnswer,
+    /// The package whose copyright file that is, where the package has none of its own but a link.
+    pub shared: Option<&'a str>,
+    /// Where its copyright file is a link to what is no package's copyright file: to what.
+    pub astray: Option<&'a str>,
+}
+
 /// Judge a wheel that is here.
 pub fn judge_wheel(
-    package: &PackageVersion,
+    listed: &Listed,
     licence: &LicenceAnswer,
     traits: &WheelTraits,
     known: &Known,
 ) -> Vec<Finding> {
     let rules = &known.in_force.rules;
+    let package = &listed.package;
     let judgement = licences::judge(licence, &rules.licences.python());
-    let mut finding = of_licence(&judgement, package);
-    if let Some(finding) = finding.as_mut().filter(|finding| finding.effect == Effect::Hold) {
-        finding.effect = match judgement.code {
-            Some(LicenceCode::Denied) => rules.licences.python_denied,
-            _ => rules.licences.python_doubtful,
-        };
-    }
+    let effect = match (judgement.verdict, judgement.code) {
+        (LicenceVerdict::Pass | LicenceVerdict::Note, _) => Effect::Note,
+        (LicenceVerdict::Hold, Some(LicenceCode::Denied)) => rules.licences.python_denied,
+        (LicenceVerdict::Hold, _) => rules.licences.python_doubtful,
+    };
+    let finding = of_licence(&judgement, effect, source_of(licence, None), listed);
     let mut findings: Vec<Finding> = finding.into_iter().collect();
     let of_trait = |code: ProvenanceCode, effect, message: String| {
         let hint = format!(
             "{}, once you have read it",
             waiver::command(code.as_str(), package)
         );
-        Finding::new(code.into(), effect, "", message, hint).about(package.clone())
+        listed.found(Finding::new(code.into(), effect, "", message, hint))
     };
     findings.extend(traits.startup_code.iter().map(|(file, line)| {
         let message = format!("{file} runs at every start of Python: `{line}`");
@@ -115,13 +136,51 @@ pub fn judge_wheel(
     findings
 }
 
-/// The finding of a licence's judgement.
-fn of_licence(judgement: &LicenceJudgement, package: &PackageVersion) -> Option<Finding> {
-    let code = judgement.code?;
-    let effect = match judgement.verdict {
-        LicenceVerdict::Pass | LicenceVerdict::Note => Effect::Note,
-        LicenceVerdict::Hold => Effect::Hold,
+/// Judge a Debian package whose copyright file was read.
+pub fn judge_debian(
+    listed: &Listed,
+    licence: &DebianLicence<'_>,
+    section: DebianSection,
+    known: &Known,
+) -> Option<Finding> {
+    let policy = &known.in_force.rules.licences;
+    let mut judgement = licences::judge(licence.answer, &policy.debian());
+    if let Some(target) = licence.astray {
+        judgement.why = format!("its copyright file is a link to `{target}`, which no package has");
+    }
+    let effect = match judgement.code? {
+        LicenceCode::Denied => policy.debian_denied,
+        LicenceCode::Missing => policy.debian_missing,
+        LicenceCode::CopyleftOs | LicenceCode::CopyleftFile | LicenceCode::Bundled => Effect::Note,
+        LicenceCode::Unknown | LicenceCode::Unsure | LicenceCode::Contradiction => match section {
+            DebianSection::Main => policy.debian_doubtful,
+            DebianSection::Elsewhere => policy.debian_doubtful_elsewhere,
+        },
     };
+    of_licence(
+        &judgement,
+        effect,
+        source_of(licence.answer, licence.shared),
+        listed,
+    )
+}
+
+/// From where an answer is, and how sure: `DEP-5 of gcc-14-base, exact`.
+fn source_of(answer: &LicenceAnswer, shared: Option<&str>) -> Option<String> {
+    let source = answer.source.as_ref()?;
+    let of = shared.map_or(String::new(), |package| format!(" of {package}"));
+    Some(format!("{source}{of}, {}", answer.sureness.as_str()))
+}
+
+/// The finding of a licence's judgement.
+fn of_licence(
+    judgement: &LicenceJudgement,
+    effect: Effect,
+    evidence: Option<String>,
+    listed: &Listed,
+) -> Option<Finding> {
+    let code = judgement.code?;
+    let package = &listed.package;
     let explain = format!(
         "`cooper check --explain-licence {}` shows what each source says",
         package.name
@@ -131,5 +190,62 @@ fn of_licence(judgement: &LicenceJudgement, package: &PackageVersion) -> Option<
         _ => format!("{explain}; {}", waiver::command(code.as_str(), package)),
     };
     let finding = Finding::new(code.into(), effect, "", judgement.why.clone(), hint);
-    Some(finding.about(package.clone()))
+    Some(Finding {
+        evidence,
+        ..listed.found(finding)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use cooper_core::{Ecosystem, PackageVersion};
+
+    use super::*;
+    use crate::licences::{DebianLicenceEvidence, LicenceFile, of_debian};
+
+    fn judged(licence: Option<&str>, section: DebianSection) -> Option<(String, Effect)> {
+        let copyright = licence.map(|licence| {
+            let text = format!(
+                "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nCopyright: x\n\
+                 License: {licence}\n"
+            );
+            LicenceFile {
+                path: "usr/share/doc/x/copyright".to_owned(),
+                size: text.len() as u64,
+                bytes: text.into_bytes(),
+            }
+        });
+        let answer = of_debian(&DebianLicenceEvidence { copyright });
+        let licence = DebianLicence {
+            answer: &answer,
+            shared: None,
+            astray: None,
+        };
+        let listed = Listed::alone(PackageVersion::new(Ecosystem::Debian, &"x", &"1"));
+        let known = Known::nothing("2026-06-01T00:00:00Z".parse().unwrap());
+        let finding = judge_debian(&listed, &licence, section, &known)?;
+        Some((finding.code.to_string(), finding.effect))
+    }
+
+    #[test]
+    fn an_archive_of_free_licences_is_trusted_with_what_is_doubtful() {
+        use DebianSection::{Elsewhere, Main};
+        for (licence, section, found) in [
+            (Some("Expat"), Elsewhere, None),
+            (Some("GPL-2+"), Main, Some(("LICENCE-COPYLEFT-OS", Effect::Note))),
+            (
+                Some("GPL-2+"),
+                Elsewhere,
+                Some(("LICENCE-COPYLEFT-OS", Effect::Note)),
+            ),
+            (Some("own"), Main, Some(("LICENCE-UNKNOWN", Effect::Note))),
+            (Some("own"), Elsewhere, Some(("LICENCE-UNKNOWN", Effect::Hold))),
+            (Some("CC-BY-NC-4.0"), Main, Some(("LICENCE-DENIED", Effect::Hold))),
+            (None, Main, Some(("LICENCE-MISSING", Effect::Hold))),
+            (None, Elsewhere, Some(("LICENCE-MISSING", Effect::Hold))),
+        ] {
+            let found = found.map(|(code, effect)| (code.to_owned(), effect));
+            assert_eq!(judged(licence, section), found, "{licence:?} {section:?}");
+        }
+    }
 }

@@ -273,6 +273,7 @@ impl InForce {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::licences::{LicenceRules, LicenceVerdict, PythonLicenceEvidence, judge, of_python};
 
     fn fault(text: &str) -> String {
         text.parse::<Policy>().unwrap_err().to_string()
@@ -335,6 +336,31 @@ mod tests {
             let text = format!("[images.a.{said}\n");
             // Tighter for testing; production has a hold already, which is not looser.
             assert!(text.parse::<Policy>().is_ok(), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_licences_takes_the_place_of_the_standard_one() {
+        let policy: Policy = "[licences]\npython_deny = ['*']\npython_allow = ['MIT']\n\
+             debian_deny = ['*', 'ISC']\ndebian_allow = ['GPL-2.0-only', 'ISC']\n"
+            .parse()
+            .unwrap();
+        let licences = policy.rules(None, None).unwrap().rules.licences;
+        let passes = |licence: &str, rules: &LicenceRules| {
+            let answer = of_python(&PythonLicenceEvidence {
+                expression: Some(licence.to_owned()),
+                ..PythonLicenceEvidence::default()
+            });
+            judge(&answer, rules).verdict == LicenceVerdict::Pass
+        };
+        for (licence, python, debian) in [
+            ("MIT", true, false),
+            ("Apache-2.0", false, false),
+            ("GPL-2.0-only", false, true),
+            ("ISC", false, false),
+        ] {
+            assert_eq!(passes(licence, &licences.python()), python, "{licence}");
+            assert_eq!(passes(licence, &licences.debian()), debian, "{licence}");
         }
     }
 

@@ -45,6 +45,12 @@ impl Waiver {
     }
 }
 
+/// By what name a finding is waived: an advisory's where it rests on one, so that the next one holds again, else its code.
+pub fn name_of(finding: &Finding) -> &str {
+    let advisory = finding.advisories.first().map(String::as_str);
+    advisory.unwrap_or(finding.code.as_str())
+}
+
 /// The command that waives a finding, by its code or an advisory, for this version of a package.
 pub(crate) fn command(finding: &str, package: &PackageVersion) -> String {
     let PackageVersion { name, version, .. } = package;

@@ -9,11 +9,12 @@ use cooper_core::progress::Stage;
 use cooper_core::{
     Base, ConfigDigest, DiffId, Digest, LayerDigest, LockContent, ManifestDigest, MissingLibrary, Progress,
 };
-use cooper_gate::Cleared;
+use cooper_gate::{Cleared, Refusal};
 use cooper_store::{Store, StoreLock, TreeStage};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::deb::Copyright;
 use crate::debian_layer::DebianLayer;
 use crate::error::AssembleError;
 use crate::fast_paths::Scripts;
@@ -38,8 +39,20 @@ pub struct Image {
     pub size_bytes: u64,
 }
 
+/// What a Debian package's own archive says of its licence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DebianCopyright<'a> {
+    /// The package.
+    pub artefact: &'a DebianArtefact,
+    /// Its copyright file.
+    pub copyright: Copyright,
+}
+
+/// Judges Debian packages that were read, before anything of them is run: what it refuses ends the assembly.
+pub type JudgeDebian<'a> = &'a (dyn Fn(&[DebianCopyright<'_>]) -> Result<(), Refusal> + Sync);
+
 /// What a layer builder gets beside its artefacts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Bench<'a> {
     /// Artefacts, trees, blobs.
     pub(crate) store: &'a Store,
@@ -47,6 +60,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) recipe: Recipe,
     /// How maintainer scripts are run.
     pub(crate) scripts: Scripts,
+    /// Who judges what only the packages tell.
+    pub(crate) judge: JudgeDebian<'a>,
     /// Where events go.
     pub(crate) progress: &'a Progress,
 }
@@ -173,15 +188,17 @@ struct RememberedLayer {
     libraries: Option<LayerLibraries>,
 }
 
-/// Assemble the image of a cleared lock; every artefact of it must be in the store.
+/// Assemble the image of a cleared lock; every artefact of it must be in the store. The packages of each layer that is
+/// built are shown to `judge` before anything of them is run; a layer that is there already is not.
 ///
 /// # Errors
-/// When an artefact is not what it should be, a maintainer script fails, or the store cannot be written.
+/// When an artefact is not what it should be or is refused, a maintainer script fails, or the store cannot be written.
 /// Nothing of a failed assembly can be reached by a name.
 pub fn assemble(
     cleared: &Cleared,
     store: &Store,
     scripts: Scripts,
+    judge: JudgeDebian<'_>,
     progress: &Progress,
 ) -> Result<Image, AssembleError> {
     let content = &cleared.lock().content;
@@ -190,6 +207,7 @@ pub fn assemble(
         store,
         recipe: content.recipe,
         scripts,
+        judge,
         progress,
     };
     let base = bench.layer("base", None, &content.base, |lower| {

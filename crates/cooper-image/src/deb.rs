@@ -28,7 +28,7 @@ use crate::rootfs::{ParseTreePathError, Rootfs, RootfsError, UnpackLimits};
 use ar::{ArError, Member, Members, PackageBytes, Packing};
 pub use control::{Conffile, Control, ControlError, ControlFile, Stanza};
 pub use diversions::{Diversions, ParseDiversionsError};
-pub use licences::licence_evidence_in;
+pub use licences::{Copyright, licence_evidence_in};
 use tar::TarError;
 pub use unpack::{Precedence, UnpackSettings, Unpacked, UnpackedConffile};
 

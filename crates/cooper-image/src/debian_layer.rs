@@ -4,7 +4,8 @@
 //! upper directory). The steps of dpkg are kept where packages can tell the difference:
 //!
 //! 1. `preinst install` of packages that can run it before unpacking (they may divert files of the base);
-//! 2. unpacking, several packages at a time, around the diversions;
+//! 2. unpacking, several packages at a time, around the diversions; what the packages say of their licences is judged
+//!    then, and before step 1 of those that have a part in it;
 //! 3. the package database;
 //! 4. `preinst` of the others, `postinst configure` in the order of dependencies, then triggers;
 //! 5. what is state of the build goes.
@@ -21,7 +22,7 @@ use cooper_core::Base;
 use cooper_core::lock::{Architecture, DebianArtefact};
 use cooper_core::progress::Stage;
 
-use crate::assemble::{Bench, FinishedTree};
+use crate::assemble::{Bench, DebianCopyright, FinishedTree};
 use crate::build_step::{BuildRoot, run_build_step};
 use crate::copyright::stated_licence;
 use crate::deb::{Deb, Diversions, UnpackSettings, Unpacked};
@@ -66,7 +67,7 @@ impl DebianLayer<'_> {
         let early = if self.lower.is_empty() {
             Vec::new()
         } else {
-            site.run_early_preinsts(bench.scripts, &packages)?
+            site.run_early_preinsts(bench, &debs, &packages)?
         };
         let newest_mtime = site.unpack(bench, &debs, &mut packages)?;
         site.configure(bench, &packages, &early)?;
@@ -183,7 +184,8 @@ impl Site<'_> {
     /// Run the `preinst` of every package that needs no other new package for it; the names of those that ran.
     fn run_early_preinsts(
         &self,
-        scripts: Scripts,
+        bench: Bench<'_>,
+        debs: &[(String, Deb)],
         packages: &[NewPackage],
     ) -> Result<Vec<String>, AssembleError> {
         let fresh: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
@@ -199,6 +201,7 @@ impl Site<'_> {
         if early.is_empty() {
             return Ok(Vec::new());
         }
+        self.judge_early(bench, debs, &early)?;
         let mut run = ScriptRun::new();
         let files = self.files()?;
         for package in &early {
@@ -206,8 +209,34 @@ impl Site<'_> {
             write_info(&files, package).map_err(self.layer.tree_error("write the package database"))?;
         }
         drop(files);
-        self.run(scripts, &run, packages, "")?;
+        self.run(bench.scripts, &run, packages, "")?;
         Ok(early.into_iter().map(|package| package.name.clone()).collect())
+    }
+
+    /// Show packages that are not unpacked yet to whoever judges.
+    fn judge_early(
+        &self,
+        bench: Bench<'_>,
+        debs: &[(String, Deb)],
+        early: &[&NewPackage],
+    ) -> Result<(), AssembleError> {
+        let is_early = |deb: &Deb| {
+            early
+                .iter()
+                .any(|package| package.name == deb.control().package.as_str())
+        };
+        let mut read = Vec::new();
+        for (artefact, (package, deb)) in self.layer.artefacts.iter().zip(debs) {
+            if is_early(deb) {
+                let copyright = deb.copyright(&UnpackLimits::default());
+                let copyright = copyright.map_err(|source| AssembleError::Deb {
+                    package: package.clone(),
+                    source,
+                })?;
+                read.push(DebianCopyright { artefact, copyright });
+            }
+        }
+        (bench.judge)(&read).map_err(AssembleError::Refused)
     }
 
     /// Unpack every package; the newest time of their files.
@@ -232,7 +261,13 @@ impl Site<'_> {
         let root = files.root().try_clone_to_owned().map_err(&tree_error)?;
         let rootfs = Rootfs::new(root, Links::FollowInRoot);
         bench.progress.started(Stage::Unpack, debs.len() as u64, 0);
-        let unpacked = unpack_parallel(&rootfs, debs, &diversions, &replacements, bench)?;
+        let mut unpacked = unpack_parallel(&rootfs, debs, &diversions, &replacements, bench)?;
+        let read = self.layer.artefacts.iter().filter_map(|artefact| {
+            let unpacked = unpacked.get_mut(artefact.name.as_str())?;
+            let copyright = std::mem::take(&mut unpacked.copyright);
+            Some(DebianCopyright { artefact, copyright })
+        });
+        (bench.judge)(&read.collect::<Vec<_>>()).map_err(AssembleError::Refused)?;
         let newest = unpacked
             .values()
             .map(|unpacked| unpacked.newest_mtime)

@@ -3,6 +3,7 @@
 use std::io;
 
 use cooper_core::BlobDigest;
+use cooper_gate::Refusal;
 use cooper_sandbox::SandboxError;
 use cooper_store::{LockError, ReadBlobError, StageError, WriteBlobError};
 
@@ -40,6 +41,9 @@ pub enum AssembleError {
         #[source]
         source: WheelError,
     },
+    /// What only the packages tell is refused.
+    #[error(transparent)]
+    Refused(Refusal),
     /// A maintainer script failed.
     #[error("{call} failed{}", if tail.is_empty() { String::new() } else { format!(":\n{tail}") })]
     Script {
@@ -168,6 +172,8 @@ impl AssembleError {
             Self::Recipe { .. } => {
                 Some("use the version of cooper that made the lock, or resolve again".to_owned())
             }
+            // Whoever judged it knows what helps.
+            Self::Refused(_) => None,
             Self::Deb { source, .. } => source.hint().or_else(at_fault),
             Self::Wheel { source, .. } => source.hint().or_else(at_fault),
             Self::Stage(_) | Self::Write(_) | Self::Tree { .. } | Self::Lock(_) | Self::Json { .. } => Some(

@@ -27,7 +27,7 @@ mod source_build;
 mod tree_files;
 pub mod wheel;
 
-pub use assemble::{Image, assemble};
+pub use assemble::{DebianCopyright, Image, JudgeDebian, assemble};
 pub use copyright::stated_licence;
 pub use error::AssembleError;
 pub use fast_paths::Scripts;

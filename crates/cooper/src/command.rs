@@ -23,6 +23,7 @@ pub(crate) mod update;
 pub(crate) mod usage;
 pub(crate) mod version;
 pub(crate) mod waive;
+mod waive_all;
 
 use std::ffi::OsString;
 use std::io::Write as _;

@@ -1,21 +1,28 @@
 //! What only the artefacts tell: read when they are here, judged before anything of them is installed.
+//!
+//! Wheels are read when they have been fetched; Debian packages while they are unpacked, since reading them costs as much.
+//! What was read is remembered by the artefact's digest. Where a verdict is asked for and nothing is unpacked, what is not
+//! remembered is read from the artefacts that are in the store.
 
-use cooper_core::lock::PythonArtefact;
-use cooper_core::{Ecosystem, Finding, ImageReference, Lock, PackageVersion, PythonName};
+use cooper_core::plan::{PlannedDebian, PlannedPython};
+use cooper_core::{BlobDigest, Finding, Lock, Plan};
 use cooper_gate::artefact::{WheelTraits, judge_wheel};
-use cooper_gate::licences::{self, LicenceAnswer, LicenceJudgement, LicenceRules, of_debian, of_python};
-use cooper_gate::{Cleared, Known};
-use cooper_image::{deb, wheel};
+use cooper_gate::licences::{LicenceAnswer, of_python};
+use cooper_gate::{Cleared, Known, Listed, Refusal, listed};
+use cooper_image::wheel;
+use cooper_resolve::python::wheel_fits;
 use serde::{Deserialize, Serialize};
 
-use crate::create::CreateError;
-use crate::record::{FullReference, KeptImage};
+use crate::debian_facts::Reading;
+use crate::side_by_side::side_by_side;
 use crate::workshop::Workshop;
 
 /// The cache's kind.
 const KIND: &str = "wheel-facts";
 /// Changes whenever the same wheel would be read in another way.
 const RULES: &str = concat!("cooper-wheel-facts 2 of ", env!("CARGO_PKG_VERSION"));
+/// How many packages a note names.
+const NAMED_MAX: usize = 3;
 
 /// What was read of a wheel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,68 +32,123 @@ pub(crate) struct WheelFacts {
     native_in_pure: Vec<String>,
 }
 
-fn key(artefact: &PythonArtefact) -> String {
-    format!("{RULES}\n{}\n{}", artefact.filename, artefact.sha256)
+/// What artefacts tell, and which of them are not here to tell it.
+#[derive(Debug, Default)]
+pub(crate) struct ArtefactFindings {
+    pub(crate) findings: Vec<Finding>,
+    unread_python: Vec<String>,
+    unread_debian: Vec<String>,
+}
+
+impl ArtefactFindings {
+    /// What could not be judged, in words; none where everything could.
+    pub(crate) fn not_judged(&self) -> Option<String> {
+        let of = |what: &str, names: &[String]| {
+            let more = names.len().saturating_sub(NAMED_MAX);
+            let named = names[..names.len() - more].join(", ");
+            let more = if more == 0 {
+                String::new()
+            } else {
+                format!(" and {more} more")
+            };
+            (!names.is_empty()).then(|| format!("{what} of {named}{more}"))
+        };
+        let parts = [
+            of("licence and start-up code", &self.unread_python),
+            of("licence", &self.unread_debian),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| {
+            let parts = parts.join("; ");
+            format!("not judged here, since the artefacts are not in the store: {parts}; `cooper create` judges them")
+        })
+    }
+}
+
+fn key(filename: &str, sha256: &BlobDigest) -> String {
+    format!("{RULES}\n{filename}\n{sha256}")
 }
 
 impl Workshop {
-    /// Add to a cleared lock what its wheels tell, as far as they are in the store.
-    pub(crate) fn judge_artefacts(&self, cleared: Cleared, known: &Known) -> Result<Cleared, CreateError> {
-        let findings = self.artefact_findings(cleared.lock(), known);
-        Ok(cleared.with_findings(findings, known)?)
+    /// Add to a cleared lock what its artefacts tell: its wheels as far as they are in the store, its Debian packages as
+    /// `reading` says.
+    pub(crate) fn judge_artefacts(
+        &self,
+        cleared: Cleared,
+        reading: Reading,
+        known: &Known,
+    ) -> Result<Cleared, Refusal> {
+        let plan = cleared.lock().to_plan(wheel_fits).ok();
+        let told = plan.map(|plan| self.artefact_findings(&plan, reading, known));
+        cleared.with_findings(told.unwrap_or_default().findings, known)
     }
 
-    /// What the wheels of a lock tell, as far as they are in the store. What cannot be read is left to whoever installs
-    /// it, which fails then.
-    pub(crate) fn artefact_findings(&self, lock: &Lock, known: &Known) -> Vec<Finding> {
-        let below = lock.content.below.iter().flat_map(|below| &below.python);
-        let wheels: Vec<&PythonArtefact> = lock.content.python.iter().chain(below).collect();
-        let facts = self.facts_of(&wheels);
-        let findings = wheels.iter().zip(facts).filter_map(|(artefact, facts)| {
-            let facts = facts?;
-            let package = PackageVersion::new(Ecosystem::Python, &artefact.name, &artefact.version);
+    /// Add to a cleared lock what its Debian packages tell.
+    pub(crate) fn judge_packages(&self, cleared: Cleared, known: &Known) -> Result<Cleared, Refusal> {
+        let findings = self.findings_of_packages(cleared.lock(), Reading::Artefacts, known);
+        cleared.with_findings(findings, known)
+    }
+
+    /// What the Debian packages of a lock tell.
+    pub(crate) fn findings_of_packages(&self, lock: &Lock, reading: Reading, known: &Known) -> Vec<Finding> {
+        let Ok(plan) = lock.to_plan(wheel_fits) else {
+            return Vec::new();
+        };
+        let listed = listed::of_plan(&plan);
+        let packages: Vec<(&PlannedDebian, &Listed)> = plan.debian().zip(&listed).collect();
+        self.debian_findings(&packages, reading, known).0
+    }
+
+    /// What the artefacts of a plan tell. What cannot be read is left to whoever installs it, which fails then.
+    pub(crate) fn artefact_findings(&self, plan: &Plan, reading: Reading, known: &Known) -> ArtefactFindings {
+        let listed = listed::of_plan(plan);
+        let (debian, python) = listed.split_at(plan.debian().count());
+        let packages: Vec<(&PlannedDebian, &Listed)> = plan.debian().zip(debian).collect();
+        let (mut findings, unread) = self.debian_findings(&packages, reading, known);
+        let wheels: Vec<(&PlannedPython, &Listed)> = plan.distributions().zip(python).collect();
+        let facts = side_by_side(&wheels, |(planned, _)| {
+            self.wheel_facts(&planned.filename, &BlobDigest::new(planned.sha256?))
+        });
+        let mut unread_python = Vec::new();
+        for ((planned, listed), facts) in wheels.into_iter().zip(facts) {
+            let Some(facts) = facts else {
+                unread_python.push(planned.name.to_string());
+                continue;
+            };
             let traits = WheelTraits {
                 startup_code: facts.startup_code,
                 native_in_pure: facts.native_in_pure,
             };
-            Some(judge_wheel(&package, &facts.licence, &traits, known))
-        });
-        findings.flatten().collect()
+            findings.extend(judge_wheel(listed, &facts.licence, &traits, known));
+        }
+        ArtefactFindings {
+            findings,
+            unread_python,
+            unread_debian: unread.iter().map(ToString::to_string).collect(),
+        }
     }
 
-    /// What is known of wheels, in their order; several are read at the same time.
-    fn facts_of(&self, wheels: &[&PythonArtefact]) -> Vec<Option<WheelFacts>> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = wheels.len().div_ceil(threads).max(1);
-        std::thread::scope(|scope| {
-            let read = |part: &[&PythonArtefact]| part.iter().map(|wheel| self.wheel_facts(wheel)).collect();
-            let running: Vec<_> = wheels
-                .chunks(share)
-                .map(|part| scope.spawn(move || -> Vec<Option<WheelFacts>> { read(part) }))
-                .collect();
-            let parts = running.into_iter().map(|part| match part.join() {
-                Ok(facts) => facts,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            parts.flatten().collect()
-        })
-    }
-
-    /// Whether a wheel of this lock has to be read that never was: then its licence's text is compared with all others.
-    pub(crate) fn has_unread_wheels(&self, lock: &Lock) -> bool {
-        let mut wheels = lock.content.python.iter();
-        wheels.any(|wheel| !self.store.cache_path(KIND, &key(wheel)).exists())
+    /// Whether an artefact of this lock has to be read that never was: then its licence's text is compared with all others.
+    pub(crate) fn has_unread(&self, lock: &Lock) -> bool {
+        let content = &lock.content;
+        let mut wheels = content.python.iter();
+        let below = content.below.iter().flat_map(|below| &below.packages);
+        let packages = content.base.packages.iter().chain(below).chain(&content.packages);
+        wheels.any(|wheel| {
+            let key = key(&wheel.filename, &wheel.sha256);
+            !self.store.cache_path(KIND, &key).exists()
+        }) || !self.has_read(packages.map(|package| package.sha256))
     }
 
     /// What is known of a wheel, from the cache or from the wheel itself.
-    pub(crate) fn wheel_facts(&self, artefact: &PythonArtefact) -> Option<WheelFacts> {
-        let key = key(artefact);
+    pub(crate) fn wheel_facts(&self, filename: &str, sha256: &BlobDigest) -> Option<WheelFacts> {
+        let key = key(filename, sha256);
         let cached = self.store.cache_get(KIND, &key);
         if let Some(facts) = cached.and_then(|cached| serde_json::from_slice(&cached.bytes).ok()) {
             return Some(facts);
         }
-        let file = self.store.open_blob(&artefact.sha256).ok()?;
-        let (evidence, traits) = wheel::inspect(file, &artefact.filename).ok()?;
+        let file = self.store.open_blob(sha256).ok()?;
+        let (evidence, traits) = wheel::inspect(file, filename).ok()?;
         let facts = WheelFacts {
             licence: of_python(&evidence),
             startup_code: traits.startup_code,
@@ -101,110 +163,5 @@ impl Workshop {
             );
         }
         Some(facts)
-    }
-}
-
-/// What is known of a package's licence, and by which rules it is judged.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct LicenceExplained {
-    /// The image in which it was found.
-    pub image: FullReference,
-    /// The package.
-    pub package: PackageVersion,
-    /// What was concluded, and what each source says.
-    pub answer: LicenceAnswer,
-    /// What the policy makes of it.
-    pub judgement: LicenceJudgement,
-}
-
-impl Workshop {
-    /// Explain the licence of a package of an image, or of the newest image that has it: of a Python distribution before a
-    /// Debian package of the same name.
-    ///
-    /// # Errors
-    /// When there is no such image, or its lock cannot be read; `None` where no image has the package.
-    pub fn explain_licence(
-        &self,
-        package: &str,
-        image: Option<&ImageReference>,
-    ) -> Result<Option<LicenceExplained>, CreateError> {
-        if let Some(image) = image {
-            let kept = self.lookup(image)?;
-            return self.licence_in(&kept, package);
-        }
-        let mut kept: Vec<KeptImage> = Vec::new();
-        for (organisation, name, tag) in self.store.images().map_err(CreateError::Name)? {
-            let reference = FullReference {
-                organisation,
-                name,
-                tag,
-            };
-            // An image that cannot be read is no reason to find nothing.
-            kept.extend(self.lookup(&reference.into()).ok());
-        }
-        kept.sort_by_key(|kept| std::cmp::Reverse(kept.created_at));
-        for kept in kept {
-            if let Some(found) = self.licence_in(&kept, package)? {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
-    }
-
-    fn licence_in(&self, kept: &KeptImage, package: &str) -> Result<Option<LicenceExplained>, CreateError> {
-        let lock = self.lock_of(kept)?;
-        let rules = &self.known(Some(&kept.reference.name))?.in_force.rules.licences;
-        let explained =
-            |ecosystem, name: String, version: String, answer: LicenceAnswer, rules: LicenceRules| {
-                LicenceExplained {
-                    image: kept.reference.clone(),
-                    package: PackageVersion {
-                        ecosystem,
-                        name,
-                        version,
-                    },
-                    judgement: licences::judge(&answer, &rules),
-                    answer,
-                }
-            };
-        let below = lock.content.below.iter();
-        let mut wheels = lock
-            .content
-            .python
-            .iter()
-            .chain(below.clone().flat_map(|below| &below.python));
-        let normalised = package.parse::<PythonName>().ok();
-        let wheel = wheels.find(|artefact| Some(&artefact.name) == normalised.as_ref());
-        if let Some((artefact, facts)) = wheel.and_then(|wheel| Some((wheel, self.wheel_facts(wheel)?))) {
-            let (name, version) = (artefact.name.to_string(), artefact.version.to_string());
-            return Ok(Some(explained(
-                Ecosystem::Python,
-                name,
-                version,
-                facts.licence,
-                rules.python(),
-            )));
-        }
-        let own = lock.content.base.packages.iter().chain(&lock.content.packages);
-        let mut debian = own.chain(below.flat_map(|below| &below.packages));
-        let Some(artefact) = debian.find(|artefact| artefact.name.as_str() == package) else {
-            return Ok(None);
-        };
-        let trees = kept
-            .record
-            .layers
-            .iter()
-            .filter_map(|layer| self.store.tree(layer));
-        let evidence = trees.filter_map(|tree| deb::licence_evidence_in(&tree, &artefact.name).ok());
-        let mut with_file = evidence.filter(|evidence| evidence.copyright.is_some());
-        let answer = of_debian(&with_file.next().unwrap_or_default());
-        let (name, version) = (artefact.name.to_string(), artefact.version.to_string());
-        Ok(Some(explained(
-            Ecosystem::Debian,
-            name,
-            version,
-            answer,
-            rules.debian(),
-        )))
     }
 }

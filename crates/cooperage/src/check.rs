@@ -1,15 +1,16 @@
 //! Verdicts without building: on a request, a lock, an image, or packages that somebody else lists.
 
 use cooper_core::python::DistributionVersion;
-use cooper_core::{Effect, Finding, ImageName, ImageReference, Lock, Progress, PythonName, Request};
+use cooper_core::{Effect, Finding, ImageName, ImageReference, Lock, Plan, Progress, PythonName, Request};
 use cooper_gate::advisories::Subject;
 use cooper_gate::listed::{self, Listed};
 use cooper_gate::names::{self, NameCode, NameVerdict, Weight};
 use cooper_gate::vulnerabilities::{self, VulnerabilityCode};
-use cooper_gate::{Known, Verdict, judge, judge_listed};
+use cooper_gate::{Evidence, Known, Verdict, judge, judge_listed};
 use serde::Serialize;
 
 use crate::create::CreateError;
+use crate::debian_facts::Reading;
 use crate::due_diligence::DiligenceError;
 use crate::workshop::Workshop;
 
@@ -129,11 +130,7 @@ impl Workshop {
     pub fn check_request(&self, request: &Request, progress: &Progress) -> Result<Checked, CreateError> {
         let resolution = self.resolve(request, progress)?;
         let evidence = self.evidence(Some(request.name()))?;
-        Ok(Checked {
-            verdict: judge(&resolution.plan, &evidence),
-            packages: listed::of_plan(&resolution.plan),
-            notes: resolution.notes,
-        })
+        Ok(self.checked(&resolution.plan, &evidence, resolution.notes))
     }
 
     /// Judge a lock by what is known now.
@@ -143,11 +140,18 @@ impl Workshop {
     pub fn check_lock(&self, lock: &Lock, image: Option<&ImageName>) -> Result<Checked, CreateError> {
         let image = image.unwrap_or(lock.origin.request.name());
         let (plan, evidence) = self.reloaded(lock, Some(image))?;
-        Ok(Checked {
-            verdict: judge(&plan, &evidence),
-            packages: listed::of_plan(&plan),
-            notes: Vec::new(),
-        })
+        Ok(self.checked(&plan, &evidence, Vec::new()))
+    }
+
+    /// Judge a plan, and those of its artefacts that are here.
+    fn checked(&self, plan: &Plan, evidence: &Evidence, mut notes: Vec<String>) -> Checked {
+        let told = self.artefact_findings(plan, Reading::Artefacts, &evidence.known);
+        notes.extend(told.not_judged());
+        Checked {
+            verdict: judge(plan, evidence).with(told.findings, &evidence.known),
+            packages: listed::of_plan(plan),
+            notes,
+        }
     }
 
     /// Judge an image by what is known now.

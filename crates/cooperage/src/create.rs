@@ -7,7 +7,7 @@ use cooper_core::plan::{PlannedImage, PlannedPython, Snapshot};
 use cooper_core::{BlobDigest, Event, ImageName, Lock, LockDigest, Plan, Progress, Request};
 use cooper_gate::licences;
 use cooper_gate::{Cleared, Evidence, Known, Refusal, Verdict};
-use cooper_image::{AssembleError, Image, Inventory, InventoryBelow};
+use cooper_image::{AssembleError, DebianCopyright, Image, Inventory, InventoryBelow};
 use cooper_resolve::ResolveError;
 use cooper_store::{
     FetchBlob, FetchError, LockError, ReadBlobError, RefError, RefRecord, Store, WriteBlobError,
@@ -16,6 +16,7 @@ use url::Url;
 
 use crate::base_image::BaseImageError;
 use crate::change::{Change, differences};
+use crate::debian_facts::Reading;
 use crate::due_diligence::DiligenceError;
 use crate::inspect::InspectError;
 use crate::metadata::OtherMetadata;
@@ -251,7 +252,8 @@ impl Workshop {
         let digest = cleared.lock().content.digest();
         if let Some(same) = self.same_and_whole(name, digest)? {
             // Nothing is assembled, which would judge the artefacts.
-            return self.already(same, &self.judge_artefacts(cleared, &evidence.known)?);
+            let cleared = self.judge_artefacts(cleared, Reading::Artefacts, &evidence.known)?;
+            return self.already(same, &cleared);
         }
         let (mut image, cleared) = self.assemble(cleared, &plan.python, &evidence.known, progress)?;
         image.inventory.below = plan.below.iter().map(inventory_below).collect();
@@ -277,15 +279,26 @@ impl Workshop {
         loop {
             self.rebuild_missing(cleared.lock(), progress)?;
             std::thread::scope(|scope| {
-                if self.has_unread_wheels(cleared.lock()) {
+                if self.has_unread(cleared.lock()) {
                     scope.spawn(licences::prepare);
                 }
                 self.fetch(cleared.lock(), &replaced, progress)
             })?;
             self.check_metadata(python)?;
-            cleared = self.judge_artefacts(cleared, known)?;
-            let error = match cooper_image::assemble(&cleared, &self.store, self.config.scripts, progress) {
-                Ok(image) => return Ok((image, cleared)),
+            cleared = self.judge_artefacts(cleared, Reading::Remembered, known)?;
+            let judge = |unpacked: &[DebianCopyright<'_>]| self.judge_unpacked(unpacked, &cleared, known);
+            let image = cooper_image::assemble(&cleared, &self.store, self.config.scripts, &judge, progress);
+            let error = match image {
+                // Of layers that were there already, packages may be unread.
+                Ok(image) => return Ok((image, self.judge_packages(cleared, known)?)),
+                // One layer's packages are refused: say what the others' tell, too.
+                Err(AssembleError::Refused(refusal)) => {
+                    return Err(self
+                        .judge_packages(cleared, known)
+                        .err()
+                        .unwrap_or(refusal)
+                        .into());
+                }
                 Err(error) => error,
             };
             match error.corrupted_artefact() {

@@ -4,16 +4,18 @@
 //! nothing, parses no arguments and knows no HTTP; what it returns is rendered by the doors.
 
 pub mod advisories;
-pub mod artefacts;
+mod artefacts;
 pub mod base_image;
 pub mod change;
 pub mod chat;
 pub mod check;
 mod code;
 pub mod create;
+mod debian_facts;
 pub mod doctor;
 pub mod dry_run;
 pub mod due_diligence;
+pub mod explain_licence;
 pub mod first_seen;
 mod fsck;
 pub mod images;
@@ -33,6 +35,7 @@ pub mod run;
 pub mod runner;
 pub mod save;
 pub mod sbom;
+mod side_by_side;
 mod sources;
 pub mod standing;
 mod summary;
@@ -64,13 +67,13 @@ pub use advisories::{
     FailedSource, GateEvidence, MissingEvidence, PartOrigin, SourceFault, SourceOutcome,
     UpdateAdvisoriesError, UpdatedSource,
 };
-pub use artefacts::LicenceExplained;
 pub use base_image::BaseImageError;
 pub use change::Change;
 pub use check::{Checked, NameChecked, VersionChecked};
 pub use create::{CreateError, Created};
 pub use dry_run::DryRun;
 pub use due_diligence::DiligenceError;
+pub use explain_licence::LicenceExplained;
 pub use images::{ImageQuery, ImageSort, ImageSummary};
 pub use inspect::{Difference, InspectError, Inspection, PackageOrigin};
 pub use load::{LoadError, LoadedImage, NewName};
@@ -90,5 +93,5 @@ pub use standing::{RemoveError, Standing};
 pub use trees::TreeError;
 pub use update::{UpdateOutcome, Updated};
 pub use usage::{ImageUse, Usage};
-pub use waivers::{NewWaiver, WaiverError, WaiverState};
+pub use waivers::{Held, NewWaiver, WaiverError, WaiverState};
 pub use workshop::{LookupError, OpenError, Workshop, WorkshopConfig};

@@ -1,9 +1,9 @@
 //! Waivers in the store: a ledger of those given and those taken back, to which lines are only added.
 
-use cooper_core::Timestamp;
+use cooper_core::{Effect, Finding, PackageVersion, Timestamp};
 use cooper_gate::Waiver;
 use cooper_gate::vulnerabilities::VulnerabilityCode;
-use cooper_gate::waiver::TEXT_MAX;
+use cooper_gate::waiver::{TEXT_MAX, name_of};
 use cooper_store::LedgerError;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,39 @@ pub struct NewWaiver {
     pub by: String,
     /// From when on it holds no more.
     pub until: Timestamp,
+}
+
+/// What waivers could lift of a verdict's findings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// What holds, each finding of a package once: by what name it is waived, and of which package it is.
+    pub waivable: Vec<(String, PackageVersion)>,
+    /// What refuses whatever anybody says.
+    pub fixed: Vec<Finding>,
+}
+
+impl Held {
+    /// What holds and is not waived yet, as far as `wanted` says.
+    pub fn of(findings: &[Finding], wanted: impl Fn(&Finding) -> bool) -> Self {
+        let mut held = Self::default();
+        for finding in findings
+            .iter()
+            .filter(|finding| finding.refuses() && wanted(finding))
+        {
+            let known = cooper_gate::code::explain(finding.code.as_str());
+            let waivable = finding.effect == Effect::Hold && known.is_some_and(|known| known.waivable);
+            match &finding.package {
+                Some(package) if waivable => {
+                    let one = (name_of(finding).to_owned(), package.clone());
+                    if !held.waivable.contains(&one) {
+                        held.waivable.push(one);
+                    }
+                }
+                _ => held.fixed.push(finding.clone()),
+            }
+        }
+        held
+    }
 }
 
 /// A waiver as it stands.
@@ -111,7 +144,32 @@ impl Workshop {
     /// When it says nothing that could hold, or the store cannot be written.
     pub fn waive(&self, new: &NewWaiver) -> Result<Waiver, WaiverError> {
         let given_at = self.clock.now();
-        let new = checked(new, given_at)?;
+        self.give(checked(new, given_at)?, given_at)
+    }
+
+    /// Give several waivers: none where one of them says nothing that could hold.
+    ///
+    /// # Errors
+    /// As [`Workshop::waive`].
+    pub fn waive_all(&self, new: &[NewWaiver]) -> Result<Vec<Waiver>, WaiverError> {
+        let given_at = self.clock.now();
+        let checked: Vec<NewWaiver> = new
+            .iter()
+            .map(|new| checked(new, given_at))
+            .collect::<Result<_, _>>()?;
+        checked.into_iter().map(|new| self.give(new, given_at)).collect()
+    }
+
+    /// Whether waivers could be given; none is.
+    ///
+    /// # Errors
+    /// As [`Workshop::waive`].
+    pub fn check_waivers(&self, new: &[NewWaiver]) -> Result<(), WaiverError> {
+        let now = self.clock.now();
+        new.iter().try_for_each(|new| checked(new, now).map(drop))
+    }
+
+    fn give(&self, new: NewWaiver, given_at: Timestamp) -> Result<Waiver, WaiverError> {
         let mut given = None;
         self.store.add_to_ledger(LEDGER, |lines| {
             let numbers = lines.iter().filter_map(|line| match read(line)? {

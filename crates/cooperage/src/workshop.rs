@@ -1,15 +1,17 @@
 //! The workshop itself: what it is made of, and how names are looked up in it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use cooper_core::{Clock, ImageName, ImageReference, ImageVersion, Organisation, VersionTag};
+use cooper_core::{BlobDigest, Clock, ImageName, ImageReference, ImageVersion, Organisation, VersionTag};
 use cooper_gate::Policy;
 use cooper_image::{Scripts, SourceLimits};
 use cooper_resolve::{Context, Freshness, Later, Sources};
 use cooper_store::{Intake, IntakeConfig, IntakeError, RefRecord, Store};
 use url::Url;
 
+use crate::debian_facts::DebianFacts;
 use crate::due_diligence::OpenedEvidence;
 use crate::record::{FullReference, ImageRecord, KeptImage};
 use crate::summary;
@@ -51,6 +53,8 @@ pub struct Workshop {
     pub(crate) clock: Arc<dyn Clock>,
     later: Later,
     pub(crate) opened_evidence: OnceLock<OpenedEvidence>,
+    /// What was read of Debian packages already.
+    pub(crate) debian_facts: Mutex<BTreeMap<BlobDigest, Arc<DebianFacts>>>,
 }
 
 /// Why a workshop cannot be opened.
@@ -129,6 +133,7 @@ impl Workshop {
             clock,
             later: Later::default(),
             opened_evidence: OnceLock::new(),
+            debian_facts: Mutex::default(),
         })
     }
 

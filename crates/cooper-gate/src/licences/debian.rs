@@ -33,9 +33,11 @@ pub fn of_debian(evidence: &DebianLicenceEvidence) -> LicenceAnswer {
     let text = decode(&file.bytes).replace("\r\n", "\n");
     let machine_readable = MachineReadable::parse(&text).and_then(|parsed| parsed.answer());
     let mut answer = machine_readable.unwrap_or_else(|| of_text(&text));
-    if file.size > file.bytes.len().min(super::words::TEXT_BYTES_MAX) as u64
+    if file.size > super::words::TEXT_BYTES_MAX as u64
         && let Some(first) = answer.statements.first_mut()
     {
+        // What is not read may say anything.
+        answer.sureness = Sureness::Low;
         let cut = format!("of {} bytes only the beginning was read", file.size);
         first.note = Some(
             first
@@ -486,6 +488,26 @@ mod tests {
         assert_eq!(answer.expression.unwrap().to_string(), "GPL-2.0-or-later");
         assert_eq!(answer.source, Some(LicenceSource::CopyrightText));
         assert_eq!(answer.others, None);
+    }
+
+    #[test]
+    fn of_a_file_that_is_too_long_nothing_is_sure() {
+        let mut text =
+            b"Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\n\
+            Copyright: x\nLicense: Expat\n\n"
+                .to_vec();
+        text.resize(super::super::words::TEXT_BYTES_MAX, b'\n');
+        let answer = of_debian(&DebianLicenceEvidence {
+            copyright: Some(LicenceFile {
+                path: "usr/share/doc/x/copyright".to_owned(),
+                bytes: text,
+                size: 50 << 20,
+            }),
+        });
+        assert_eq!(answer.expression.unwrap().to_string(), "MIT");
+        assert_eq!(answer.sureness, Sureness::Low);
+        let note = answer.statements[0].note.clone().unwrap();
+        assert_eq!(note, "of 52428800 bytes only the beginning was read");
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl LicenceRules {
     }
 
     /// For packages of the operating system: programs that are run, in an archive whose guidelines ask for free licences.
-    /// Every known licence that is not denied passes and is recorded.
+    /// Every known licence that is not denied passes; copyleft ones, and what is not surely known, are recorded.
     pub fn os() -> Self {
         Self {
             allowed: owned(&[&["LicenseRef-Public-Domain"]]),
@@ -148,7 +148,7 @@ impl LicenceRules {
             exceptions: Vec::new(),
             listed_passes: true,
             records_only: true,
-            sureness_least: Sureness::Low,
+            sureness_least: Sureness::High,
         }
     }
 }
@@ -557,6 +557,11 @@ mod tests {
             (missing.verdict, missing.code),
             (Note, Some(LicenceCode::Missing))
         );
+        let unsure = LicenceAnswer {
+            sureness: Sureness::Low,
+            ..answer("MIT")
+        };
+        assert_eq!(judge(&unsure, &rules).code, Some(LicenceCode::Unsure));
     }
 
     #[test]

@@ -203,17 +203,26 @@ tables! {
     licences: LicencePolicy / LicenceSaid {
         /// Licences of Python libraries that are accepted beside the permissive ones.
         python_allow: BTreeSet<String> = BTreeSet::new(), subset;
-        /// Licences of Python libraries that are not accepted though they are permissive.
+        /// Licences of Python libraries that are not accepted though they are permissive; `*` for all that are accepted
+        /// without a policy.
         python_deny: BTreeSet<String> = BTreeSet::new(), superset;
         /// What a Python library does whose licence is not accepted: note, hold or refuse.
         python_denied: Effect = Effect::Hold, higher;
         /// What a Python library does whose licence is missing, unknown, unsure or contradictory.
         python_doubtful: Effect = Effect::Hold, higher;
-        /// Licences of Debian's packages that are accepted beside those of the archive's main section. Only
-        /// `cooper check --explain-licence` judges Debian's licences; creates record them.
+        /// Licences of Debian's packages that are accepted beside the SPDX list's.
         debian_allow: BTreeSet<String> = BTreeSet::new(), subset;
-        /// Licences of Debian's packages that are not accepted.
+        /// Licences of Debian's packages that are not accepted; `*` for all that are accepted without a policy.
         debian_deny: BTreeSet<String> = BTreeSet::new(), superset;
+        /// What a Debian package does whose licence is not accepted: note, hold or refuse.
+        debian_denied: Effect = Effect::Hold, higher;
+        /// What a Debian package does that has no copyright file, or an empty one.
+        debian_missing: Effect = Effect::Hold, higher;
+        /// What a package of the base's own archive does whose licence is unknown or unsure: its main section, the only
+        /// one that is used, takes free licences alone.
+        debian_doubtful: Effect = Effect::Note, higher;
+        /// The same for packages of other sources (`[[debian.source]]`).
+        debian_doubtful_elsewhere: Effect = Effect::Hold, higher;
     }
     /// What the gates judge by.
     evidence: EvidenceRules / EvidenceSaid {
@@ -241,13 +250,23 @@ impl LicencePolicy {
     }
 }
 
+/// In a list of what is denied: everything that is accepted without a policy.
+const EVERYTHING: &str = "*";
+
 /// What is denied is so whatever else says that it is accepted.
 fn changed(mut rules: LicenceRules, allow: &BTreeSet<String>, deny: &BTreeSet<String>) -> LicenceRules {
+    if deny.contains(EVERYTHING) {
+        for list in [&mut rules.allowed, &mut rules.noted, &mut rules.exceptions] {
+            list.clear();
+        }
+        rules.listed_passes = false;
+    }
     rules.denied.retain(|licence| !allow.contains(licence));
     rules.allowed.extend(allow.iter().cloned());
     for list in [&mut rules.allowed, &mut rules.noted, &mut rules.exceptions] {
         list.retain(|licence| !deny.contains(licence));
     }
-    rules.denied.extend(deny.iter().cloned());
+    let named = deny.iter().filter(|licence| *licence != EVERYTHING);
+    rules.denied.extend(named.cloned());
     rules
 }

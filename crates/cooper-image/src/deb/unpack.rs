@@ -10,6 +10,7 @@ use md5::{Digest as _, Md5};
 
 use super::control::Control;
 use super::diversions::Diversions;
+use super::licences::{self, Copyright, CopyrightReader};
 use super::owners::owner_of;
 use super::tar::{TarEntry, TarError, TarKind, TarLimits, TarReader};
 use super::{DebError, EntryFault};
@@ -55,6 +56,8 @@ pub struct Unpacked {
     pub newest_mtime: i64,
     /// Bytes of all files.
     pub bytes: u64,
+    /// What it says about its licence.
+    pub copyright: Copyright,
 }
 
 /// A configuration file and the MD5 of its content, as `Conffiles` in dpkg's status has them.
@@ -101,6 +104,7 @@ struct Unpacker<'a> {
     conffiles: BTreeSet<&'a TreePath>,
     /// MD5 of every file, kept only where the package has no `md5sums`.
     sums: Option<BTreeMap<TreePath, String>>,
+    copyright: CopyrightReader,
     unpacked: Unpacked,
 }
 
@@ -126,6 +130,7 @@ impl<'a> Unpacker<'a> {
             clear_parent: None,
             conffiles: control.conffiles.iter().map(|conffile| &conffile.path).collect(),
             sums: (!control.files.contains_key("md5sums")).then(BTreeMap::new),
+            copyright: CopyrightReader::new(&control.package),
             unpacked: Unpacked::default(),
         }
     }
@@ -213,21 +218,31 @@ impl<'a> Unpacker<'a> {
             return Err(self.refuse(path, EntryFault::TooLarge));
         }
         let target = self.diverted(path)?;
-        let (placement, file) = self.place(path, &target, None, |writer, replace| {
+        let (placement, mut file) = self.place(path, &target, None, |writer, replace| {
             writer.file(&target, replace)
         })?;
-        let Some(mut file) = file else {
+        let mut copyright = self.copyright.file(path.as_str(), entry.size);
+        if file.is_none() && copyright.is_none() {
             return Ok(placement);
-        };
+        }
         let is_conffile = self.conffiles.contains(path);
         let mut md5 = (is_conffile || self.sums.is_some()).then(Md5::new);
         let copied = reader.read_body(|piece| {
+            if let Some(bytes) = &mut copyright {
+                licences::add(bytes, piece);
+            }
+            let Some(file) = &mut file else {
+                return Ok(());
+            };
             if let Some(md5) = &mut md5 {
                 md5.update(piece);
             }
             file.write_piece(piece).map_err(CopyError::Write)
         });
         copied.map_err(|error| self.copy_error(error))?;
+        let Some(file) = file else {
+            return Ok(placement);
+        };
         file.finish(metadata).map_err(|source| self.write_error(source))?;
         self.unpacked.bytes += entry.size;
         if let Some(md5) = md5 {
@@ -257,6 +272,7 @@ impl<'a> Unpacker<'a> {
         if text.is_empty() || text.len() > 4_095 || text.bytes().any(|byte| byte.is_ascii_control()) {
             return Err(self.refuse(path, EntryFault::LinkTarget));
         }
+        self.copyright.symlink(path.as_str(), text);
         self.has_links = true;
         self.clear_parent = None;
         let target = self.diverted(path)?;
@@ -273,6 +289,7 @@ impl<'a> Unpacker<'a> {
         let Some(existing) = existing.filter(|existing| existing != path && is_file(existing)) else {
             return Err(self.refuse(path, EntryFault::HardLink));
         };
+        self.copyright.hard_link(path.as_str(), existing.as_str());
         let (from, target) = (self.diverted(&existing)?, self.diverted(path)?);
         let (placement, _) = self.place(path, &target, None, |writer, replace| {
             writer.hard_link(&from, &target, replace)
@@ -405,6 +422,7 @@ impl<'a> Unpacker<'a> {
                 text
             })
         });
+        self.unpacked.copyright = self.copyright.finish();
         self.unpacked
     }
 

@@ -3,9 +3,9 @@
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 
-use cooper_gate::licences::{TEXT_BYTES_MAX, of_debian, of_python};
-use cooper_image::deb::{Deb, licence_evidence_in};
-use cooper_image::rootfs::UnpackLimits;
+use cooper_gate::licences::{DebianLicenceEvidence, TEXT_BYTES_MAX, of_debian, of_python};
+use cooper_image::deb::{Copyright, Deb, Diversions, Precedence, UnpackSettings, licence_evidence_in};
+use cooper_image::rootfs::{Links, Rootfs, UnpackLimits};
 use cooper_image::wheel::{Wheel, inspect};
 
 use crate::deb_archive::{dir, file as deb_file, link, package};
@@ -69,14 +69,61 @@ fn a_package_gives_its_copyright_file() {
         deb_file("./usr/share/doc/made/copyright", GRANT.as_bytes()),
     ];
     let limits = UnpackLimits::default();
-    let evidence = |entries: &[_]| {
+    let copyright = |entries: &[_]| {
         let deb = Deb::from_bytes(package("made", entries, &[]), &limits).unwrap();
-        deb.licence_evidence(&limits).unwrap()
+        let place = tempfile::tempdir().unwrap();
+        let root = File::open(place.path()).unwrap().into();
+        let diversions = Diversions::parse(b"").unwrap();
+        let settings = UnpackSettings {
+            limits,
+            rank: 0,
+            diversions: &diversions,
+            precedence: &|_| Precedence::Conflict,
+        };
+        let rootfs = Rootfs::new(root, Links::FollowInRoot);
+        let unpacked = deb.unpack(&rootfs, &settings).unwrap();
+        let alone = deb.copyright(&limits).unwrap();
+        assert_eq!(unpacked.copyright, alone);
+        alone
     };
-    let answer = of_debian(&evidence(&entries));
+    let Copyright::File(file) = copyright(&entries) else {
+        panic!("there is a file");
+    };
+    assert_eq!(
+        (file.path.as_str(), file.size),
+        ("usr/share/doc/made/copyright", GRANT.len() as u64)
+    );
+    let answer = of_debian(&DebianLicenceEvidence {
+        copyright: Some(file),
+    });
     assert_eq!(answer.expression.unwrap().to_string(), "Apache-2.0");
     let linked = [&entries[..4], &[link(b'2', "./usr/share/doc/made", "other")]].concat();
-    assert_eq!(evidence(&linked).copyright, None);
+    assert_eq!(copyright(&linked), Copyright::Shared("other".parse().unwrap()));
+    let out = [
+        &entries[..5],
+        &[link(b'2', "./usr/share/doc/made/copyright", "/etc/passwd")],
+    ]
+    .concat();
+    assert_eq!(copyright(&out), Copyright::Astray("/etc/passwd".to_owned()));
+    assert_eq!(copyright(&entries[..5]), Copyright::Missing);
+}
+
+#[test]
+fn of_a_copyright_file_of_50_mib_the_beginning_is_kept() {
+    let entries = [
+        dir("./"),
+        dir("./usr/"),
+        dir("./usr/share/"),
+        dir("./usr/share/doc/"),
+        dir("./usr/share/doc/made/"),
+        deb_file("./usr/share/doc/made/copyright", &vec![b'x'; 50 << 20]),
+    ];
+    let limits = UnpackLimits::default();
+    let deb = Deb::from_bytes(package("made", &entries, &[]), &limits).unwrap();
+    let Copyright::File(file) = deb.copyright(&limits).unwrap() else {
+        panic!("there is a file");
+    };
+    assert_eq!((file.bytes.len(), file.size), (TEXT_BYTES_MAX, 50 << 20));
 }
 
 #[test]

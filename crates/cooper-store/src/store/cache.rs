@@ -42,6 +42,18 @@ impl Store {
         Ok(())
     }
 
+    /// [`Store::cache_put`] for a small note that costs little to make again: it is not brought to the disk at once. After a
+    /// power cut it may be there and torn; whoever reads it must be able to tell.
+    pub fn cache_note(&self, kind: &str, key: &str, bytes: &[u8]) -> Result<(), WriteBlobError> {
+        let stage = self.staged_file("cache")?;
+        let mut file = create_new(stage.path())?;
+        file.write_all(bytes).of("write", stage.path())?;
+        file.set_modified(system_time(self.clock().now()))
+            .of("set the time of", stage.path())?;
+        self.publish_cache_entry(stage.path(), kind, key)?;
+        Ok(())
+    }
+
     /// The entry of this kind and key, if it is there: for large files that are read in place.
     pub fn cache_file(&self, kind: &str, key: &str) -> Option<File> {
         let file = File::open(self.cache_path(kind, key)).ok()?;

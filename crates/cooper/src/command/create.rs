@@ -298,8 +298,12 @@ fn finish(
 }
 
 /// Tell what the gates noted, what a waiver lifts, and what could not be judged.
-pub(crate) fn tell_verdict(verdict: &Verdict, shell: &Shell) {
-    for finding in &verdict.findings {
+pub(crate) fn tell_verdict(judged: &Verdict, shell: &Shell) {
+    for finding in judged
+        .findings
+        .iter()
+        .filter(|finding| !verdict::is_record(finding))
+    {
         let text = format!("{} {}: {}", finding.code, finding.subject, finding.message);
         match &finding.waived {
             None => shell.note("note", &text),
@@ -312,8 +316,11 @@ pub(crate) fn tell_verdict(verdict: &Verdict, shell: &Shell) {
             }
         }
     }
-    let whys: Vec<&str> = verdict.unjudged.iter().map(|one| one.why.as_str()).collect();
-    if let Some(first) = verdict.unjudged.first() {
+    for (code, line) in verdict::records(judged) {
+        shell.note("note", &format!("{code}: {line}"));
+    }
+    let whys: Vec<&str> = judged.unjudged.iter().map(|one| one.why.as_str()).collect();
+    if let Some(first) = judged.unjudged.first() {
         shell.note(
             "warning",
             &format!("not judged: {}: {}", whys.join("; "), first.hint),

@@ -1,6 +1,7 @@
 //! `cooper waive`: let a hold pass, for one version of one package, until a date.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::Args;
 use cooper_core::Timestamp;
@@ -8,6 +9,7 @@ use cooperage::gate::Waiver;
 use cooperage::{NewWaiver, WaiverState};
 use serde_json::json;
 
+use crate::command::waive_all::{Wanted, waive_all};
 use crate::failure::{Code, Exit, Failure};
 use crate::render::table::{Align, Table, printable};
 use crate::render::unit;
@@ -19,6 +21,9 @@ Examples:
       --until 2027-01-31 --by ada@example.org
   cooper waive AGE-YOUNG --package acme-lib --version 2.0 --reason 'our own release' \\
       --until 2026-12-24 --by ada@example.org
+  cooper create a -r requirements.txt --json > refused.json
+  cooper waive --from refused.json --only LICENCE-DENIED --reason 'LGPL, used unchanged: agreed' \\
+      --until 2027-01-31 --by ada@example.org
   cooper waive --list
   cooper waive --revoke 3 --by ada@example.org
 
@@ -30,23 +35,33 @@ to; every verdict that used one names it. After its end it lifts nothing.";
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct WaiveArgs {
     /// A finding's code, or an advisory: `AGE-YOUNG`, `CVE-2024-3651`
-    #[arg(value_name = "FINDING", required_unless_present_any = ["list", "revoke"])]
+    #[arg(value_name = "FINDING", required_unless_present_any = ["list", "revoke", "from"])]
     finding: Option<String>,
     /// The package
-    #[arg(long, value_name = "NAME", requires = "finding", required_unless_present_any = ["list", "revoke"])]
+    #[arg(long, value_name = "NAME", requires = "finding", required_unless_present_any = ["list", "revoke", "from"])]
     package: Option<String>,
     /// Its version
-    #[arg(long, value_name = "VERSION", requires = "finding", required_unless_present_any = ["list", "revoke"])]
+    #[arg(long, value_name = "VERSION", requires = "finding", required_unless_present_any = ["list", "revoke", "from"])]
     version: Option<String>,
     /// Why it may pass
-    #[arg(long, value_name = "TEXT", requires = "finding", required_unless_present_any = ["list", "revoke"])]
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["list", "revoke"], required_unless_present_any = ["list", "revoke"])]
     reason: Option<String>,
     /// Until when: `2027-01-31` (to the end of that day, UTC) or a time
-    #[arg(long, value_name = "DATE", requires = "finding", required_unless_present_any = ["list", "revoke"])]
+    #[arg(long, value_name = "DATE", conflicts_with_all = ["list", "revoke"], required_unless_present_any = ["list", "revoke"])]
     until: Option<String>,
     /// Who answers for it
     #[arg(long, value_name = "WHO", required_unless_present = "list")]
     by: Option<String>,
+    /// Waive each finding that holds in a verdict: what `check`, `create` or `inspect` printed with `--json` (`-`: standard
+    /// input)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["finding", "list", "revoke"])]
+    from: Option<PathBuf>,
+    /// With `--from`: only findings of this code, or of this advisory; may be repeated
+    #[arg(long, value_name = "CODE", requires = "from")]
+    only: Vec<String>,
+    /// With `--from`: only show what would be waived
+    #[arg(long, requires = "from")]
+    dry_run: bool,
     /// Show every waiver that was ever given
     #[arg(long, conflicts_with_all = ["finding", "revoke", "by"])]
     list: bool,
@@ -72,14 +87,23 @@ pub(crate) fn waive(args: WaiveArgs, shell: &Shell) -> Result<Exit, Failure> {
         )?;
         return Ok(Exit::GOOD);
     }
-    let waiver = workshop.waive(&NewWaiver {
+    let new = NewWaiver {
         finding: args.finding.unwrap_or_default(),
         package: args.package.unwrap_or_default(),
         version: args.version.unwrap_or_default(),
         reason: args.reason.unwrap_or_default(),
         by,
         until: end_of(&args.until.unwrap_or_default())?,
-    })?;
+    };
+    if let Some(file) = &args.from {
+        let wanted = Wanted {
+            file,
+            only: &args.only,
+            dry_run: args.dry_run,
+        };
+        return waive_all(&wanted, &new, &workshop, shell);
+    }
+    let waiver = workshop.waive(&new)?;
     shell.print(
         || json!({ "waiver": waiver }),
         |out| writeln!(out, "waiver {}: {}", waiver.number, printable(&sentence(&waiver))),
@@ -102,7 +126,7 @@ fn end_of(text: &str) -> Result<Timestamp, Failure> {
     })
 }
 
-fn sentence(waiver: &Waiver) -> String {
+pub(crate) fn sentence(waiver: &Waiver) -> String {
     let Waiver {
         finding,
         package,

@@ -1,8 +1,9 @@
 //! Verdicts and findings, for people, for programs, and as SARIF.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use cooper_core::{Effect, Finding};
+use cooper_core::{Ecosystem, Effect, Finding};
 use cooperage::gate::{Outcome, Verdict, code};
 use serde_json::{Value, json};
 
@@ -40,11 +41,50 @@ pub(crate) fn headline(verdict: &Verdict) -> String {
     )
 }
 
+/// Whether a finding only records the licence of a Debian package: an image has dozens of those, which say much the same.
+pub(crate) fn is_record(finding: &Finding) -> bool {
+    let of_debian = finding.package.as_ref().map(|package| package.ecosystem) == Some(Ecosystem::Debian);
+    finding.effect == Effect::Note && of_debian && finding.code.as_str().starts_with("LICENCE-")
+}
+
+/// The records of each code in one line: `36 Debian packages (bash, coreutils, dpkg and 33 more)`.
+pub(crate) fn records(verdict: &Verdict) -> Vec<(&str, String)> {
+    const NAMED_MAX: usize = 3;
+    let mut by_code: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for finding in verdict.findings.iter().filter(|finding| is_record(finding)) {
+        let package = finding
+            .package
+            .as_ref()
+            .map_or("", |package| package.name.as_str());
+        by_code.entry(finding.code.as_str()).or_default().push(package);
+    }
+    let line = |mut names: Vec<&str>| {
+        names.sort_unstable();
+        let counted = unit::count(names.len() as u64, "Debian package");
+        let named = names[..names.len().min(NAMED_MAX)].join(", ");
+        match names.len().saturating_sub(NAMED_MAX) {
+            0 => format!("{counted} ({named})"),
+            more => format!("{counted} ({named} and {more} more)"),
+        }
+    };
+    by_code
+        .into_iter()
+        .map(|(code, names)| (code, line(names)))
+        .collect()
+}
+
 /// The verdict with every finding.
 pub(crate) fn write(out: &mut dyn Write, verdict: &Verdict) -> io::Result<()> {
     writeln!(out, "{}", printable(&headline(verdict)))?;
-    for finding in &verdict.findings {
+    for finding in verdict.findings.iter().filter(|finding| !is_record(finding)) {
         write_finding(out, finding)?;
+    }
+    for (code, line) in records(verdict) {
+        writeln!(out, "\nnote  {code}  {}", printable(&line))?;
+        writeln!(
+            out,
+            "  help      `--json` tells of each; `cooper check --why {code}` explains it"
+        )?;
     }
     for unjudged in &verdict.unjudged {
         writeln!(out, "\n? {}  {}", unjudged.gate, printable(&unjudged.why))?;

@@ -230,10 +230,8 @@ fn the_signed_indexes_of_a_lock_are_checked_again_where_they_are_kept() {
         world.host.cooper_with_input(&args, &lock.to_string())
     };
     let copy = create(&world, &lock).good().json();
-    assert_eq!(
-        (&copy["findings"], &copy["digest"]),
-        (&json!([]), &first["digest"])
-    );
+    assert_eq!(copy["digest"], first["digest"]);
+    assert!(!copy["findings"].to_string().contains("INTEGRITY-"), "{copy}");
 
     // The files are kept with the image, and say themselves from when they are and who has signed them.
     let digests: Vec<&str> = lock["origin"]["snapshots"]

@@ -26,6 +26,7 @@ mod inventory;
 mod kept_wheels;
 mod kill;
 mod libraries;
+mod licences;
 mod live;
 mod load_hostile;
 mod remove;
