@@ -22,7 +22,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::SandboxError;
-use crate::outcome::{Enforced, Enforcer, Limit};
+use crate::outcome::{CpuCounter, Enforced, Enforcer, Limit};
 use crate::spec::{Enforcement, Limits};
 
 pub(crate) use directories::may_make;
@@ -36,6 +36,8 @@ pub(crate) struct Cgroup {
     pids: Option<usize>,
     /// Of earlier runs.
     oom_kills_before: u64,
+    /// What was used before the run began.
+    cpu_before: Duration,
     enforced: Vec<Enforced>,
     /// Locked for as long as the run lives.
     _lock: Option<File>,
@@ -61,6 +63,8 @@ pub(crate) enum Version {
 pub(crate) struct Usage {
     pub(crate) memory_peak_bytes: Option<u64>,
     pub(crate) oom_kills: u64,
+    /// Processor time of all its processes, and what counted it.
+    pub(crate) cpu: Option<(Duration, CpuCounter)>,
 }
 
 /// The period of `cpu.cfs_quota_us` and `cpu.max`.
@@ -99,6 +103,12 @@ impl Cgroup {
                 Some(place) => parents.push((place.directory.clone(), place.version)),
             }
         }
+        // No limit hangs on it.
+        let counts = hierarchies.cpu_time.as_ref().filter(|place| {
+            let is_known = parents.iter().any(|(path, _)| *path == place.directory);
+            !is_known && !parents.is_empty() && directories::may_make(place)
+        });
+        parents.extend(counts.map(|place| (place.directory.clone(), place.version)));
         let (directories, lock) = match directories::make(&parents) {
             Err(error) if enforcement == Enforcement::BestEffort => {
                 tracing::debug!(%error, "runs are in no cgroup");
@@ -112,6 +122,7 @@ impl Cgroup {
             memory: None,
             pids: None,
             oom_kills_before: 0,
+            cpu_before: Duration::ZERO,
             enforced: Vec::new(),
             _lock: lock,
         };
@@ -227,10 +238,20 @@ impl Cgroup {
         count.trim().parse().ok()
     }
 
+    /// The run begins: what was used until now does not count for it.
+    pub(crate) fn begin(&mut self) {
+        self.cpu_before = self.cpu().map_or(Duration::ZERO, |(used, _)| used);
+    }
+
     /// What was used so far.
     pub(crate) fn usage(&self) -> Usage {
+        let cpu = self.cpu();
+        let cpu = cpu.map(|(used, by)| (used.saturating_sub(self.cpu_before), by));
         let Some(directory) = self.memory.and_then(|index| self.directories.get(index)) else {
-            return Usage::default();
+            return Usage {
+                cpu,
+                ..Usage::default()
+            };
         };
         let (peak, events) = match directory.version {
             Version::One => ("memory.max_usage_in_bytes", "memory.oom_control"),
@@ -243,7 +264,26 @@ impl Cgroup {
         Usage {
             memory_peak_bytes: read(peak).trim().parse().ok(),
             oom_kills: kills.unwrap_or(0_u64).saturating_sub(self.oom_kills_before),
+            cpu,
         }
+    }
+
+    /// The processor time of all that was ever in it, where something counts that.
+    fn cpu(&self) -> Option<(Duration, CpuCounter)> {
+        let counting = self.directories.iter().rev();
+        { counting }.find_map(|directory| match directory.version {
+            Version::One => {
+                let text = directory.read("cpuacct.usage").ok()?;
+                let used = Duration::from_nanos(text.trim().parse().ok()?);
+                Some((used, CpuCounter::CgroupV1))
+            }
+            Version::Two => {
+                let text = directory.read("cpu.stat").ok()?;
+                let line = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
+                let used = Duration::from_micros(line.trim().parse().ok()?);
+                Some((used, CpuCounter::CgroupV2))
+            }
+        })
     }
 
     /// What its processes have now: memory without what the kernel can take back at any time because it is on the disk.
@@ -268,11 +308,15 @@ impl Cgroup {
             directory.version == Version::One && list.is_ok_and(|list| list.is_empty())
         };
         let memory = self.memory.and_then(|index| self.directories.get(index));
-        let is_reset = |directory: &Directory| {
+        let is_little = |directory: &Directory| {
             let left = directory.read("memory.usage_in_bytes");
             let left = left.ok().and_then(|left| left.trim().parse().ok());
-            let is_little = left.is_some_and(|left: u64| left <= LEFT_BYTES_MAX);
-            let is_emptied = is_little || directory.write("memory.force_empty", "0").is_ok();
+            left.is_some_and(|left: u64| left <= LEFT_BYTES_MAX)
+        };
+        let is_reset = |directory: &Directory| {
+            // What is in file systems in memory stays: it would count for the next run.
+            let is_emptied = is_little(directory)
+                || (directory.write("memory.force_empty", "0").is_ok() && is_little(directory));
             is_emptied && directory.write("memory.max_usage_in_bytes", "0").is_ok()
         };
         if self.directories.iter().all(is_empty) && memory.is_none_or(is_reset) {
@@ -297,7 +341,12 @@ impl Cgroup {
 
 /// Remove what ended callers left.
 pub(crate) fn sweep(hierarchies: &Hierarchies) {
-    let places = [&hierarchies.memory, &hierarchies.pids, &hierarchies.cpu];
+    let places = [
+        &hierarchies.memory,
+        &hierarchies.pids,
+        &hierarchies.cpu,
+        &hierarchies.cpu_time,
+    ];
     let mut parents: Vec<PathBuf> = Vec::new();
     for place in places.into_iter().flatten() {
         if !parents.contains(&place.directory) {

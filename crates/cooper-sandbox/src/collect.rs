@@ -74,6 +74,8 @@ pub enum Refusal {
     Fifo,
     /// A socket.
     Socket,
+    /// A folder, in the place of a file.
+    Folder,
     /// Its name is not UTF-8, or has control characters.
     Name,
     /// Another file system is mounted there.
@@ -97,6 +99,7 @@ impl Refusal {
             Self::Device => "device",
             Self::Fifo => "fifo",
             Self::Socket => "socket",
+            Self::Folder => "folder",
             Self::Name => "name",
             Self::Mount => "mount",
             Self::TooDeep => "too-deep",
@@ -115,6 +118,7 @@ impl fmt::Display for Refusal {
             Self::Device => "it is a device",
             Self::Fifo => "it is a FIFO",
             Self::Socket => "it is a socket",
+            Self::Folder => "it is a folder",
             Self::Name => "its name is not UTF-8 or has control characters",
             Self::Mount => "it is on another file system",
             Self::TooDeep => "it is too many directories deep",
@@ -385,7 +389,8 @@ fn regular(state: &rustix::fs::Stat) -> Option<Refusal> {
         FileType::Fifo => Some(Refusal::Fifo),
         FileType::Socket => Some(Refusal::Socket),
         FileType::CharacterDevice | FileType::BlockDevice => Some(Refusal::Device),
-        FileType::Directory | FileType::Unknown => Some(Refusal::Changed),
+        FileType::Directory => Some(Refusal::Folder),
+        FileType::Unknown => Some(Refusal::Changed),
     }
 }
 

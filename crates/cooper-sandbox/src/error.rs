@@ -167,9 +167,11 @@ impl SandboxError {
                 "`cooper fsck` says whether the store is whole"
             }
             Self::Cgroup { source, .. } if is_permission(source) => {
-                "mount the cgroup file system writable; inside a container that needs `--privileged`, or `--cgroupns=private` with it writable"
+                "mount the cgroup file system writable; inside a container that needs `--privileged`, or `--cgroupns=private` with it writable; `run.enforcement = \"best-effort\"` (COOPER_RUN_ENFORCEMENT) runs with the limits that there are"
             }
-            Self::NoController { .. } => "mount the controllers: `mount -t cgroup2 none /sys/fs/cgroup`",
+            Self::NoController { .. } => {
+                "mount the controllers: `mount -t cgroup2 none /sys/fs/cgroup`; `run.enforcement = \"best-effort\"` (COOPER_RUN_ENFORCEMENT) runs with the limits that there are"
+            }
             Self::Clone { source } if is_permission(source) => {
                 "inside a container this needs `--privileged`: new namespaces are not allowed here"
             }
@@ -181,6 +183,9 @@ impl SandboxError {
                 source,
             } if is_permission(source) || source.raw_os_error() == Some(libc::ENOSPC) => {
                 "allow user namespaces: `sysctl -w user.max_user_namespaces=10000`"
+            }
+            Self::RuntimeFailed { said: Some(said), .. } if said.contains("unknown platform") => {
+                "this gVisor is older than its platform `systrap`: install one of June 2023 or newer; or run it without the runtime: `--runtime own`"
             }
             Self::RuntimeRefuses { .. } | Self::RuntimeFailed { .. } => {
                 "run it without the runtime: `--runtime own`"

@@ -112,7 +112,7 @@ pub use network::{
     NetworkReport, RefusedConnections, RefusedName, Reply, Rule, RuleError, RuleFault, Rules, SessionId,
     serve_gateway,
 };
-pub use outcome::{End, Enforced, Enforcer, Limit, Outcome};
+pub use outcome::{CpuCounter, End, Enforced, Enforcer, Limit, Outcome};
 pub use root::{overlay_fd, stack_fd};
 pub use runtime::{Runtime, RuntimeProgram};
 pub use self_test::{SelfTestError, inside, self_test};

@@ -157,6 +157,8 @@ pub(crate) fn in_own_mounts<T: Send>(
     let host = Path::new("/");
     let enter = || {
         syscall::unshare(libc::CLONE_NEWNS)?;
+        // This thread's alone from here on: modes are what they are given as.
+        rustix::process::umask(Mode::empty());
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         rustix::mount::mount_change(c"/", private)
     };

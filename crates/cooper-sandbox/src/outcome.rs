@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::network::NetworkReport;
 
 /// What became of a run that took place.
@@ -11,8 +13,10 @@ pub struct Outcome {
     pub end: End,
     /// From start to end.
     pub wall: Duration,
-    /// Processor time, user and system, of all its processes and of making the container.
+    /// Processor time, user and system, of its processes and of making the container.
     pub cpu: Duration,
+    /// What counted it.
+    pub cpu_by: CpuCounter,
     /// The most memory used at any time, where a cgroup counted it.
     pub memory_peak_bytes: Option<u64>,
     /// The kernel killed a process of the run for want of memory; `end` says what the program itself did.
@@ -87,6 +91,29 @@ pub enum Enforcer {
     Nothing,
 }
 
+/// What counts processor time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CpuCounter {
+    /// A controller of cgroup version 1: of all processes.
+    CgroupV1,
+    /// Cgroup version 2: of all processes.
+    CgroupV2,
+    /// The kernel, for whoever waits for a process: of those that were waited for.
+    EndedProcesses,
+}
+
+impl CpuCounter {
+    /// Its word in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CgroupV1 => "cgroup-v1",
+            Self::CgroupV2 => "cgroup-v2",
+            Self::EndedProcesses => "ended-processes",
+        }
+    }
+}
+
 impl Limit {
     /// All of them.
     pub const ALL: [Self; 7] = [
@@ -99,15 +126,15 @@ impl Limit {
         Self::Scratch,
     ];
 
-    /// The limit's name.
+    /// The limit's name: as of the flag of `cooper run` that sets it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Pids => "pids",
-            Self::Cpu => "cpu",
-            Self::OpenFiles => "open files",
-            Self::Wall => "time",
-            Self::Tmp => "/tmp",
+            Self::Cpu => "cpus",
+            Self::OpenFiles => "files",
+            Self::Wall => "timeout",
+            Self::Tmp => "tmp",
             Self::Scratch => "scratch",
         }
     }
@@ -127,8 +154,8 @@ impl Enforcer {
     /// The enforcer's name.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::CgroupV1 => "cgroup v1",
-            Self::CgroupV2 => "cgroup v2",
+            Self::CgroupV1 => "cgroup-v1",
+            Self::CgroupV2 => "cgroup-v2",
             Self::Rlimit => "rlimit",
             Self::Tmpfs => "tmpfs",
             Self::Timer => "timer",

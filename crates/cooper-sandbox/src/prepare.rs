@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
+use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
 
 use crate::bpf::Instruction;
@@ -251,7 +252,7 @@ fn check(spec: &Spec<'_>, space: &IdSpace) -> Result<(), SandboxError> {
             "there is no program for the gateway to the hosts that it may reach",
         ));
     }
-    check_limits(&spec.limits)
+    check_limits(&spec.limits, spec.profile)
 }
 
 /// A build step owns files of every id.
@@ -264,7 +265,7 @@ fn check_ids(profile: Profile, caller: Caller) -> Result<(), SandboxError> {
     }
 }
 
-fn check_limits(limits: &Limits) -> Result<(), SandboxError> {
+pub(crate) fn check_limits(limits: &Limits, profile: Profile) -> Result<(), SandboxError> {
     let too_little = [
         (limits.pids == 0, "one process"),
         (limits.open_files < OPEN_FILES_MIN, "16 open files"),
@@ -272,9 +273,35 @@ fn check_limits(limits: &Limits) -> Result<(), SandboxError> {
         (limits.memory_bytes < MEMORY_BYTES_MIN, "4 MiB of memory"),
     ];
     if let Some((_, least)) = too_little.iter().find(|(too_little, _)| *too_little) {
-        return Err(fault(format!("a program needs {least} at least")));
+        return Err(fault(format!(
+            "a program needs {least} at least: raise the limit"
+        )));
     }
-    Ok(())
+    match open_files_max(limits.open_files) {
+        Some(most) if profile == Profile::Run => Err(fault(format!(
+            "a program can have {most} open files at most here (`ulimit -Hn`, `sysctl fs.nr_open`): lower the limit"
+        ))),
+        // A build step's are not asked for, and it has what there is.
+        _ => Ok(()),
+    }
+}
+
+/// How many files a program may have open at most, where so many are too many: who may raise bounds has the kernel's own.
+fn open_files_max(wanted: u64) -> Option<u64> {
+    let hard = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let hard = hard.filter(|hard| wanted > *hard)?;
+    let own = rustix::thread::capabilities(None).ok()?.effective;
+    let may_raise = Caller::of_process() == Caller::HostRoot && own.contains(CapabilitySet::SYS_RESOURCE);
+    let kernels = || {
+        let text = std::fs::read_to_string("/proc/sys/fs/nr_open").ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    let most = if may_raise {
+        kernels().unwrap_or(hard)
+    } else {
+        hard
+    };
+    (wanted > most).then_some(most)
 }
 
 /// `/dev/shm` is as large as `/tmp`, and 64 MiB at most.

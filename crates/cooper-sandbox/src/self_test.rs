@@ -231,6 +231,7 @@ fn ended(outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::CpuCounter;
 
     #[test]
     fn a_wall_of_which_nothing_is_said_does_not_hold() {
@@ -238,6 +239,7 @@ mod tests {
             end: End::Exited(0),
             wall: Duration::ZERO,
             cpu: Duration::ZERO,
+            cpu_by: CpuCounter::EndedProcesses,
             memory_peak_bytes: None,
             oom_killed: false,
             stdout: stdout.as_bytes().to_vec(),

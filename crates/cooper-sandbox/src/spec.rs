@@ -127,6 +127,14 @@ pub enum Enforcement {
 }
 
 impl Enforcement {
+    /// Its word in the setting `run.enforcement`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::BestEffort => "best-effort",
+        }
+    }
+
     /// What a build step has: the host's root can have cgroups and must, an ordinary user mostly has none. What stands in
     /// for them bounds each process's memory and the number of processes.
     pub fn of_builds() -> Self {

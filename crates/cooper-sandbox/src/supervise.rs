@@ -15,7 +15,7 @@ use crate::error::{SandboxError, Step, supervising};
 use crate::ids::IdSpace;
 use crate::init::{self, Job};
 use crate::network::{Gateway, HandOut, Network, NetworkReport, Rules, SessionId};
-use crate::outcome::{End, Enforced, Enforcer, Limit, Outcome};
+use crate::outcome::{CpuCounter, End, Enforced, Enforcer, Limit, Outcome};
 use crate::prepare::Prepared;
 use crate::runtime::{self, Bundle, RuntimeProgram};
 use crate::signals::Forwarding;
@@ -97,10 +97,12 @@ fn run_with(spec: &Spec<'_>, runtime: Option<&RuntimeProgram>) -> Result<Outcome
     let ran = ran?;
     let end = judge(spec, &ran, usage, bundle.as_ref())?;
     let network = way_out.map(|way_out| way_out.close(end));
+    let (cpu, cpu_by) = usage.cpu.unwrap_or((ran.init.cpu, CpuCounter::EndedProcesses));
     Ok(Outcome {
         end,
         wall: started.elapsed(),
-        cpu: ran.init.cpu,
+        cpu,
+        cpu_by,
         memory_peak_bytes: usage.memory_peak_bytes,
         oom_killed: usage.oom_kills > 0,
         stdout: ran.stdout.bytes,

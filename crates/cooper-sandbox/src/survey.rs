@@ -28,7 +28,7 @@ pub fn survey() -> Vec<Check> {
     checks.extend([overlay(), seccomp(), landlock()]);
     checks.extend(cgroups(&Hierarchies::of_host(), caller));
     checks.push(kvm());
-    checks.extend(RUNTIMES.map(runtime));
+    checks.extend(RUNTIMES.map(|it| runtime(it, caller)));
     checks
 }
 
@@ -176,7 +176,16 @@ fn kvm() -> Check {
     }
 }
 
-fn runtime(runtime: Runtime) -> Check {
+/// A gVisor of this day or later has the platform `systrap`.
+const SYSTRAP_SINCE: u32 = 20_230_601;
+
+/// The day of a `runsc version release-20221219.0`.
+fn release_day(told: &str) -> Option<u32> {
+    let (_, release) = told.split_once("release-")?;
+    release.get(..8)?.parse().ok()
+}
+
+fn runtime(runtime: Runtime, caller: Caller) -> Check {
     let name = runtime.as_str();
     let Some(program) = RuntimeProgram::installed(runtime) else {
         let told = format!("not installed; only `cooper run --runtime {name}` needs it");
@@ -184,7 +193,17 @@ fn runtime(runtime: Runtime) -> Check {
     };
     let path = program.path();
     let told = version_line(path).unwrap_or_else(|| "it does not say its version".to_owned());
-    Check::new(name, State::Good, format!("{}: {told}", path.display()))
+    let told = format!("{}: {told}", path.display());
+    if caller != Caller::HostRoot {
+        let told = format!("{told}; only root can use it here");
+        return Check::new(name, State::Absent, told).remedy("run cooper as root");
+    }
+    if runtime == Runtime::Runsc && release_day(&told).is_some_and(|day| day < SYSTRAP_SINCE) {
+        let told = format!("{told}, which is too old: it lacks the platform `systrap`");
+        return Check::new(name, State::Absent, told)
+            .remedy("install gVisor of June 2023 or newer, which Debian has since trixie");
+    }
+    Check::new(name, State::Good, told)
 }
 
 /// What a program says first of its version.
@@ -216,6 +235,14 @@ mod tests {
             assert_eq!(version_of(release), version, "{release}");
         }
         assert!(version_of("5.4.0").unwrap() < KERNEL_MIN && version_of("10.0").unwrap() > KERNEL_MIN);
+    }
+
+    #[test]
+    fn releases_of_gvisor_are_compared_by_day() {
+        let day = |told| release_day(told).is_some_and(|day| day < SYSTRAP_SINCE);
+        assert!(day("/usr/bin/runsc: runsc version release-20221219.0"));
+        assert!(!day("/usr/bin/runsc: runsc version release-20240212.0-2"));
+        assert!(!day("/usr/bin/runsc: runsc version VERSION_MISSING"));
     }
 
     #[test]

@@ -83,9 +83,9 @@ pub use remove::Retention;
 pub use requirements_file::RequirementsFileError;
 pub use run::{
     ConnectionsReport, GrantError, OUTPUT_FILES_MAX, OutputFolder, Program, RESULT_BYTES_MAX, Ran,
-    ResultError, RunError, RunGrants, RunOrder, RunReport, limit_flag, read_result,
+    ResultError, RunError, RunGrants, RunOrder, RunReport, read_result,
 };
-pub use runner::{Peer, ReplyLimits, Runner, TemplatePolicy};
+pub use runner::{NotRun, Peer, ReplyLimits, Runner, TemplatePolicy, Ticket};
 pub use save::{SaveError, Saved, SavedVersion};
 pub use sbom::{Sbom, SbomError};
 pub use sources::SourceError;

@@ -25,7 +25,7 @@ use crate::workshop::{LookupError, Workshop};
 pub use grants::{GrantError, RunGrants};
 pub use network_report::{ConnectionsReport, RefusedConnectionsReport, UnknownNameReport};
 pub use outputs::{OUTPUT_FILES_MAX, OutputFolder};
-pub use report::{RunReport, flag as limit_flag};
+pub use report::RunReport;
 pub use result::{RESULT_BYTES_MAX, ResultError, read_result};
 
 /// What to run, and under which limits.

@@ -12,6 +12,8 @@ pub(crate) struct Hierarchies {
     pub(crate) memory: Option<Place>,
     pub(crate) pids: Option<Place>,
     pub(crate) cpu: Option<Place>,
+    /// What counts processor time, in version 1; in version 2 every group does.
+    pub(crate) cpu_time: Option<Place>,
 }
 
 /// A directory in a hierarchy.
@@ -64,6 +66,7 @@ impl Hierarchies {
             memory: place("memory"),
             pids: place("pids"),
             cpu: place("cpu"),
+            cpu_time: place("cpuacct"),
         }
     }
 }

@@ -95,7 +95,7 @@ fn version_2_bounds_are_written() {
 #[test]
 fn version_2_usage_is_read() {
     let double = Double::unified();
-    let group = Cgroup::create(&double.hierarchies(), &LIMITS, Enforcement::Required).unwrap();
+    let mut group = Cgroup::create(&double.hierarchies(), &LIMITS, Enforcement::Required).unwrap();
     assert_eq!(group.usage(), Usage::default());
     let run = double.run("cooper");
     double.file(&format!("{run}/memory.peak"), "4096\n");
@@ -103,11 +103,19 @@ fn version_2_usage_is_read() {
         &format!("{run}/memory.events"),
         "low 0\noom 3\noom_kill 2\noom_group_kill 1\n",
     );
+    let spent = |us: u64| {
+        let text = format!("usage_usec {us}\nuser_usec 1\nsystem_usec 2\n");
+        double.file(&format!("{run}/cpu.stat"), &text);
+    };
+    spent(1500);
+    group.begin();
+    spent(4000);
     assert_eq!(
         group.usage(),
         Usage {
             memory_peak_bytes: Some(4096),
-            oom_kills: 2
+            oom_kills: 2,
+            cpu: Some((Duration::from_micros(2500), CpuCounter::CgroupV2)),
         }
     );
 }

@@ -1,6 +1,5 @@
 //! One child: from the making of its place to what became of its run.
 
-use std::ffi::CString;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -21,6 +20,7 @@ use super::wire::{Frame, Report, WarmEnd, WarmJob, WarmReply};
 use crate::cgroup::{Cgroup, Version};
 use crate::error::{SandboxError, supervising};
 use crate::init::Job;
+use crate::outcome::CpuCounter;
 use crate::status::Word;
 use crate::streams::{Capture, READS_AT_ONCE_MAX, Stream};
 use crate::syscall::{self, CloneRequest, Ended, Turn};
@@ -37,8 +37,6 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 /// So many processes are in a child's group when nothing but its holder is.
 const HOLDER_ALONE: u64 = 1;
-const LAST_PID_MIN: u32 = 300;
-const LAST_PID_SPAN: u32 = 30_000;
 
 /// Where a child is on its way.
 enum State {
@@ -142,7 +140,7 @@ impl Child {
             gives_way: pattern.gives_way(&cgroup),
             joined: &borrowed,
             common,
-            last_pid: &last_pid(),
+            last_pid: &place::last_pid(),
         };
         let request = CloneRequest {
             flags: 0,
@@ -188,6 +186,11 @@ impl Child {
 
     pub(super) fn is_running(&self) -> bool {
         matches!(self.state, State::Running(_))
+    }
+
+    /// Whether this is its run.
+    pub(super) fn runs(&self, id: u64) -> bool {
+        matches!(&self.state, State::Running(running) if running.job.id == id)
     }
 
     fn awaits_gateway(&self) -> bool {
@@ -365,6 +368,7 @@ impl Child {
 
     /// Give it its one request. `parts` are the script, standard input, then the files.
     pub(super) fn begin(&mut self, pattern: &Pattern, job: WarmJob, parts: Vec<Vec<u8>>) {
+        self.cgroup.begin();
         let started = Instant::now();
         let deadline = started.checked_add(job.wall);
         let mut parts = parts.into_iter();
@@ -546,8 +550,9 @@ impl Child {
                 (_, signal) => WarmEnd::Signaled(signal),
             },
         };
-        let ended = [self.program_ended, self.holder_ended];
-        let cpu: Duration = ended.into_iter().flatten().map(|ended| ended.cpu).sum();
+        let (cpu, cpu_by) = usage
+            .cpu
+            .unwrap_or_else(|| (self.ended_cpu(pattern), CpuCounter::EndedProcesses));
         let [stdout, stderr] =
             [&mut self.stdout, &mut self.stderr].map(|capture| std::mem::take(capture).finish());
         let (result, result_fault) = match result {
@@ -559,7 +564,8 @@ impl Child {
             id: job.id,
             end,
             wall,
-            cpu: cpu + self.orphans_cpu(pattern),
+            cpu,
+            cpu_by,
             memory_peak_bytes: usage.memory_peak_bytes,
             stdout_truncated: stdout.truncated,
             stderr_truncated: stderr.truncated,
@@ -578,20 +584,14 @@ impl Child {
         })
     }
 
-    /// The processor time of what the holder has waited for, while it is there: afterwards its own end tells it.
-    fn orphans_cpu(&self, pattern: &Pattern) -> Duration {
+    /// The processor time of its program and holder, as far as they have ended, and of what the holder has waited for while
+    /// that is there: afterwards its own end tells it.
+    fn ended_cpu(&self, pattern: &Pattern) -> Duration {
+        let ended = [self.program_ended, self.holder_ended];
+        let own: Duration = ended.into_iter().flatten().map(|ended| ended.cpu).sum();
         let holder = self.holder.as_ref().filter(|_| self.holder_ended.is_none());
         let ticks = holder.and_then(|(pid, _)| pattern.children_ticks(*pid));
         let per_second = rustix::param::clock_ticks_per_second().max(1);
-        Duration::from_millis(ticks.unwrap_or(0).saturating_mul(1000) / per_second)
+        own + Duration::from_millis(ticks.unwrap_or(0).saturating_mul(1000) / per_second)
     }
-}
-
-/// Where the numbers of a child's processes begin.
-fn last_pid() -> CString {
-    let mut bytes = [0; 4];
-    // Without randomness all begin at the same number, and children reseed all the same.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
-    let number = LAST_PID_MIN + u32::from_ne_bytes(bytes) % LAST_PID_SPAN;
-    CString::new(number.to_string()).unwrap_or_default()
 }

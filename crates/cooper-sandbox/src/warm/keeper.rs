@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
@@ -26,6 +27,7 @@ use crate::syscall::{self, CloneRequest, Ended, SignalSet};
 
 /// So many children in a row may fail to become ready before the template is given up.
 const FAILURES_MAX: u32 = 5;
+const HINT_OF_IMPORTS: &str = "what `--preload` names is imported, and what `--rehearse` names executed, in the image: try it with `cooper run`";
 /// Imports may take this long.
 const IMPORTS_WITHIN: Duration = Duration::from_mins(5);
 /// What holds the limits that no cgroup does.
@@ -59,7 +61,7 @@ pub fn keep(mut socket: UnixStream) -> Result<(), SandboxError> {
     let caller = Caller::of_process();
     if caller == (Caller::NamespaceRoot { ids: 1 }) {
         let error = SandboxError::OneIdAlone;
-        tell_loss(&mut socket, &error, String::new());
+        tell_loss(&mut socket, &error);
         return Err(error);
     }
     let start = Frame::<Order>::receive(&mut socket);
@@ -86,9 +88,11 @@ pub fn keep(mut socket: UnixStream) -> Result<(), SandboxError> {
     let child = syscall::clone_process(request, move || {
         let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
         let _ = rustix::thread::set_name(c"cooper-keeper");
+        // What it makes is for users that it is not, and never for others to write to, whatever its caller's is.
+        rustix::process::umask(Mode::from_raw_mode(0o022));
         let ended = Keeper::start(*settings, ids, socket).and_then(Keeper::serve);
         if let Err(error) = ended {
-            tell_loss(&mut told, &error, String::new());
+            tell_loss(&mut told, &error);
         }
         syscall::exit_now(0);
     })
@@ -99,10 +103,11 @@ pub fn keep(mut socket: UnixStream) -> Result<(), SandboxError> {
     Ok(())
 }
 
-fn tell_loss(to: &mut UnixStream, error: &SandboxError, log: String) {
+fn tell_loss(to: &mut UnixStream, error: &SandboxError) {
     let report = Report::Lost {
         reason: error.with_cause(),
-        log,
+        hint: error.hint(),
+        log: String::new(),
     };
     // Who is gone cannot be told.
     let _ = frame(report).send(to);
@@ -370,7 +375,17 @@ impl Keeper {
         match frame.header {
             Order::Start(_) => {}
             Order::Run(job) => self.waiting.push_back((job, frame.parts)),
+            Order::Cancel { id } => self.cancel(id),
             Order::Retire => self.is_retiring = true,
+        }
+    }
+
+    fn cancel(&mut self, id: u64) {
+        if let Some(at) = self.waiting.iter().position(|(job, _)| job.id == id) {
+            self.waiting.remove(at);
+            self.tell(&frame(Report::Cancelled { id }));
+        } else if let Some(child) = self.children.iter_mut().find(|child| child.runs(id)) {
+            child.kill();
         }
     }
 
@@ -498,11 +513,12 @@ impl Keeper {
                 "it ended during its imports"
             }),
         };
-        tell_loss(
-            &mut self.caller,
-            &error,
-            String::from_utf8_lossy(&log.bytes).into_owned(),
-        );
+        let report = Report::Lost {
+            reason: error.with_cause(),
+            hint: (!self.is_ready).then(|| HINT_OF_IMPORTS.to_owned()),
+            log: String::from_utf8_lossy(&log.bytes).into_owned(),
+        };
+        self.tell(&frame(report));
         syscall::exit_now(0)
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! Like all that runs between fork and exec, this allocates nothing.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
@@ -46,8 +46,20 @@ const TEMPLATE_NAMESPACES: i32 =
 const CHILD_NAMESPACES: i32 =
     TEMPLATE_NAMESPACES | libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWCGROUP;
 
+const LAST_PID_MIN: u32 = 300;
+const LAST_PID_SPAN: u32 = 30_000;
+
 /// What a holder needs is a quarter of that.
 const HOLDER_STACK_BYTES: usize = 16 << 10;
+
+/// Where the numbers of a child's processes begin: made before there is a fork.
+pub(super) fn last_pid() -> CString {
+    let mut bytes = [0; 4];
+    // Without randomness all begin at the same number, and children reseed all the same.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
+    let number = LAST_PID_MIN + u32::from_ne_bytes(bytes) % LAST_PID_SPAN;
+    CString::new(number.to_string()).unwrap_or_default()
+}
 
 /// The flags that a template's place is cloned with.
 pub(super) fn template_flags() -> u64 {

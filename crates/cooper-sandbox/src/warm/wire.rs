@@ -8,8 +8,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::collect::{Refusal, Refused};
+use crate::error::SandboxError;
 use crate::network::{Network, NetworkReport};
-use crate::spec::Limits;
+use crate::outcome::CpuCounter;
+use crate::prepare::check_limits;
+use crate::spec::{Limits, Profile};
 
 /// What a keeper is started with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -70,6 +73,14 @@ pub struct WarmLimits {
 }
 
 impl WarmLimits {
+    /// Whether anything can run within them on this host.
+    ///
+    /// # Errors
+    /// When one is too small, or larger than this host allows.
+    pub fn check(&self) -> Result<(), SandboxError> {
+        check_limits(&self.limits(), Profile::Run)
+    }
+
     /// As a sandbox has them; time is each request's own.
     pub(crate) fn limits(&self) -> Limits {
         Limits {
@@ -92,6 +103,11 @@ pub enum Order {
     Start(Box<TemplateSettings>),
     /// Run this; the frame's bytes are the script, standard input, then the files.
     Run(WarmJob),
+    /// Do not begin the run of this number, or end it.
+    Cancel {
+        /// The caller's number for it.
+        id: u64,
+    },
     /// End when everything that was asked for is done.
     Retire,
 }
@@ -138,10 +154,17 @@ pub enum Report {
     },
     /// A run is over; the frame's bytes are standard output, standard error, the result, then the outputs.
     Done(Box<WarmReply>),
+    /// The run of this number was cancelled before it began.
+    Cancelled {
+        /// The caller's number for it.
+        id: u64,
+    },
     /// There is no template any more; whatever was asked for and has no answer was not run to its end.
     Lost {
         /// Why.
         reason: String,
+        /// What to do about it, where there is something.
+        hint: Option<String>,
         /// The end of what the template wrote.
         log: String,
     },
@@ -158,6 +181,8 @@ pub struct WarmReply {
     pub wall: Duration,
     /// Processor time of its processes.
     pub cpu: Duration,
+    /// What counted it.
+    pub cpu_by: CpuCounter,
     /// The most memory used at any time, where a cgroup counted it.
     pub memory_peak_bytes: Option<u64>,
     /// Standard output was longer than the bound.

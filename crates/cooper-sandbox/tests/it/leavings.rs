@@ -279,7 +279,7 @@ fn a_result_is_a_file_like_any_other() {
     assert_eq!(result("ln -s /etc/shadow r"), Err(Refusal::SymbolicLink));
     assert_eq!(result("echo 1 > r; ln r s"), Err(Refusal::HardLink));
     assert_eq!(result("mkfifo r"), Err(Refusal::Fifo));
-    assert_eq!(result("mkdir r"), Err(Refusal::Changed));
+    assert_eq!(result("mkdir r"), Err(Refusal::Folder));
     assert_eq!(result("truncate -s 1099511627776 r"), Err(Refusal::TooLarge));
     assert_eq!(result("head -c 1048577 /dev/zero > r"), Err(Refusal::TooLarge));
     assert_eq!(

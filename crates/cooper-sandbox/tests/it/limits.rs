@@ -247,10 +247,15 @@ fn extreme_limits_neither_hang_nor_panic() {
     }
     let most = attempt(&|limits| {
         limits.memory_bytes = u64::MAX;
-        limits.open_files = u64::MAX;
         limits.wall = Some(Duration::MAX);
     });
     assert_eq!(most.unwrap().end, End::Exited(0));
+    // Fewer than were asked for would be had in silence.
+    let files = attempt(&|limits| limits.open_files = u64::MAX).map(|outcome| outcome.end);
+    assert!(
+        matches!(&files, Err(SandboxError::Spec { reason }) if reason.contains("lower the limit")),
+        "{files:?}"
+    );
     for change in [
         &(|limits: &mut Limits| limits.wall = Some(Duration::from_secs(u64::MAX / 4)))
             as &dyn Fn(&mut Limits),

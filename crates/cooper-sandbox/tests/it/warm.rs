@@ -133,8 +133,8 @@ impl Kept {
                         result: serde_json::from_slice(&parts[2]).unwrap_or(Value::Null),
                     };
                 }
-                (Report::Lost { reason, log }, _) => panic!("lost: {reason}\n{log}"),
-                (Report::Ready { .. } | Report::Memory { .. }, _) => {}
+                (Report::Lost { reason, log, .. }, _) => panic!("lost: {reason}\n{log}"),
+                (Report::Ready { .. } | Report::Memory { .. } | Report::Cancelled { .. }, _) => {}
             }
         }
     }
@@ -147,8 +147,11 @@ impl Kept {
     fn lost(&mut self) -> (String, String) {
         loop {
             match self.report() {
-                (Report::Lost { reason, log }, _) => return (reason, log),
-                (Report::Done(_) | Report::Ready { .. } | Report::Memory { .. }, _) => {}
+                (Report::Lost { reason, log, .. }, _) => return (reason, log),
+                (
+                    Report::Done(_) | Report::Ready { .. } | Report::Memory { .. } | Report::Cancelled { .. },
+                    _,
+                ) => {}
             }
         }
     }

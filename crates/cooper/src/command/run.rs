@@ -3,6 +3,7 @@
 mod grants;
 mod network;
 pub(crate) mod runtime;
+mod surroundings;
 mod unenforced;
 mod warm;
 
@@ -18,6 +19,7 @@ use cooperage::{
 };
 
 use self::grants::GrantArgs;
+use self::surroundings::Surroundings;
 use self::warm::{WarmFiles, WarmRan, WarmRun};
 use crate::args::after_escape;
 use crate::command::inspect::parse_reference;
@@ -62,8 +64,10 @@ time is not, which a note says; COOPER_RUN_ENFORCEMENT=required refuses to run t
 Of /output come regular files with one name, at most 10,000 in 32 folders; the rest is told.
 A result is one JSON value of at most 1 MiB that the script writes to the file $COOPER_RESULT.
 
-With --warm the run goes to a runner in the background, which is started where there is none and ends
-after ten minutes without a run: see `cooper runner --help`. Output comes when the run has ended.
+With --warm the run goes to a runner in the background, which is started where there is none and
+ends after ten minutes without a run: see `cooper runner --help`. Standard input is read to its
+end before (64 MiB at most), output comes when the run has ended (64 MiB of each stream; where
+there was more, the status is 125).
 
 The exit status is the script's; 124 after the time limit, 137 after the memory limit, 125 when
 nothing could be run, or what was left could not be kept. With --json only this last is a document
@@ -137,6 +141,7 @@ fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<E
     set_flags(&mut settings, args)?;
     let limits = limits(&settings)?;
     let enforcement = settings.value::<Enforcement>(&key::RUN_ENFORCEMENT)?;
+    let surroundings = args.warm.then(Surroundings::of_process);
     check_host_to_run()?;
     let workshop = open_workshop(&settings, Need::Store)?;
     let grants = args.grants.grants(&settings)?;
@@ -153,9 +158,9 @@ fn execute(args: &RunArgs, command_line: &[OsString], shell: &Shell) -> Result<E
         runtime: runtime::find(&settings)?,
         raw_terminal: args.grants.raw(),
     };
-    if args.warm {
+    if let Some(surroundings) = surroundings {
         runtime::refuse_warm(&settings)?;
-        return run_warm(args, order, &workshop, shell);
+        return run_warm(args, order, &surroundings, &workshop, shell);
     }
     let ran = workshop.run(&order)?;
     let exit = exit_of(ran.outcome.end, &order.limits, shell);
@@ -257,13 +262,21 @@ fn set_flags(settings: &mut Settings, args: &RunArgs) -> Result<(), Failure> {
 }
 
 /// Let a runner of the caller's own run it.
-fn run_warm(args: &RunArgs, order: RunOrder, workshop: &Workshop, shell: &Shell) -> Result<Exit, Failure> {
+fn run_warm(
+    args: &RunArgs,
+    order: RunOrder,
+    surroundings: &Surroundings,
+    workshop: &Workshop,
+    shell: &Shell,
+) -> Result<Exit, Failure> {
     let WarmFiles { files, secrets } = args.grants.warm()?;
     let image = workshop.full_reference(&order.image)?;
     let run = WarmRun {
         image: &image,
         globals: shell.globals_again(),
         store: workshop.store_folder(),
+        surroundings,
+        enforcement: order.enforcement,
         preload: &args.preload,
         program: order.program,
         args: &order.args,
@@ -288,6 +301,11 @@ fn run_warm(args: &RunArgs, order: RunOrder, workshop: &Workshop, shell: &Shell)
         .map(|folder| reply.keep_outputs(folder));
     let collected = kept.transpose().map_err(|source| RunError::Outputs { source })?;
     args.grants.tell_warm(&image, &reply, collected.as_ref(), shell)?;
+    if reply.truncated {
+        let text = "the script has ended, but it wrote more than a warm run keeps (64 MiB to each stream): the rest is lost";
+        let failure = Failure::new(Code::Output, text);
+        return Err(failure.hint("run it fresh, without `--warm`: its output passes through".to_owned()));
+    }
     Ok(exit)
 }
 

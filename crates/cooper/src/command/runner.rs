@@ -1,7 +1,11 @@
 //! `cooper runner`: many scripts in one image, each in a child of a template that has its imports done.
 
+mod client;
+mod lines;
+mod socket;
+
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader, Read as _, Write};
+use std::io::{self, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,16 +14,19 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use cooperage::runner::protocol::RunnerReply;
 use cooperage::{
-    Caller, Enforcement, Limits, Network, OUTPUT_FILES_MAX, Peer, ReplyLimits, Runner, TemplatePolicy,
+    Caller, Enforcement, Limits, Network, NotRun, OUTPUT_FILES_MAX, Peer, ReplyLimits, Runner, TemplatePolicy,
 };
+use serde_json::Value;
 
+use self::lines::next_line;
+use self::socket::Listening;
 use crate::command::inspect::parse_reference;
 use crate::command::limits::{LimitArgs, limits};
 use crate::command::run::runtime::refuse_warm;
 use crate::failure::{Code, Exit, Failure};
 use crate::host::check_host_to_keep;
 use crate::settings::key;
-use crate::settings::{ByteCount, SettingType as _, Settings, Timeout};
+use crate::settings::{ByteCount, Origin, SettingType as _, Settings, Timeout};
 use crate::shell::{Need, Shell, open_workshop};
 
 /// The runner or one of its keepers cannot do its work.
@@ -33,7 +40,7 @@ Examples:
 
 A request is a line of JSON:
   id           comes back with the reply
-  script       the script's text; or script_path, a file that the runner reads
+  script       the script's text; or script_path, a file that the runner reads for its own user
   args         a list for sys.argv; as JSON in the variable COOPER_ARGS
   env, stdin   variables; standard input
   files        {\"NAME\": \"text\" or {\"base64\": \"…\"}}, in /input
@@ -44,8 +51,8 @@ A request is a line of JSON:
   writable     true: it may write everywhere, in memory
   network      none, the default, or allow:HOST[:PORT],…: see `cooper run --help`
 
-A reply is a line of JSON, when the run has ended: id, status (exited, killed, limit, error), exit_code, limit,
-stdout, stderr, truncated, result, outputs, network, duration_ms, usage, enforced, error. Bytes that are no UTF-8
+A reply is a line of JSON, when the run has ended: id, status (exited, killed, limit, error), exit_code, signal, limit,
+stdout, stderr, truncated, result, outputs, network, duration_ms, usage, enforced, error, hint. Bytes that are no UTF-8
 are {\"base64\": \"…\"}. A script sets its result with cooper_result(VALUE); what it leaves in /output comes back.";
 
 /// Run many scripts in one image, in milliseconds each
@@ -70,13 +77,13 @@ pub(crate) struct RunnerArgs {
     /// How many scripts run at once in each template
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=16))]
     parallel: u32,
-    /// How many templates there are at most: the one used least recently goes first
+    /// How many templates there are at most, half of them for one owner of a socket's: the one used least recently goes first
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
     templates: u32,
     /// Memory that templates and their waiting children may have together: the one used least recently goes first
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     templates_memory: String,
-    /// Replace a template after so many runs
+    /// Replace a template after so many runs at most
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     runs: u64,
     /// Replace a template at this age, in seconds
@@ -97,7 +104,7 @@ pub(crate) struct RunnerArgs {
     #[arg(
         long,
         value_name = "NETWORK",
-        help = "The most that a request may reach: none, or allow:HOST[:PORT],…; without it whatever the request lists"
+        help = "The most that a request may reach: none, or allow:HOST[:PORT],…; without it and the setting run.network whatever the request lists"
     )]
     network: Option<String>,
     /// Space in /output, and what comes back of it
@@ -116,6 +123,9 @@ pub(crate) fn runner(args: &RunnerArgs, shell: &Shell) -> Result<Exit, Failure> 
     if let Some(size) = &args.output_size {
         settings.flag(&key::RUN_OUTPUT_SIZE, "--output-size", size.clone())?;
     }
+    if let Some(network) = &args.network {
+        settings.flag(&key::RUN_NETWORK, "--network", network.clone())?;
+    }
     let limits = limits(&settings)?;
     let enforcement = settings.value::<Enforcement>(&key::RUN_ENFORCEMENT)?;
     check_host_to_keep()?;
@@ -127,10 +137,15 @@ pub(crate) fn runner(args: &RunnerArgs, shell: &Shell) -> Result<Exit, Failure> 
         pool: args.pool as usize,
         running_max: args.parallel as usize,
         templates_max: args.templates as usize,
+        // Clients may be strangers to each other.
+        owner_templates_max: match args.listen {
+            Some(_) => args.templates.div_ceil(2) as usize,
+            None => args.templates as usize,
+        },
         memory_bytes_max: size("--templates-memory", &args.templates_memory)?,
         runs_max: args.runs,
         age_max: Duration::from_secs(args.age),
-        network_max: args.network.as_deref().map(network_max).transpose()?,
+        network_max: network_max(&settings)?,
         required: enforcement == Enforcement::Required,
     };
     let replies = ReplyLimits {
@@ -141,9 +156,36 @@ pub(crate) fn runner(args: &RunnerArgs, shell: &Shell) -> Result<Exit, Failure> 
     };
     let runner = open(&settings, &image, limits, replies, policy)?;
     match &args.listen {
-        None => serve_streams(&runner),
-        Some(path) => serve_socket(runner, path, idle(args)?),
+        None => {
+            prepare(&runner, args)?;
+            serve_streams(&runner)
+        }
+        Some(path) => {
+            let idle = idle(args)?;
+            let listener = Listening::start(path).map_err(|error| not_listening(path, &error))?;
+            // Who connects meanwhile waits.
+            prepare(&runner, args)?;
+            serve_socket(runner, &listener, idle).map_err(|error| not_listening(path, &error))
+        }
     }
+}
+
+/// What is imported and executed beforehand is tried before there are requests.
+fn prepare(runner: &Runner, args: &RunnerArgs) -> Result<(), Failure> {
+    if args.preload.is_empty() && args.rehearse.is_none() {
+        return Ok(());
+    }
+    let uid = rustix::process::geteuid().as_raw();
+    runner.prepare(uid).map_err(|NotRun { reason, hint }| {
+        let text = format!("the template does not become ready: {reason}");
+        Failure::new(CANNOT_SERVE, text).hint(hint)
+    })
+}
+
+fn not_listening(path: &Path, error: &io::Error) -> Failure {
+    let text = format!("cannot listen on {}: {error}", path.display());
+    let hint = "name a path in a folder that exists, where there is nothing and no other runner listens";
+    Failure::new(CANNOT_SERVE, text).hint(hint.to_owned())
 }
 
 fn open(
@@ -154,14 +196,27 @@ fn open(
     policy: TemplatePolicy,
 ) -> Result<Runner, Failure> {
     let workshop = open_workshop(settings, Need::Store)?;
-    Ok(workshop.runner(image, limits, replies, policy)?)
+    let runner = workshop.runner(image, limits, replies, policy);
+    // 125 is what `cooper run` ends with.
+    runner.map_err(|error| Failure::from(error).exit(Exit::FAILURE))
 }
 
-fn network_max(text: &str) -> Result<Network, Failure> {
-    let wrong = |reason: String| Failure::new(Code::Usage, format!("`--network {text}`: {reason}"));
-    match text.parse() {
-        Ok(Network::Host) => Err(wrong("a warm run is never in the host's network".to_owned())),
-        parsed => parsed.map_err(|error| wrong(error.to_string())),
+/// What the flag says, or a setting that somebody has made: by default requests say themselves whom they reach.
+fn network_max(settings: &Settings) -> Result<Option<Network>, Failure> {
+    let setting = settings.lookup(&key::RUN_NETWORK)?;
+    let Some(setting) = setting.filter(|setting| setting.origin != Origin::Default) else {
+        return Ok(None);
+    };
+    match settings.value::<Network>(&key::RUN_NETWORK)? {
+        Network::Host => {
+            let text = format!(
+                "run.network is `host` ({}): a warm run is never in the host's network",
+                setting.origin
+            );
+            let hint = "allow what requests may reach: `--network none` or `--network allow:HOST[:PORT],…`";
+            Err(Failure::new(Code::Usage, text).hint(hint.to_owned()))
+        }
+        network => Ok(Some(network)),
     }
 }
 
@@ -199,50 +254,30 @@ fn rehearsal(path: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// How long a request may be.
-const LINE_BYTES_MAX: u64 = 256 << 20;
-
-type Output = Arc<Mutex<Box<dyn Write + Send>>>;
-
 fn serve_streams(runner: &Runner) -> Result<Exit, Failure> {
-    let output: Output = Arc::new(Mutex::new(Box::new(io::stdout())));
+    let output = Arc::new(Mutex::new(io::stdout()));
     let uid = rustix::process::geteuid().as_raw();
     let peer = Peer {
         uid,
         is_trusted: true,
     };
     let mut input = BufReader::new(io::stdin().lock());
-    let read = serve_lines(runner, &mut input, &output, peer);
+    let read = loop {
+        match next_line(&mut input) {
+            Ok(Some(line)) => {
+                let output = Arc::clone(&output);
+                runner.submit(&line, peer, move |reply| write_reply(&output, &reply));
+            }
+            Ok(None) => break Ok(Exit::GOOD),
+            Err(error) => break Err(error),
+        }
+    };
     runner.drain();
-    read.map_err(|error| Failure::new(CANNOT_SERVE, format!("cannot read the requests: {error}")))?;
-    Ok(Exit::GOOD)
-}
-
-/// Take line after line until there is no more.
-fn serve_lines(runner: &Runner, input: &mut impl BufRead, output: &Output, peer: Peer) -> io::Result<()> {
-    loop {
-        let mut line = Vec::new();
-        if input
-            .by_ref()
-            .take(LINE_BYTES_MAX + 1)
-            .read_until(b'\n', &mut line)?
-            == 0
-        {
-            return Ok(());
-        }
-        if line.len() as u64 > LINE_BYTES_MAX {
-            return Err(io::Error::other("a request is longer than 256 MiB"));
-        }
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let output = Arc::clone(output);
-        runner.submit(&line, peer, move |reply| write_reply(&output, &reply));
-    }
+    read.map_err(|error| Failure::new(CANNOT_SERVE, format!("cannot read the requests: {error}")))
 }
 
 /// Whoever does not listen any more is not told.
-fn write_reply(output: &Output, reply: &RunnerReply) {
+fn write_reply(output: &Mutex<io::Stdout>, reply: &RunnerReply) {
     let Ok(mut line) = serde_json::to_vec(reply) else {
         return;
     };
@@ -258,33 +293,28 @@ fn idle(args: &RunnerArgs) -> Result<Option<Duration>, Failure> {
     parsed.map_err(|error| Failure::new(Code::Usage, format!("`--idle {text}`: {error}")))
 }
 
-fn serve_socket(runner: Runner, path: &Path, idle: Option<Duration>) -> Result<Exit, Failure> {
-    let failed = |error: &io::Error| {
-        let failure = Failure::new(
-            CANNOT_SERVE,
-            format!("cannot listen on {}: {error}", path.display()),
-        );
-        failure.hint("name a path in a folder that exists, where no other runner listens".to_owned())
-    };
-    let listener = listen(path).map_err(|error| failed(&error))?;
+/// How often a runner that is to end by itself looks whether its socket is still there.
+const LOOK: Duration = Duration::from_secs(2);
+
+fn serve_socket(runner: Runner, listening: &Listening, idle: Option<Duration>) -> io::Result<Exit> {
     let runner = Arc::new(runner);
     let mut asked = Instant::now();
     loop {
-        let patience = idle.map(|idle| (asked + idle).saturating_duration_since(Instant::now()));
-        if patience == Some(Duration::ZERO) {
-            // Every client has a share of the runner.
-            if Arc::strong_count(&runner) == 1 && runner.unanswered() == 0 {
-                let _ = std::fs::remove_file(path);
-                return Ok(Exit::GOOD);
-            }
+        // Every client has a share of the runner.
+        let is_busy = Arc::strong_count(&runner) > 1 || runner.unanswered() > 0;
+        if is_busy {
             asked = Instant::now();
-            continue;
         }
-        if !is_asked(&listener, patience).map_err(|error| failed(&error))? {
+        let left = idle.map(|idle| (asked + idle).saturating_duration_since(Instant::now()));
+        // Nobody can come any more where the socket was taken away.
+        if left.is_some_and(|left| left.is_zero() || !is_busy && !listening.is_there()) {
+            return Ok(Exit::GOOD);
+        }
+        if !is_asked(listening.socket(), left.map(|left| left.min(LOOK)))? {
             continue;
         }
         asked = Instant::now();
-        let Ok((client, _)) = listener.accept() else {
+        let Ok((client, _)) = listening.socket().accept() else {
             continue;
         };
         let runner = Arc::clone(&runner);
@@ -294,26 +324,6 @@ fn serve_socket(runner: Runner, path: &Path, idle: Option<Duration>) -> Result<E
             }
         });
     }
-}
-
-/// Bind, for the caller's user alone. Of two who want the same path one does.
-fn listen(path: &Path) -> io::Result<UnixListener> {
-    let mut lock = path.as_os_str().to_owned();
-    lock.push(".lock");
-    let lock = std::fs::File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(lock)?;
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
-    // A socket that nobody listens on any more is left from a runner that was killed.
-    if UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-        std::fs::remove_file(path)?;
-    }
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let listener = UnixListener::bind(path);
-    rustix::process::umask(before);
-    listener
 }
 
 /// Whether a client connects in this time.
@@ -330,19 +340,21 @@ fn is_asked(listener: &UnixListener, patience: Option<Duration>) -> io::Result<b
     }
 }
 
-fn serve_client(runner: &Runner, client: UnixStream) -> io::Result<()> {
-    let uid = rustix::net::sockopt::socket_peercred(&client)?.uid.as_raw();
+fn serve_client(runner: &Runner, stream: UnixStream) -> io::Result<()> {
+    let uid = rustix::net::sockopt::socket_peercred(&stream)?.uid.as_raw();
     let own = rustix::process::geteuid().as_raw();
     if uid != own && Caller::of_process().is_namespaced() {
         // In a user namespace all others are one: nobody could tell them apart.
-        return Err(io::ErrorKind::PermissionDenied.into());
+        let why = "this runner is an ordinary user's, and serves that user alone: start one of your own";
+        let mut line = serde_json::to_vec(&RunnerReply::refused(Value::Null, why))?;
+        line.push(b'\n');
+        return (&stream).write_all(&line);
     }
     let peer = Peer {
         uid,
         is_trusted: uid == own || uid == 0,
     };
-    let output: Output = Arc::new(Mutex::new(Box::new(client.try_clone()?)));
-    serve_lines(runner, &mut BufReader::new(client), &output, peer)
+    client::serve(runner, stream, peer)
 }
 
 /// Execute the hidden `cooper keeper`: a process that keeps a template, started by a runner.

@@ -234,12 +234,9 @@ pub(crate) struct Timeout(pub(crate) Duration);
 
 impl SettingType for Timeout {
     fn parse(texts: &[String]) -> Result<Self, String> {
-        let time = Duration::parse(texts)?;
-        if time.is_zero() {
-            Err("expected a time above 0 such as `90s` or `5m`".to_owned())
-        } else {
-            Ok(Self(time))
-        }
+        let time = Duration::parse(texts).ok().filter(|time| !time.is_zero());
+        let wrong = || "expected a time above 0 such as `90s`, `5m` or `1h30m`".to_owned();
+        time.map(Self).ok_or_else(wrong)
     }
 }
 

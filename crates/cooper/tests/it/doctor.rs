@@ -23,7 +23,7 @@ fn filtered(text: &str) -> String {
         match (words.next(), words.next()) {
             (Some(_), Some(code)) if OF_HOST.contains(&code) => format!("[STATE] {code} [HOST]\n"),
             (Some("helps:"), _) => String::new(),
-            _ => format!("{}\n", line.replace("cgroup v1", "cgroup v2")),
+            _ => format!("{}\n", line.replace("cgroup-v1", "cgroup-v2")),
         }
     };
     text.lines().map(line).collect()

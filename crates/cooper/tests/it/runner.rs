@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use testkit::Subordinate;
 
-use crate::context::Host;
+use crate::context::{Host, done};
 use crate::live::live_host;
 use crate::rootless::Ordinary;
 
@@ -46,10 +46,9 @@ cooper_result([random.random(), secrets.token_hex(8), str(uuid.uuid4()), ssl.RAN
                float(numpy.random.random()), float(numpy.random.default_rng().random()), os.urandom(8).hex()])
 ";
 
-#[test]
-fn live_a_runner_answers_each_request_once_with_what_became_of_it() {
-    let host = host();
-    let requests = [
+/// Of all kinds, those at 6, 7, 8, 12, 13, 15, 17 and 18 wrong.
+fn requests() -> Vec<Value> {
+    vec![
         json!({"id": 1, "script": "print('hello'); cooper_result({'six': [6]})"}),
         json!({"id": 2, "script": "import sys; print(sys.argv[1:]); sys.exit(3)", "args": ["a", 1]}),
         json!({"id": 3, "script": "import sys; sys.stdout.buffer.write(b'\\xff\\x00')"}),
@@ -66,7 +65,16 @@ fn live_a_runner_answers_each_request_once_with_what_became_of_it() {
         json!({"id": 13, "script": "", "network": "host"}),
         json!({"id": 14, "script": "print(open('/etc/shadow').read())"}),
         json!({"id": 15, "script": "", "network": "allow:*.example.org"}),
-    ];
+        json!({"id": 16, "script": "import os; os.abort()"}),
+        json!({"id": 17, "script": "", "env": {"PYTHONHASHSEED": "0"}}),
+        json!({"id": 18, "script": "", "timeout_ms": 0}),
+    ]
+}
+
+#[test]
+fn live_a_runner_answers_each_request_once_with_what_became_of_it() {
+    let host = host();
+    let requests = requests();
     host.write("project/script of the host.py", "print(__file__)");
     let replies = replies(&host, &["--preload", "numpy"], &requests);
     let of = |id: usize| &replies[id - 1];
@@ -81,7 +89,7 @@ fn live_a_runner_answers_each_request_once_with_what_became_of_it() {
     assert_eq!(of(3)["stdout"], json!({"base64": "/wA="}));
     assert_eq!(
         (&of(4)["status"], &of(4)["limit"]),
-        (&json!("limit"), &json!("time"))
+        (&json!("limit"), &json!("timeout"))
     );
     assert_eq!(
         (&of(5)["status"], &of(5)["limit"]),
@@ -94,10 +102,24 @@ fn live_a_runner_answers_each_request_once_with_what_became_of_it() {
         (12, "is no name for a file"),
         (13, "a warm run is never in the host's network"),
         (15, "there are no wildcards"),
+        (17, "`PYTHONHASHSEED` does nothing in a warm run"),
+        (18, "`timeout_ms` is 0"),
     ] {
         assert_eq!(of(id)["status"], "error", "{}", of(id));
         assert!(of(id)["error"].as_str().unwrap().contains(error), "{}", of(id));
     }
+    assert!(of(6)["error"].as_str().unwrap().ends_with("which is 1073741824"));
+    assert!(
+        of(6)["hint"]
+            .as_str()
+            .unwrap()
+            .contains("start the runner with more")
+    );
+    assert_eq!(
+        (&of(16)["status"], &of(16)["exit_code"], &of(16)["signal"]),
+        (&json!("killed"), &json!(null), &json!(6))
+    );
+    words_are_those_of_reports(of(1));
     assert_eq!(of(9)["stdout"], "/run/cooper/script of the host.py\n");
     assert_eq!(of(10)["result"], json!({"deep": [1, {"x": null}]}));
     assert!(
@@ -107,6 +129,19 @@ fn live_a_runner_answers_each_request_once_with_what_became_of_it() {
             .starts_with("it is not JSON")
     );
     assert_eq!(of(14)["exit_code"], 1);
+}
+
+fn words_are_those_of_reports(reply: &Value) {
+    let held: BTreeSet<&str> = reply["enforced"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|held| ["limit", "by"].map(|name| held[name].as_str().unwrap()))
+        .collect();
+    for word in ["memory", "pids", "cpus", "files", "timeout", "tmp", "scratch"] {
+        assert!(held.contains(word), "{held:?}");
+    }
+    assert!(held.iter().all(|word| !word.contains([' ', '/'])), "{held:?}");
 }
 
 #[test]
@@ -138,13 +173,28 @@ fn live_children_and_owners_share_no_randomness_and_no_template() {
             }
         }
     }
-    let broken = [json!({"id": 1, "script": ""})];
-    let reply = replies(&host, &["--preload", "nothing_of_this_name"], &broken).remove(0);
-    let error = reply["error"].as_str().unwrap();
-    assert!(
-        error.contains("No module named 'nothing_of_this_name'"),
-        "{error}"
-    );
+    // What fails beforehand is told before there are requests.
+    for words in [
+        &["runner", "numbers"][..],
+        &["run", "--warm", "numbers", "-c", ""],
+    ] {
+        let (command, rest) = words.split_first().unwrap();
+        let preload = ["--preload", "nothing_of_this_name"];
+        let runtime = host.path("own");
+        std::fs::create_dir_all(&runtime).unwrap();
+        std::fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let args = if *command == "run" {
+            [&["run", "--warm"], &preload[..], &rest[1..]].concat()
+        } else {
+            [&["runner"], &preload[..], rest].concat()
+        };
+        let mut call = host.command(&args);
+        let done = done(&call.env("XDG_RUNTIME_DIR", &runtime).output().unwrap());
+        assert!(done.status == if *command == "run" { 125 } else { 1 }, "{done}");
+        for part in ["No module named 'nothing_of_this_name'", "`--preload`"] {
+            assert!(done.stderr.contains(part), "{part}: {done}");
+        }
+    }
 }
 
 #[test]
@@ -496,7 +546,8 @@ fn live_templates_are_bounded_in_memory() {
             assert!(started.elapsed() < Duration::from_secs(30), "nobody listens");
             std::thread::sleep(Duration::from_millis(10));
         }
-        for (owner, expected) in ["a", "b", "c", "d"].into_iter().zip(expected) {
+        // The first one's is ready before there are requests.
+        for (owner, expected) in ["uid:0", "b", "c", "d"].into_iter().zip(expected) {
             let mut client = UnixStream::connect(&path).unwrap();
             writeln!(
                 client,

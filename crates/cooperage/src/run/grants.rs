@@ -164,6 +164,31 @@ impl GrantError {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "a script gets only what you can read yourself"
             }
+            Self::Read {
+                kind: Kind::Input,
+                path,
+                source,
+            } if source.kind() == io::ErrorKind::NotFound && path.to_string_lossy().contains(':') => {
+                "write `--input FILE:NAME`, with a plain name, for `/input/NAME`: nothing but one name can follow the `:`"
+            }
+            Self::Read {
+                kind: Kind::Secret,
+                source,
+                ..
+            } if source.kind() == io::ErrorKind::NotFound => {
+                "write `--secret NAME=FILE`, with a file that is there: what is in it is the secret"
+            }
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "write `--input FILE` or `--input FILE:NAME`, with a file that is there"
+            }
+            Self::TooLarge { .. } => "a secret is a key or a password; give larger files with `--input`",
+            Self::TooMany { .. } => "pack them into one file first: `tar -cf files.tar FILE…`",
+            Self::Output { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "make the folder that it is to be in first: `mkdir -p FOLDER`"
+            }
+            Self::Output { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "name a folder where you may write"
+            }
             _ => return None,
         };
         Some(text.to_owned())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cooper_sandbox::{Collected, End, Enforced, Enforcer, Limit, Outcome};
+use cooper_sandbox::{Collected, CpuCounter, End, Enforced, Enforcer, Limit, Outcome};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -10,7 +10,7 @@ use super::network_report::ConnectionsReport;
 use super::result::ResultError;
 use super::{Ran, RunOrder};
 use crate::record::FullReference;
-use crate::runner::protocol::{RunnerReply, RunnerStatus};
+use crate::runner::protocol::RunnerReply;
 
 /// How a run went. Members are only ever added.
 #[derive(Debug, Clone, Serialize)]
@@ -48,8 +48,10 @@ pub struct RunReport {
 /// What a run used.
 #[derive(Debug, Clone, Serialize)]
 pub struct UsageReport {
-    /// Processor time of all its processes.
+    /// Processor time of its processes.
     pub cpu_ms: u64,
+    /// What counted it; where it is `ended-processes`, only those that were waited for count.
+    pub cpu_by: Option<CpuCounter>,
     /// The most memory at any time, where a cgroup counted it.
     pub memory_peak_bytes: Option<u64>,
 }
@@ -98,6 +100,7 @@ impl RunReport {
             end,
             wall,
             cpu,
+            cpu_by,
             memory_peak_bytes,
             ..
         } = &ran.outcome;
@@ -105,8 +108,8 @@ impl RunReport {
         let (status, exit_code, signal, limit) = match *end {
             End::Exited(status) => ("exited", Some(status), None, None),
             End::Signaled(signal) => ("killed", None, Some(signal), None),
-            End::TimeLimit => ("limit", None, None, Some(flag(Limit::Wall))),
-            End::MemoryLimit => ("limit", None, None, Some(flag(Limit::Memory))),
+            End::TimeLimit => ("limit", None, None, Some(Limit::Wall.as_str())),
+            End::MemoryLimit => ("limit", None, None, Some(Limit::Memory.as_str())),
         };
         let (result, result_error) = match &ran.result {
             None => (None, None),
@@ -123,6 +126,7 @@ impl RunReport {
             duration_ms: milliseconds(wall),
             usage: UsageReport {
                 cpu_ms: milliseconds(cpu),
+                cpu_by: Some(*cpu_by),
                 memory_peak_bytes: *memory_peak_bytes,
             },
             enforced: enforced(&ran.outcome.enforced, order.grants.output.is_some()),
@@ -139,11 +143,6 @@ impl RunReport {
 impl RunReport {
     /// Of a warm run, by the reply to it. `collected` is what of its outputs was kept, where that was asked for.
     pub fn of_warm(image: &FullReference, reply: &RunnerReply, collected: Option<&Collected>) -> Self {
-        let (exit_code, signal) = match reply.status {
-            RunnerStatus::Exited => (reply.exit_code.and_then(|code| u8::try_from(code).ok()), None),
-            RunnerStatus::Killed => (None, reply.exit_code.map(|code| code - 128)),
-            RunnerStatus::Limit | RunnerStatus::Error => (None, None),
-        };
         let limit = reply.limit.as_deref();
         let limit = limit.and_then(|name| Limit::ALL.into_iter().find(|limit| limit.as_str() == name));
         let result = reply.result.as_ref();
@@ -151,13 +150,14 @@ impl RunReport {
         Self {
             image: image.to_string(),
             status: reply.status.as_str(),
-            exit_code,
-            signal,
-            limit: limit.map(flag),
+            exit_code: reply.exit_code,
+            signal: reply.signal,
+            limit: limit.map(Limit::as_str),
             // Whole milliseconds, as of other runs.
             duration_ms: whole(reply.duration_ms),
             usage: UsageReport {
                 cpu_ms: whole(reply.usage.cpu_ms),
+                cpu_by: reply.usage.cpu_by,
                 memory_peak_bytes: reply.usage.memory_peak_bytes,
             },
             enforced: enforced(&reply.enforced_limits(), collected.is_some()),
@@ -220,36 +220,12 @@ fn refused(collected: &Collected) -> Vec<RefusedReport> {
 fn enforced(known: &[Enforced], has_output: bool) -> Vec<EnforcedReport> {
     let mut all: BTreeMap<&'static str, &'static str> = known
         .iter()
-        .map(|enforced| (flag(enforced.limit), by(enforced.by)))
+        .map(|enforced| (enforced.limit.as_str(), enforced.by.as_str()))
         .collect();
     if has_output {
-        all.insert("output-size", by(Enforcer::Tmpfs));
+        all.insert("output-size", Enforcer::Tmpfs.as_str());
     }
     all.into_iter()
         .map(|(limit, by)| EnforcedReport { limit, by })
         .collect()
-}
-
-/// The flag of `cooper run` that sets it.
-pub const fn flag(limit: Limit) -> &'static str {
-    match limit {
-        Limit::Memory => "memory",
-        Limit::Pids => "pids",
-        Limit::Cpu => "cpus",
-        Limit::OpenFiles => "files",
-        Limit::Wall => "timeout",
-        Limit::Tmp => "tmp",
-        Limit::Scratch => "scratch",
-    }
-}
-
-const fn by(enforcer: Enforcer) -> &'static str {
-    match enforcer {
-        Enforcer::CgroupV1 => "cgroup-v1",
-        Enforcer::CgroupV2 => "cgroup-v2",
-        Enforcer::Rlimit => "rlimit",
-        Enforcer::Tmpfs => "tmpfs",
-        Enforcer::Timer => "timer",
-        Enforcer::Nothing => "nothing",
-    }
 }

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use cooper_sandbox::{CollectError, Collected, Enforced, Enforcer, Limit, Refusal, Refused};
+use cooper_sandbox::{CollectError, Collected, CpuCounter, Enforced, Enforcer, Limit, Refusal, Refused};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -17,6 +20,7 @@ use crate::run::{ConnectionsReport, OutputFolder};
 #[serde(deny_unknown_fields)]
 pub struct RunnerRequest {
     /// Comes back with the reply: a string or a number.
+    #[serde(deserialize_with = "id")]
     pub id: Value,
     /// Whose run this is. Runs of different owners share no template. By default the peer's user.
     #[serde(default)]
@@ -50,7 +54,7 @@ pub struct RunnerRequest {
     #[serde(default)]
     pub timeout_ms: Option<u64>,
     /// Bounds, where they are not the runner's own.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub limits: RequestLimits,
     /// It may write everywhere in the image's root, in memory.
     #[serde(default)]
@@ -84,6 +88,52 @@ pub struct RequestLimits {
     pub scratch_bytes: Option<u64>,
 }
 
+impl RunnerRequest {
+    /// Parse a line: an object, as are its parts. (Serde takes an array for a structure, too: by position.)
+    pub(super) fn parse(line: &[u8]) -> Result<Self, serde_json::Error> {
+        let mut parser = serde_json::Deserializer::from_slice(line);
+        let request = object(&mut parser)?;
+        parser.end()?;
+        Ok(request)
+    }
+}
+
+/// The `id` of a line that is no request, to answer it with.
+pub(super) fn id_of(line: &[u8]) -> Value {
+    let line = serde_json::from_slice::<Value>(line).ok();
+    let id = line.and_then(|line| line.get("id").cloned());
+    id.filter(is_id).unwrap_or(Value::Null)
+}
+
+fn is_id(value: &Value) -> bool {
+    value.is_string() || value.is_number()
+}
+
+fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    let id = Value::deserialize(deserializer)?;
+    let is_good = is_id(&id);
+    is_good
+        .then_some(id)
+        .ok_or_else(|| serde::de::Error::custom("`id` is a string or a number"))
+}
+
+/// A structure from an object alone.
+fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Members<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+        type Value = T;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(members))
+        }
+    }
+    deserializer.deserialize_map(Members(PhantomData))
+}
+
 /// Bytes in JSON: a string is its UTF-8, everything else is `{"base64": "…"}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Content(pub Vec<u8>);
@@ -92,7 +142,7 @@ pub struct Content(pub Vec<u8>);
 #[serde(untagged)]
 enum WrittenContent {
     Text(String),
-    Encoded(EncodedContent),
+    Encoded(#[serde(deserialize_with = "object")] EncodedContent),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -148,9 +198,11 @@ pub struct RunnerReply {
     pub id: Value,
     /// How the run ended.
     pub status: RunnerStatus,
-    /// The script's status; 128 and the signal's number after a signal.
-    pub exit_code: Option<i32>,
-    /// Which limit ended it.
+    /// What the script exited with, where it did.
+    pub exit_code: Option<u8>,
+    /// The number of the signal that killed it.
+    pub signal: Option<i32>,
+    /// Which limit ended it: `timeout` or `memory`.
     pub limit: Option<String>,
     /// Standard output.
     pub stdout: Content,
@@ -186,6 +238,9 @@ pub struct RunnerReply {
     /// Why it was not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// A file that a script left.
@@ -219,8 +274,10 @@ fn is_zero(number: &u64) -> bool {
 /// What a run used.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct RunnerUsage {
-    /// Processor time.
+    /// Processor time of its processes.
     pub cpu_ms: f64,
+    /// What counted it; where it is `ended-processes`, only those that were waited for count.
+    pub cpu_by: Option<CpuCounter>,
     /// The most memory at any time, where it was counted.
     pub memory_peak_bytes: Option<u64>,
 }
@@ -228,9 +285,9 @@ pub struct RunnerUsage {
 /// A limit and what holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldLimit {
-    /// Which.
+    /// The name of the flag that sets it, without the dashes.
     pub limit: String,
-    /// `cgroup v1`, `cgroup v2`, `rlimit`, `tmpfs`, `timer` or `nothing`.
+    /// `cgroup-v1`, `cgroup-v2`, `rlimit`, `tmpfs`, `timer` or `nothing`.
     pub by: String,
 }
 
@@ -280,11 +337,12 @@ impl RunnerReply {
     }
 
     /// A reply to what was not run.
-    pub(super) fn refused(id: Value, error: impl fmt::Display) -> Self {
+    pub fn refused(id: Value, error: impl fmt::Display) -> Self {
         Self {
             id,
             status: RunnerStatus::Error,
             exit_code: None,
+            signal: None,
             limit: None,
             stdout: Content::default(),
             stderr: Content::default(),
@@ -300,6 +358,7 @@ impl RunnerReply {
             usage: RunnerUsage::default(),
             enforced: Vec::new(),
             error: Some(error.to_string()),
+            hint: None,
         }
     }
 }
@@ -347,12 +406,18 @@ mod tests {
 
     #[test]
     fn a_mistyped_field_is_refused() {
-        let parsed = |text: &str| serde_json::from_str::<RunnerRequest>(text);
+        let parsed = |text: &str| RunnerRequest::parse(text.as_bytes());
         assert!(parsed(r#"{"id": 1, "script": ""}"#).is_ok());
         for bad in [
             r#"{"id": 1, "script": "", "timeout": 3}"#,
             r#"{"id": 1, "script": "", "limits": {"memory": 3}}"#,
             r#"{"script": ""}"#,
+            r#"[7, null, "print(5)"]"#,
+            r#"{"id": 1, "script": "", "limits": []}"#,
+            r#"{"id": 1, "script": "", "stdin": ["aGk="]}"#,
+            r#"{"id": {"a": 1}, "script": ""}"#,
+            r#"{"id": null, "script": ""}"#,
+            r#"{"id": 1, "script": ""} {}"#,
         ] {
             assert!(parsed(bad).is_err(), "{bad}");
         }

@@ -1,11 +1,14 @@
 //! Keepers of templates: started when they are needed, replaced when they are old, ended when there are too many.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod state;
+
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Child;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +17,9 @@ use cooper_sandbox::warm::{
     Frame, FrameError, Order, Report, TemplateSettings, WarmJob, WarmLimits, WarmReply, start_keeper,
 };
 
+use super::not_run::NotRun;
 use super::protocol::HeldLimit;
+use state::{Keeper, Outgoing, Pending, State, Waiting};
 
 /// What a template is for. Nobody else gets it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,10 +45,12 @@ pub struct TemplatePolicy {
     pub running_max: usize,
     /// How many templates there are at most.
     pub templates_max: usize,
+    /// How many templates one owner has at most: others always find a place.
+    pub owner_templates_max: usize,
     /// How much memory templates and the children that wait in them may have together. One is kept in any case, and none is
     /// given up while it has work.
     pub memory_bytes_max: u64,
-    /// After so many runs a template is replaced.
+    /// After so many runs at most a template is replaced.
     pub runs_max: u64,
     /// And at this age.
     pub age_max: Duration,
@@ -62,7 +69,7 @@ pub(super) enum Answer {
         enforced: Vec<HeldLimit>,
     },
     /// It was not.
-    NotRun(String),
+    NotRun(NotRun),
 }
 
 /// What waits for a job's end.
@@ -76,46 +83,15 @@ pub(super) struct Templates {
     answered: Condvar,
 }
 
-#[derive(Default)]
-struct State {
-    keepers: HashMap<u64, Keeper>,
-    /// The keeper that gets the next job of a key.
-    current: BTreeMap<TemplateKey, u64>,
-    /// One that is to follow it, and is not ready yet.
-    successors: BTreeMap<TemplateKey, u64>,
-    jobs: HashMap<u64, Pending>,
-    /// Jobs for which no template may be started now.
-    backlog: VecDeque<Waiting>,
-    next: u64,
+/// Why a job has no keeper.
+enum Unassigned {
+    /// All that there may be have work.
+    Waits(Box<Waiting>),
+    /// None can be started.
+    Failed(OnAnswer, NotRun),
 }
 
-struct Keeper {
-    key: TemplateKey,
-    socket: Arc<Mutex<UnixStream>>,
-    started: Instant,
-    used: Instant,
-    runs: u64,
-    pending: usize,
-    is_ready: bool,
-    /// It ends when it has done what it has.
-    is_retired: bool,
-    /// What it has said last that it has.
-    memory_bytes: u64,
-    enforced: Vec<HeldLimit>,
-}
-
-struct Pending {
-    keeper: u64,
-    answer: OnAnswer,
-}
-
-struct Waiting {
-    key: TemplateKey,
-    settings: Box<TemplateSettings>,
-    job: WarmJob,
-    parts: Vec<Vec<u8>>,
-    answer: OnAnswer,
-}
+const CANCELLED: &str = "nobody waits for it any more";
 
 impl Templates {
     pub(super) fn new(policy: TemplatePolicy) -> Arc<Self> {
@@ -134,7 +110,7 @@ impl Templates {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Run a job in the template of this key, which is started with `settings` where there is none.
+    /// Run a job in the template of this key, which is started with `settings` where there is none; its number.
     pub(super) fn run(
         self: &Arc<Self>,
         key: TemplateKey,
@@ -142,21 +118,65 @@ impl Templates {
         job: WarmJob,
         parts: Vec<Vec<u8>>,
         answer: OnAnswer,
-    ) {
-        let settings = Box::new(settings);
-        self.place(Waiting {
+    ) -> u64 {
+        let mut state = self.state();
+        let id = state.number();
+        let waiting = Waiting {
+            id,
             key,
-            settings,
+            settings: Box::new(settings),
             job,
             parts,
             answer,
-        });
+        };
+        // Who came before goes before.
+        let assigned = if state.backlog.contains_key(&waiting.key) {
+            Err(Unassigned::Waits(Box::new(waiting)))
+        } else {
+            self.assign(&mut state, waiting)
+        };
+        match assigned {
+            Ok(order) => {
+                drop(state);
+                order.send();
+            }
+            Err(Unassigned::Waits(waiting)) => {
+                let key = waiting.key.clone();
+                state.backlog.entry(key).or_default().push_back(*waiting);
+            }
+            Err(Unassigned::Failed(answer, reason)) => {
+                drop(state);
+                answer(Answer::NotRun(reason));
+            }
+        }
+        id
+    }
+
+    /// Start the template of this key, which is the first one, and wait until it is ready.
+    pub(super) fn prepare(
+        self: &Arc<Self>,
+        key: TemplateKey,
+        settings: TemplateSettings,
+    ) -> Result<(), NotRun> {
+        let (awaited, ready) = channel();
+        let mut state = self.state();
+        let number = self.start(&mut state, &key, settings).map_err(|error| {
+            NotRun::from(format!("the template cannot be started: {}", with_cause(&error)))
+        })?;
+        if let Some(keeper) = state.keepers.get_mut(&number) {
+            keeper.awaited = Some(awaited);
+        }
+        state.current.insert(key, number);
+        drop(state);
+        ready
+            .recv()
+            .unwrap_or_else(|_| Err("the template is gone".into()))
     }
 
     /// How many jobs are not answered.
     pub(super) fn unanswered(&self) -> usize {
         let state = self.state();
-        state.jobs.len() + state.backlog.len()
+        state.jobs.len() + state.backlog.values().map(VecDeque::len).sum::<usize>()
     }
 
     /// Wait until every job is answered.
@@ -167,72 +187,103 @@ impl Templates {
         }
     }
 
-    /// Give the job to its keeper, or let it wait until there may be one.
-    fn place(self: &Arc<Self>, waiting: Waiting) {
+    /// Not begin this job, or end it.
+    pub(super) fn cancel(&self, id: u64) {
         let mut state = self.state();
-        let number = match self.keeper_for(&mut state, &waiting) {
+        if let Some(waiting) = state.take_waiting(id) {
+            drop(state);
+            (waiting.answer)(Answer::NotRun(CANCELLED.into()));
+            self.answered.notify_all();
+            return;
+        }
+        let keeper = state.jobs.get(&id).map(|pending| pending.keeper);
+        let socket = keeper.and_then(|keeper| Some(Arc::clone(&state.keepers.get(&keeper)?.socket)));
+        drop(state);
+        if let Some(socket) = socket {
+            let order = Outgoing {
+                socket,
+                frame: Frame {
+                    header: Order::Cancel { id },
+                    parts: Vec::new(),
+                },
+            };
+            order.send();
+        }
+    }
+
+    /// Give the job to its keeper: what is to be sent to it.
+    fn assign(self: &Arc<Self>, state: &mut State, waiting: Waiting) -> Result<Outgoing, Unassigned> {
+        let number = match self.keeper_for(state, &waiting) {
             Ok(Some(number)) => number,
-            Ok(None) => return state.backlog.push_back(waiting),
+            Ok(None) => return Err(Unassigned::Waits(Box::new(waiting))),
             Err(error) => {
-                drop(state);
-                let reason = format!("the template cannot be started: {}", with_cause(&error));
-                return (waiting.answer)(Answer::NotRun(reason));
+                let why = format!("the template cannot be started: {}", with_cause(&error));
+                return Err(Unassigned::Failed(waiting.answer, why.into()));
             }
         };
-        let job = state.next;
-        state.next += 1;
         let Some(keeper) = state.keepers.get_mut(&number) else {
-            return;
+            return Err(Unassigned::Waits(Box::new(waiting)));
         };
         (keeper.used, keeper.runs, keeper.pending) = (Instant::now(), keeper.runs + 1, keeper.pending + 1);
-        let is_old = keeper.runs >= self.policy.runs_max || keeper.started.elapsed() >= self.policy.age_max;
+        let is_old = self.policy.is_old(keeper.runs, keeper.started);
         let socket = Arc::clone(&keeper.socket);
         let Waiting {
+            id,
             key,
             settings,
-            job: asked,
+            job,
             parts,
             answer,
         } = waiting;
         state.jobs.insert(
-            job,
+            id,
             Pending {
                 keeper: number,
                 answer,
             },
         );
         if is_old && !state.successors.contains_key(&key) {
-            match self.start(&mut state, &key, *settings) {
+            match self.start(state, &key, *settings) {
                 Ok(successor) => {
                     state.successors.insert(key, successor);
                 }
                 Err(error) => tracing::warn!(error = with_cause(&error), "an old template is not replaced"),
             }
         }
-        drop(state);
         let frame = Frame {
-            header: Order::Run(WarmJob { id: job, ..asked }),
+            header: Order::Run(WarmJob { id, ..job }),
             parts,
         };
-        let mut socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
-        if frame.send(&mut *socket).is_err() {
-            // Its reader finds that it is gone, and answers.
-            let _ = socket.shutdown(std::net::Shutdown::Both);
-        }
+        Ok(Outgoing { socket, frame })
     }
 
     /// The keeper of the key, started where there is none; `None` when all that there may be are busy.
     fn keeper_for(self: &Arc<Self>, state: &mut State, waiting: &Waiting) -> Result<Option<u64>, FrameError> {
-        if let Some(number) = state.current.get(&waiting.key) {
-            return Ok(Some(*number));
+        let key = &waiting.key;
+        if let Some(number) = state.current.get(key).copied() {
+            let runs = state.keepers.get(&number).map_or(0, |keeper| keeper.runs);
+            if runs < self.policy.runs_max {
+                return Ok(Some(number));
+            }
+            // The next one takes over, ready or not; but there are no more than two of a key at once.
+            if state.is_retiring(key) {
+                return Ok(None);
+            }
+            let successor = match state.successors.remove(key) {
+                Some(successor) => successor,
+                None => self.start(state, key, (*waiting.settings).clone())?,
+            };
+            state.current.insert(key.clone(), successor);
+            state.retire(number);
+            return Ok(Some(successor));
         }
-        while state.is_full(&self.policy) {
-            if !state.retire_idle() {
+        while state.is_full(&self.policy, &key.owner) {
+            if !state.retire_idle(&self.policy, &key.owner) {
                 return Ok(None);
             }
         }
-        let number = self.start(state, &waiting.key, (*waiting.settings).clone())?;
-        state.current.insert(waiting.key.clone(), number);
+        let number = self.start(state, key, (*waiting.settings).clone())?;
+        state.current.insert(key.clone(), number);
         Ok(Some(number))
     }
 
@@ -245,8 +296,7 @@ impl Templates {
         let (program, arguments) = &self.policy.keeper;
         let (socket, child) = start_keeper(program, arguments, settings)?;
         let reader = socket.try_clone().map_err(FrameError::Io)?;
-        let number = state.next;
-        state.next += 1;
+        let number = state.number();
         let now = Instant::now();
         state.keepers.insert(
             number,
@@ -257,7 +307,7 @@ impl Templates {
                 used: now,
                 runs: 0,
                 pending: 0,
-                is_ready: false,
+                awaited: None,
                 is_retired: false,
                 memory_bytes: 0,
                 enforced: Vec::new(),
@@ -271,20 +321,23 @@ impl Templates {
     /// Hear one keeper until it has ended.
     fn listen(self: &Arc<Self>, number: u64, socket: UnixStream, mut child: Child) {
         let mut socket = BufReader::new(socket);
-        let mut loss = "the keeper has ended".to_owned();
+        let mut loss = NotRun::from("the process that keeps the template has ended")
+            .hint("send it again: another one is started; if it ends again, `dmesg` may say what killed it");
         while let Ok(Some(Frame { header, parts })) = Frame::<Report>::receive(&mut socket) {
             match header {
                 Report::Ready { enforced } => self.note_ready(number, enforced),
                 Report::Memory { bytes } => self.note_memory(number, bytes),
                 Report::Done(reply) => self.note_done(number, reply, parts),
-                Report::Lost { reason, log } => {
+                Report::Cancelled { id } => self.note_cancelled(number, id),
+                Report::Lost { reason, hint, log } => {
                     let log = log.trim();
                     let log = if log.is_empty() {
                         String::new()
                     } else {
                         format!("\n{log}")
                     };
-                    loss = format!("{reason}{log}");
+                    let reason = format!("{reason}{log}");
+                    loss = NotRun { reason, hint };
                 }
             }
         }
@@ -298,7 +351,10 @@ impl Templates {
         let Some(keeper) = state.keepers.get_mut(&number) else {
             return;
         };
-        keeper.is_ready = true;
+        if let Some(awaited) = keeper.awaited.take() {
+            // Who waits no more needs not be told.
+            let _ = awaited.send(Ok(()));
+        }
         keeper.enforced = held.collect();
         let key = keeper.key.clone();
         if state.successors.get(&key) == Some(&number) {
@@ -319,10 +375,8 @@ impl Templates {
 
     fn note_done(self: &Arc<Self>, number: u64, reply: Box<WarmReply>, parts: Vec<Vec<u8>>) {
         let mut state = self.state();
-        let enforced = state.keepers.get_mut(&number).map(|keeper| {
-            keeper.pending = keeper.pending.saturating_sub(1);
-            keeper.enforced.clone()
-        });
+        let enforced = state.keepers.get(&number).map(|keeper| keeper.enforced.clone());
+        state.note_answered(number);
         let pending = state.jobs.remove(&reply.id);
         drop(state);
         if let Some(Pending { answer, .. }) = pending {
@@ -332,160 +386,78 @@ impl Templates {
                 enforced: enforced.unwrap_or_default(),
             });
         }
-        self.place_next();
+        self.place_waiting();
         self.answered.notify_all();
     }
 
-    /// One that waits may have its place now.
-    fn place_next(self: &Arc<Self>) {
-        let next = self.state().backlog.pop_front();
-        if let Some(next) = next {
-            self.place(next);
+    /// Those that wait may have their places now, the one that came first before the others.
+    fn place_waiting(self: &Arc<Self>) {
+        let mut state = self.state();
+        let mut keys: Vec<(u64, TemplateKey)> = state
+            .backlog
+            .iter()
+            .filter_map(|(key, list)| Some((list.front()?.id, key.clone())))
+            .collect();
+        keys.sort_unstable();
+        let (mut orders, mut failures) = (Vec::new(), Vec::new());
+        for (_, key) in keys {
+            while let Some(waiting) = state.first_waiting(&key) {
+                match self.assign(&mut state, waiting) {
+                    Ok(order) => orders.push(order),
+                    Err(Unassigned::Failed(answer, reason)) => failures.push((answer, reason)),
+                    Err(Unassigned::Waits(waiting)) => {
+                        state.backlog.entry(key).or_default().push_front(*waiting);
+                        break;
+                    }
+                }
+            }
+        }
+        drop(state);
+        orders.into_iter().for_each(Outgoing::send);
+        for (answer, reason) in failures {
+            answer(Answer::NotRun(reason));
         }
     }
 
-    fn note_end(self: &Arc<Self>, number: u64, loss: &str) {
+    fn note_cancelled(self: &Arc<Self>, number: u64, id: u64) {
         let mut state = self.state();
-        state.keepers.remove(&number);
+        state.note_answered(number);
+        let pending = state.jobs.remove(&id);
+        drop(state);
+        if let Some(Pending { answer, .. }) = pending {
+            answer(Answer::NotRun(CANCELLED.into()));
+        }
+        self.place_waiting();
+        self.answered.notify_all();
+    }
+
+    fn note_end(self: &Arc<Self>, number: u64, loss: &NotRun) {
+        let mut state = self.state();
+        let awaited = state.keepers.remove(&number).and_then(|keeper| keeper.awaited);
+        if let Some(awaited) = awaited {
+            let _ = awaited.send(Err(loss.clone()));
+        }
         state.current.retain(|_, keeper| *keeper != number);
         state.successors.retain(|_, keeper| *keeper != number);
         let unanswered = state.jobs.extract_if(|_, pending| pending.keeper == number);
         let unanswered: Vec<Pending> = unanswered.map(|(_, pending)| pending).collect();
         drop(state);
         for Pending { answer, .. } in unanswered {
-            answer(Answer::NotRun(loss.to_owned()));
+            answer(Answer::NotRun(loss.clone()));
         }
-        self.place_next();
+        self.place_waiting();
         self.answered.notify_all();
     }
 }
 
-impl State {
-    /// Whether there may be no template more.
-    fn is_full(&self, policy: &TemplatePolicy) -> bool {
-        let is_much = self.memory_bytes() >= policy.memory_bytes_max && !self.current.is_empty();
-        self.current.len() >= policy.templates_max || is_much
-    }
-
-    fn memory_bytes(&self) -> u64 {
-        let kept = self.keepers.values().filter(|keeper| !keeper.is_retired);
-        kept.map(|keeper| keeper.memory_bytes).sum()
-    }
-
-    /// Retire those without work, the one that was used least recently first, until the others are small enough together.
-    fn shrink(&mut self, bytes_max: u64) {
-        while self.memory_bytes() > bytes_max && self.current.len() > 1 && self.retire_idle() {}
-    }
-
-    /// Let a keeper finish what it has and end.
-    fn retire(&mut self, number: u64) {
-        let Some(keeper) = self.keepers.get_mut(&number) else {
-            return;
-        };
-        keeper.is_retired = true;
-        let socket = Arc::clone(&keeper.socket);
-        // Another thread may be sending for long, and its keeper's reader needs the state meanwhile.
-        std::thread::spawn(move || {
-            let frame = Frame {
-                header: Order::Retire,
-                parts: Vec::new(),
-            };
-            let mut socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
-            // Who is gone needs not be told.
-            let _ = frame.send(&mut *socket);
-        });
-    }
-
-    /// Retire the one without work that was used least recently; false where all have some.
-    fn retire_idle(&mut self) -> bool {
-        let idle = self.current.values().filter_map(|number| {
-            let keeper = self.keepers.get(number).filter(|keeper| keeper.pending == 0)?;
-            Some((keeper.used, *number, keeper.key.clone()))
-        });
-        let Some((_, number, key)) = idle.min_by_key(|(used, ..)| *used) else {
-            return false;
-        };
-        self.current.remove(&key);
-        self.retire(number);
-        true
+impl TemplatePolicy {
+    /// Whether another template is to be made ready, so that it is there when this one has had its runs.
+    fn is_old(&self, runs: u64, started: Instant) -> bool {
+        runs >= self.runs_max - self.runs_max / 4 || started.elapsed() >= self.age_max
     }
 }
 
 fn with_cause(error: &FrameError) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
     format!("{error}{}", cause.unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Read as _;
-
-    use super::*;
-
-    fn key(owner: &str) -> TemplateKey {
-        TemplateKey {
-            owner: owner.to_owned(),
-            limits: WarmLimits {
-                memory_bytes: 0,
-                pids: 0,
-                open_files: 0,
-                cpu_millis: 0,
-                tmp_bytes: 0,
-                scratch_bytes: 0,
-                stream_bytes_max: 0,
-                result_bytes_max: 0,
-                output_bytes_max: 0,
-                output_files_max: 0,
-            },
-            network: Network::None,
-            writable: false,
-        }
-    }
-
-    /// Templates of so many bytes and so much work, the one that was used least recently first; and their keepers' ends.
-    fn state(templates: &[(&str, u64, usize)]) -> (State, Vec<UnixStream>) {
-        let (mut state, mut ends) = (State::default(), Vec::new());
-        let started = Instant::now();
-        for (number, (owner, memory_bytes, pending)) in (0..).zip(templates) {
-            let (socket, end) = UnixStream::pair().unwrap();
-            ends.push(end);
-            let keeper = Keeper {
-                key: key(owner),
-                socket: Arc::new(Mutex::new(socket)),
-                started,
-                used: started + Duration::from_secs(number),
-                runs: 0,
-                pending: *pending,
-                is_ready: true,
-                is_retired: false,
-                memory_bytes: *memory_bytes,
-                enforced: Vec::new(),
-            };
-            state.keepers.insert(number, keeper);
-            state.current.insert(key(owner), number);
-        }
-        (state, ends)
-    }
-
-    fn owners(state: &State) -> Vec<&str> {
-        state.current.keys().map(|key| key.owner.as_str()).collect()
-    }
-
-    #[test]
-    fn what_is_too_much_goes_and_the_least_recently_used_first() {
-        let (mut state, mut ends) = state(&[("c", 40, 0), ("a", 40, 1), ("b", 40, 0), ("d", 40, 0)]);
-        state.shrink(160);
-        assert_eq!(owners(&state), ["a", "b", "c", "d"]);
-        state.shrink(150);
-        assert_eq!(owners(&state), ["a", "b", "d"], "the first that was used");
-        // It is told to end.
-        let mut told = [0; 4];
-        ends[0].read_exact(&mut told).unwrap();
-        state.shrink(80);
-        assert_eq!(owners(&state), ["a", "d"], "not the one that has work");
-        state.shrink(0);
-        assert_eq!(owners(&state), ["a"]);
-        state.shrink(0);
-        assert_eq!(owners(&state), ["a"], "one stays");
-    }
 }

@@ -30,7 +30,7 @@ pub(super) struct GrantArgs {
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Space in /output
-    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, requires = "output")]
     output_size: Option<String>,
     /// Let it write everywhere, in memory: gone with the run
     #[arg(long, conflicts_with = "read_only")]
@@ -204,16 +204,17 @@ fn tell_refused(collected: &Collected, shell: &Shell) {
 const WARM_INPUT_BYTES_MAX: u64 = 64 << 20;
 
 fn content(path: &Path) -> Result<Value, Failure> {
-    let failed = |reason: String| {
-        let failure = Failure::new(Code::Script, format!("cannot read {}: {reason}", path.display()));
-        failure.hint("`cooper run` without `--warm` gets files of any size".to_owned())
-    };
-    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    let failed =
+        |reason: String| Failure::new(Code::Script, format!("cannot read {}: {reason}", path.display()));
+    let file = std::fs::File::open(path).map_err(|error| {
+        failed(error.to_string()).hint("name a file that is there and that you can read".to_owned())
+    })?;
     let mut bytes = Vec::new();
     let read = file.take(WARM_INPUT_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| failed(error.to_string()))?;
     if bytes.len() as u64 > WARM_INPUT_BYTES_MAX {
-        return Err(failed("it is larger than 64 MiB".to_owned()));
+        let failure = failed("it is larger than 64 MiB".to_owned());
+        return Err(failure.hint("`cooper run` without `--warm` gets files of any size".to_owned()));
     }
     serde_json::to_value(Content(bytes)).map_err(|error| failed(error.to_string()))
 }
@@ -287,7 +288,8 @@ fn write_file(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn not_written(file: &Path, error: &io::Error) -> Failure {
-    Failure::new(Code::Output, format!("cannot write {}: {error}", file.display()))
+    let failure = Failure::new(Code::Output, format!("cannot write {}: {error}", file.display()));
+    failure.hint("name a file in a folder that is there and that you may write to".to_owned())
 }
 
 #[cfg(test)]

@@ -8,25 +8,38 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use cooper_core::Digest;
 use cooperage::runner::protocol::{Content, RunnerReply, RunnerStatus};
-use cooperage::{Cleaner, FullReference, Limits, Network, Program};
+use cooperage::{Cleaner, Enforcement, FullReference, Limit, Limits, Network, Program, Runtime};
 use serde_json::{Map, Value, json};
 
+use super::surroundings::Surroundings;
 use super::usage;
 use crate::failure::{Code, Exit, Failure};
 use crate::render::unit;
+use crate::settings::key;
 use crate::shell::Shell;
 
 /// Nothing could be had from a runner.
 const NO_RUNNER: Code = Code::Of("runner");
 /// A runner that nobody asks ends after this time.
 const IDLE: &str = "10m";
+/// So many there are at once at most.
+const RUNNERS_MAX: usize = 8;
+const NOW: rustix::fs::Timespec = rustix::fs::Timespec {
+    tv_sec: 0,
+    tv_nsec: rustix::fs::UTIME_NOW,
+};
 /// A runner that was just started listens within this time.
 const LISTENS_WITHIN: Duration = Duration::from_secs(30);
 const INPUT_BYTES_MAX: u64 = 64 << 20;
+/// One that has closed its socket has ended within this time.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
+const LOG_BYTES_MAX: u64 = 64 << 10;
+/// Output comes when the run has ended, and is kept until then: this much of each stream.
+const STREAM_BYTES_MAX: u64 = 64 << 20;
 
 /// One run, as the flags say it.
 pub(super) struct WarmRun<'a> {
@@ -34,6 +47,8 @@ pub(super) struct WarmRun<'a> {
     /// The store's folder and the settings file, where flags name them.
     pub(super) globals: Vec<OsString>,
     pub(super) store: &'a Path,
+    pub(super) surroundings: &'a Surroundings,
+    pub(super) enforcement: Enforcement,
     pub(super) preload: &'a [String],
     pub(super) program: Program,
     pub(super) args: &'a [OsString],
@@ -119,28 +134,24 @@ impl WarmRun<'_> {
     }
 
     fn ask(&self, request: &Value) -> Result<RunnerReply, Failure> {
-        let failed = |error: &io::Error| without_warm(format!("the runner does not answer: {error}"));
         let stream = self.connect()?;
-        let mut writer = stream.try_clone().map_err(|error| failed(&error))?;
-        writeln!(writer, "{request}").map_err(|error| failed(&error))?;
-        let mut line = String::new();
-        let read = BufReader::new(stream)
-            .read_line(&mut line)
-            .map_err(|error| failed(&error))?;
-        if read == 0 {
-            return Err(failed(&io::ErrorKind::UnexpectedEof.into()));
-        }
-        serde_json::from_str(&line).map_err(|error| failed(&error.into()))
+        let line = exchange(stream, request).map_err(|error| match self.await_last_words() {
+            Ok(why) if !why.is_empty() => without_warm(format!("the runner has ended{why}")),
+            _ => without_warm(format!("the runner does not answer: {error}")),
+        })?;
+        serde_json::from_str(&line)
+            .map_err(|error| without_warm(format!("the runner's answer is not understood: {error}")))
     }
 
     /// The runner that was started with the same settings; a new one where none listens.
     fn connect(&self) -> Result<UnixStream, Failure> {
         let socket = self.socket()?;
         if let Ok(stream) = own_peer(&socket) {
+            note_use(&socket);
             return Ok(stream);
         }
-        let log = socket.with_extension("log");
-        let mut runner = self.start(&socket, &log)?;
+        make_room(&socket);
+        let mut runner = self.start(&socket, &log_of(&socket))?;
         let started = Instant::now();
         loop {
             if let Ok(stream) = own_peer(&socket) {
@@ -152,12 +163,37 @@ impl WarmRun<'_> {
                 if let Ok(stream) = own_peer(&socket) {
                     return Ok(stream);
                 }
-                let text = std::fs::read_to_string(&log).unwrap_or_default();
-                let text = text.trim().trim_start_matches("error: ").to_owned();
-                return Err(without_warm(format!("the runner did not start: {text}")));
+                let why = self.last_words()?;
+                return Err(without_warm(format!("the runner did not start{why}")));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// The same of one that is about to end, and says why when nobody can reach it any more.
+    fn await_last_words(&self) -> Result<String, Failure> {
+        let began = Instant::now();
+        loop {
+            let why = self.last_words()?;
+            if !why.is_empty() || began.elapsed() > ENDS_WITHIN {
+                return Ok(why);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What the runner has said, to follow a sentence.
+    fn last_words(&self) -> Result<String, Failure> {
+        let file = std::fs::File::open(log_of(&self.socket()?));
+        let mut text = String::new();
+        // Who has said nothing that can be read has said nothing.
+        let _ = file.and_then(|file| file.take(LOG_BYTES_MAX).read_to_string(&mut text));
+        let text = text.trim().trim_start_matches("error: ");
+        Ok(if text.is_empty() {
+            String::new()
+        } else {
+            format!(": {text}")
+        })
     }
 
     fn start(&self, socket: &Path, log: &Path) -> Result<Child, Failure> {
@@ -181,14 +217,26 @@ impl WarmRun<'_> {
         if !self.preload.is_empty() {
             command.args(["--preload", &self.preload.join(",")]);
         }
-        command.args(self.limit_flags());
+        command.args(self.bound_flags());
+        // Its settings are what this run's are, whatever it would read: it has no project.
+        let of_runs = key::KEYS.iter().filter(|key| key.name.starts_with("run."));
+        for variable in of_runs.flat_map(|key| key.variables) {
+            command.env_remove(variable);
+        }
+        let own = [
+            (&key::RUN_ENFORCEMENT, self.enforcement.as_str()),
+            (&key::RUN_RUNTIME, Runtime::Own.as_str()),
+        ];
+        for (key, value) in own {
+            command.envs(key.variables.iter().map(|variable| (variable, value)));
+        }
         // Not of the terminal's group: an interrupt ends this run, not the runner.
         command.process_group(0).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         command.spawn().map_err(failed)
     }
 
-    fn limit_flags(&self) -> Vec<String> {
+    fn bound_flags(&self) -> Vec<String> {
         let Limits {
             memory_bytes,
             pids,
@@ -207,27 +255,87 @@ impl WarmRun<'_> {
             format!("--tmp={tmp_bytes}"),
             format!("--scratch={scratch_bytes}"),
             format!("--output-size={}", self.output_bytes),
+            format!("--stream-limit={STREAM_BYTES_MAX}"),
+            format!("--network={}", self.network),
         ]
     }
 
-    /// Named after everything that the runner is started with, in a folder of the caller's alone.
+    /// Named after everything that the runner is started with and in, in a folder of the caller's alone.
     fn socket(&self) -> Result<PathBuf, Failure> {
         let folder = own_folder()?;
         let program = std::env::current_exe().ok();
+        let file = |path: &Path| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((found.dev(), found.ino()))
+        };
         let made = program
             .as_ref()
             .and_then(|program| std::fs::metadata(program).ok());
         let identity = json!([
-            self.store,
+            self.surroundings.identity(),
+            (self.store, file(self.store)),
             self.image.to_string(),
             self.preload,
-            self.limit_flags(),
+            self.bound_flags(),
+            self.enforcement.as_str(),
             program,
             made.map(|made| (made.ino(), made.mtime(), made.mtime_nsec())),
         ]);
         let name = Digest::of(identity.to_string().as_bytes()).hex();
         Ok(folder.join(format!("{}.sock", &name[..24])))
     }
+}
+
+/// Say that this runner was used now.
+fn note_use(socket: &Path) {
+    let now = rustix::fs::Timestamps {
+        last_access: NOW,
+        last_modification: NOW,
+    };
+    // Who is not seen to be used goes earlier.
+    let _ = rustix::fs::utimensat(
+        rustix::fs::CWD,
+        log_of(socket),
+        &now,
+        rustix::fs::AtFlags::empty(),
+    );
+}
+
+/// Take the sockets of those away that were used least recently, so that there is room for one more: such a runner ends when its
+/// runs are done.
+fn make_room(socket: &Path) {
+    let entries = socket.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+    let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut others: Vec<(SystemTime, PathBuf)> = paths
+        .filter(|path| path.extension().is_some_and(|kind| kind == "sock") && path != socket)
+        .map(|path| {
+            let used = std::fs::metadata(log_of(&path)).and_then(|found| found.modified());
+            (used.unwrap_or(SystemTime::UNIX_EPOCH), path)
+        })
+        .collect();
+    others.sort_unstable();
+    let surplus = (others.len() + 1).saturating_sub(RUNNERS_MAX);
+    for (_, path) in others.iter().take(surplus) {
+        for file in [path.clone(), log_of(path)] {
+            // Another one may have been quicker.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+/// Send the request; the line that comes back.
+fn exchange(mut stream: UnixStream, request: &Value) -> io::Result<String> {
+    writeln!(stream, "{request}")?;
+    let mut line = String::new();
+    match BufReader::new(stream).read_line(&mut line)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(line),
+    }
+}
+
+/// Where the runner of this socket writes what goes wrong.
+fn log_of(socket: &Path) -> PathBuf {
+    socket.with_extension("log")
 }
 
 /// A folder that nobody else can write to or look into.
@@ -320,14 +428,8 @@ fn show(reply: &RunnerReply, raw: bool) -> Result<(), Failure> {
 }
 
 fn told(reply: &RunnerReply, limits: &Limits, shell: &Shell) -> Result<Exit, Failure> {
-    if reply.truncated {
-        shell.say(
-            "warning",
-            "what it wrote is longer than the runner keeps, and was cut",
-        );
-    }
     match (reply.status, reply.limit.as_deref()) {
-        (RunnerStatus::Limit, Some("time")) => {
+        (RunnerStatus::Limit, Some(limit)) if limit == Limit::Wall.as_str() => {
             let time = unit::duration(limits.wall.unwrap_or_default());
             let text = format!("stopped after the time limit of {time}; `--timeout` sets another");
             shell.say("error", &text);
@@ -340,12 +442,16 @@ fn told(reply: &RunnerReply, limits: &Limits, shell: &Shell) -> Result<Exit, Fai
             Ok(Exit(137))
         }
         (RunnerStatus::Exited | RunnerStatus::Killed, _) => {
-            let code = reply.exit_code.and_then(|code| u8::try_from(code).ok());
-            Ok(Exit(code.unwrap_or(u8::MAX)))
+            let killed = reply.signal.and_then(|signal| u8::try_from(128 + signal).ok());
+            Ok(Exit(reply.exit_code.or(killed).unwrap_or(u8::MAX)))
         }
         (RunnerStatus::Error, _) => {
             let error = reply.error.as_deref().unwrap_or("the runner gave no reason");
-            Err(without_warm(format!("cannot run it warm: {error}")))
+            let failure = without_warm(format!("cannot run it warm: {error}"));
+            Err(match &reply.hint {
+                Some(hint) => failure.hint(hint.clone()),
+                None => failure,
+            })
         }
     }
 }

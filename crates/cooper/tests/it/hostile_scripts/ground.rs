@@ -387,7 +387,7 @@ fn seen(mode: Mode, told: Value) -> Seen {
     };
     let enforced = told["enforced"].as_array().into_iter().flatten();
     let enforced = enforced.map(|entry| {
-        let word = |name: &str| entry[name].as_str().unwrap_or_default().replace(' ', "-");
+        let word = |name: &str| entry[name].as_str().unwrap_or_default();
         format!("{} by {}", word("limit"), word("by"))
     });
     let error = &told["result_error"];
@@ -395,13 +395,7 @@ fn seen(mode: Mode, told: Value) -> Seen {
         mode,
         status: text("status").unwrap_or_else(|| "no report".to_owned()),
         exit_code: told["exit_code"].as_i64(),
-        limit: text("limit").map(|limit| {
-            if limit == "time" {
-                "timeout".to_owned()
-            } else {
-                limit
-            }
-        }),
+        limit: text("limit"),
         stdout: Vec::new(),
         stdout_bytes: 0,
         stderr: String::new(),
