@@ -263,6 +263,7 @@ mod tests {
             end,
             wall: Duration::ZERO,
             cpu: Duration::ZERO,
+            cpu_by: cooper_sandbox::CpuCounter::EndedProcesses,
             memory_peak_bytes: None,
             oom_killed: false,
             stdout: stdout.to_vec(),

@@ -26,6 +26,19 @@ pub(super) struct Edit {
     pub(super) from: usize,
 }
 
+impl Edit {
+    /// Whether both texts have what it is about.
+    pub(super) fn is_within(self, written: &str, meant: &str) -> bool {
+        let (mine, theirs) = match self.change {
+            Change::Swapped => (2, 2),
+            Change::Replaced => (1, 1),
+            Change::Extra => (1, 0),
+            Change::Missing => (0, 1),
+        };
+        self.at + mine <= written.len() && self.from + theirs <= meant.len()
+    }
+}
+
 /// All edits: one or two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Script {

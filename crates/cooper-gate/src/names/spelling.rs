@@ -124,6 +124,10 @@ impl Written<'_> {
 
     /// How all edits together are like a slip, and what they are.
     fn likeness(&self, script: Script, meant: &Meant<'_>) -> Option<(Likeness, String)> {
+        // In a kept list that was tampered with, a form may be of another name.
+        if !script.edits().all(|edit| edit.is_within(self.text, meant.text)) {
+            return None;
+        }
         let of = |edit: Edit| {
             let pair = Pair {
                 written: self.text.as_bytes(),

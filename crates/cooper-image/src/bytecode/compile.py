@@ -5,7 +5,7 @@
 # A line `=TIME` begins a group, the lines after it are its paths. TIME, if there is one, becomes the time of the group's
 # bytecode, in seconds since 1970. Each group is compiled by a child of its own, forked from an interpreter that has
 # compiled nothing: what a group's bytes are follows from the group.
-import posix, sys
+import gc, posix, sys
 from _frozen_importlib_external import _code_to_timestamp_pyc as pyc
 
 
@@ -50,6 +50,8 @@ try:
     posix.sched_setscheduler(0, posix.SCHED_IDLE, posix.sched_param(0))
 except OSError:
     posix.nice(10)
+# What a child makes lives until it ends: nothing is gained by looking for cycles.
+gc.disable()
 # Only a line feed ends a line: a name may hold everything else that Python takes for a line's end.
 groups = sys.stdin.buffer.read().decode('utf-8', 'surrogateescape').removesuffix('\n').removeprefix('=').split('\n=')
 free = len(posix.sched_getaffinity(0))

@@ -60,7 +60,7 @@ impl Drop for Listening {
 /// Bind, for the caller's user alone. Of two who want the same path one does. A socket that nobody listens on any more, left
 /// from a runner that was killed, is replaced, and nothing else.
 fn listen(path: &Path) -> io::Result<UnixListener> {
-    let lock = Lock::take(path)?;
+    let _lock = Lock::take(path)?;
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -78,7 +78,6 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
     let listener = UnixListener::bind(path);
     rustix::process::umask(before);
-    lock.release();
     listener
 }
 
@@ -108,9 +107,11 @@ impl Lock {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
+}
 
-    fn release(self) {
-        // The next one finds it and takes it.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // The next one finds that it is gone and makes another.
         let _ = std::fs::remove_file(&self.path);
     }
 }
