@@ -96,6 +96,8 @@ impl Flow {
                 Err(errno) => return Err(errno),
             }
         }
+        // Nothing more is waited for where the last read has met the end.
+        self.flush(to);
         Ok(())
     }
 
@@ -326,5 +328,29 @@ fn begin_to_connect(address: SocketAddr) -> Result<OwnedFd, Errno> {
     match rustix::net::connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(errno) => Err(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_whichever_read_meets_it() {
+        for count in READS_AT_ONCE_MAX - 3..READS_AT_ONCE_MAX {
+            let (mut source, from) = UnixStream::pair().unwrap();
+            let (to, mut destination) = UnixStream::pair().unwrap();
+            source.write_all(&vec![7; count]).unwrap();
+            drop(source);
+            let mut flow = Flow::default();
+            flow.pump(from.as_fd(), to.as_fd(), &mut [0]).unwrap();
+            assert!(flow.told, "{count}");
+            let mut got = Vec::new();
+            destination.read_to_end(&mut got).unwrap();
+            assert_eq!(got.len(), count);
+        }
     }
 }
