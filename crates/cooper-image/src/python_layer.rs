@@ -24,12 +24,12 @@ use crate::error::AssembleError;
 use crate::fast_paths::FastPrograms;
 use crate::inventory::InventoryPackage;
 use crate::layer::PackError;
-use crate::layer::join::{JoinError, Prepared, join};
+use crate::layer::join::{JoinError, JoinedFile, Prepared, join};
 use crate::libraries;
 use crate::prepared::{self, Content, PackWriter, WheelFacts};
 use crate::rootfs::{Links, Metadata, Rootfs, TreePath};
 use crate::wheel::InstalledWheel;
-use sources::{Origin, Source, package};
+use sources::{Origin, Source, package, parents};
 
 /// The ingredients of a layer of wheels.
 pub(crate) struct PythonLayer<'a> {
@@ -308,19 +308,9 @@ fn directories(
     below: &BTreeMap<TreePath, Metadata>,
     newest: i64,
 ) -> Vec<(TreePath, Metadata)> {
-    let mut names: BTreeSet<&str> = BTreeSet::new();
-    for file in all.iter().flat_map(|prepared| &prepared.files) {
-        let mut path = file.path();
-        while let Some((parent, _)) = path.rsplit_once('/') {
-            if !names.insert(parent) {
-                break;
-            }
-            path = parent;
-        }
-    }
-    let paths = names
-        .into_iter()
-        .filter_map(|name| TreePath::parse(name.as_bytes(), usize::MAX).ok());
+    let files = all.iter().flat_map(|prepared| &prepared.files);
+    let paths = parents(files.map(JoinedFile::path)).into_iter();
+    let paths = paths.filter_map(|name| TreePath::parse(name.as_bytes(), usize::MAX).ok());
     let described = paths.map(|path| {
         let found = below.get(&path).copied().unwrap_or(Metadata::of_root(0o755, 0));
         let metadata = Metadata {

@@ -150,24 +150,28 @@ pub(super) fn package(artefact: &PythonArtefact) -> String {
     format!("{} {}", artefact.name, artefact.version)
 }
 
-/// Those of the directories above these places that are there already.
-fn directories_below<'a>(
-    rootfs: &Rootfs,
-    places: impl Iterator<Item = &'a TreePath>,
-) -> Result<BTreeMap<TreePath, Metadata>, RootfsError> {
-    let mut names: BTreeSet<&str> = BTreeSet::new();
-    for place in places {
-        let mut path = place.as_str();
+/// All directories above these paths, but the root.
+pub(super) fn parents<'a>(paths: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    for mut path in paths {
         while let Some((parent, _)) = path.rsplit_once('/') {
-            if !names.insert(parent) {
+            if !found.insert(parent) {
                 break;
             }
             path = parent;
         }
     }
+    found
+}
+
+/// Those of the directories above these places that are there already.
+fn directories_below<'a>(
+    rootfs: &Rootfs,
+    places: impl Iterator<Item = &'a TreePath>,
+) -> Result<BTreeMap<TreePath, Metadata>, RootfsError> {
     let mut below = BTreeMap::new();
     let mut absent: Option<String> = None;
-    for name in names {
+    for name in parents(places.map(TreePath::as_str)) {
         // What is in a directory comes after it: nothing is where that is not.
         if absent.as_deref().is_some_and(|absent| name.starts_with(absent)) {
             continue;

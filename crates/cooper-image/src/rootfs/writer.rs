@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -95,32 +95,6 @@ impl<'a> TreeWriter<'a> {
             directory,
             temporary,
         })
-    }
-
-    /// Give a file another name in this tree: `name` in the directory `from`. False where the file system refuses
-    /// because the file has too many already, or is on another one.
-    ///
-    /// # Errors
-    /// [`RootfsError::Exists`] when the name is taken.
-    pub fn link_in(
-        &mut self,
-        path: &TreePath,
-        from: BorrowedFd<'_>,
-        name: &str,
-    ) -> Result<bool, RootfsError> {
-        let (directory, own) = self.parent_of(path)?;
-        match rustix::fs::linkat(from, name, &directory.descriptor, own, AtFlags::empty()) {
-            Ok(()) => Ok(true),
-            Err(Errno::MLINK | Errno::XDEV | Errno::PERM) => Ok(false),
-            Err(errno) => Err(made("link", path, errno)),
-        }
-    }
-
-    /// Give a file of this tree another name elsewhere: `name` in the directory `to`.
-    pub fn link_out(&mut self, path: &TreePath, to: BorrowedFd<'_>, name: &str) -> Result<(), RootfsError> {
-        let (directory, own) = self.parent_of(path)?;
-        rustix::fs::linkat(&directory.descriptor, own, to, name, AtFlags::empty())
-            .map_err(|errno| io_error("link", path.as_str(), errno))
     }
 
     /// Make a symbolic link.
