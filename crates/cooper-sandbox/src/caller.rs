@@ -1,9 +1,11 @@
 //! Who makes the sandbox: root of the host, or root of a user namespace, where many things are not there.
 //!
-//! Read from the kernel each time and not remembered from [`crate::become_root`]: a process that was started as root
-//! of somebody else's namespace (a rootless Podman's, `unshare -r`) is in the same position.
+//! Read from the kernel, once for each namespace that the process is in, and not taken from [`crate::become_root`]: a
+//! process that was started as root of somebody else's namespace (a rootless Podman's, `unshare -r`) is in the same
+//! position.
 
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::process::geteuid;
 
@@ -62,14 +64,27 @@ impl Caller {
     }
 }
 
+/// Ranges of users and of groups.
+pub(crate) type Ranges = [Vec<(u32, u32)>; 2];
+
 /// The ranges of user and group ids that there are, sorted: the first and the number of each.
 ///
 /// A map of a namespace below may have no line across two of them: the kernel looks each up as a whole.
-pub(crate) fn ranges() -> [Vec<(u32, u32)>; 2] {
+pub(crate) fn ranges() -> Ranges {
     // Without a /proc, as in a plain chroot, all of them.
     let read = |path: &str| fs::read_to_string(path).map_or_else(|_| vec![(0, u32::MAX)], |map| parse(&map));
-    [read("/proc/self/uid_map"), read("/proc/self/gid_map")]
+    let mut known = RANGES.lock().unwrap_or_else(PoisonError::into_inner);
+    let read = || [read("/proc/self/uid_map"), read("/proc/self/gid_map")];
+    known.get_or_insert_with(read).clone()
 }
+
+/// The process has entered another user namespace, or its maps were written.
+pub(crate) fn forget_ranges() {
+    *RANGES.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+/// Those of the namespace that the process is in, once they were read.
+static RANGES: Mutex<Option<Ranges>> = Mutex::new(None);
 
 /// The ranges inside of a map (`user_namespaces(7)`: inside, outside, length).
 fn parse(map: &str) -> Vec<(u32, u32)> {

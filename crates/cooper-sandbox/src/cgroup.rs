@@ -238,6 +238,17 @@ impl Cgroup {
         count.trim().parse().ok()
     }
 
+    /// Whether a process or thread more was refused, once at least.
+    pub(crate) fn has_refused_processes(&self) -> bool {
+        let directory = self.pids.and_then(|index| self.directories.get(index));
+        let events = directory.and_then(|directory| directory.read("pids.events").ok());
+        let refused = events.and_then(|events| {
+            let count = events.lines().find_map(|line| line.strip_prefix("max "))?;
+            count.trim().parse::<u64>().ok()
+        });
+        refused.is_some_and(|count| count > 0)
+    }
+
     /// The run begins: what was used until now does not count for it.
     pub(crate) fn begin(&mut self) {
         self.cpu_before = self.cpu().map_or(Duration::ZERO, |(used, _)| used);

@@ -9,7 +9,7 @@ use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
 
 use crate::bpf::Instruction;
-use crate::caller::{self, Caller, IMAGE_IDS};
+use crate::caller::{self, Caller, IMAGE_IDS, Ranges};
 use crate::error::SandboxError;
 use crate::grants::Secret;
 use crate::ids::{self, IdSpace};
@@ -62,7 +62,7 @@ pub(crate) struct Prepared<'a> {
 /// Who makes the container, and the ids that there are.
 pub(crate) struct Here {
     pub(crate) caller: Caller,
-    ranges: [Vec<(u32, u32)>; 2],
+    ranges: Ranges,
 }
 
 impl Here {

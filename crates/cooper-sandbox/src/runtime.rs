@@ -36,7 +36,7 @@ use crate::error::SandboxError;
 use crate::network::Network;
 use crate::spec::{Limits, Profile, Spec};
 
-pub(crate) use bundle::Bundle;
+pub(crate) use bundle::{Bundle, UsedUp};
 pub(crate) use stage::run;
 
 /// What starts the program of a run, and stands between it and the host.

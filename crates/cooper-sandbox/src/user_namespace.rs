@@ -30,6 +30,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::Signal;
 use rustix::thread::{Gid, Uid};
 
+use crate::caller;
 use crate::syscall::{self, CStringArray, Child, CloneRequest};
 use subordinate::Range;
 pub use subordinate::{Lacking, remedy};
@@ -155,6 +156,7 @@ pub fn become_root() -> Result<Vec<Lacking>, BecomeRootError> {
         write("/proc/self/setgroups", "deny")?;
         write("/proc/self/gid_map", &format!("0 {gid} 1\n"))?;
     }
+    caller::forget_ranges();
     let root = || -> Result<(), Errno> {
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;

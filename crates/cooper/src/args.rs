@@ -147,6 +147,35 @@ pub(crate) struct ChatArgs {
     pub(crate) words: Vec<String>,
 }
 
+/// The command line of `cooper run` alone.
+///
+/// The definition of all commands takes longer to build than many a thing that a run needs. What this one does not
+/// accept is for [`Cli`] to explain.
+#[derive(Debug, Parser)]
+struct RunLine {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: RunCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RunCommand {
+    Run(Box<RunArgs>),
+}
+
+impl RunLine {
+    fn parse(argv: &[OsString]) -> Option<Cli> {
+        let is_run = first_word(argv).as_deref() == Some("run");
+        let RunLine { globals, command } = is_run.then(|| Self::try_parse_from(argv).ok())??;
+        let RunCommand::Run(run) = command;
+        Some(Cli {
+            globals,
+            command: Command::Run(run),
+        })
+    }
+}
+
 /// What came of parsing.
 pub(crate) enum Parsed {
     /// A command to execute.
@@ -157,6 +186,9 @@ pub(crate) enum Parsed {
 
 /// Parse the arguments, the program's name first.
 pub(crate) fn parse(argv: &[OsString]) -> Result<Parsed, Failure> {
+    if let Some(cli) = RunLine::parse(argv) {
+        return Ok(Parsed::Command(Box::new(cli)));
+    }
     let cli = match Cli::try_parse_from(argv) {
         Ok(cli) => cli,
         Err(error) => return not_parsed(argv, error),
@@ -356,6 +388,37 @@ mod tests {
         assert!(after_escape(&argv(&["run", "a", "--", "wget", "--version"]), 2));
         assert!(!after_escape(&argv(&["run", "--", "a", "s.py"]), 1));
         assert!(!after_escape(&argv(&["run", "a", "s.py", "--", "x"]), 3));
+    }
+
+    #[test]
+    fn a_run_is_the_same_by_either_definition() {
+        for line in [
+            vec!["run", "a", "s.py", "--json", "-q"],
+            vec![
+                "--store",
+                "run",
+                "run",
+                "--json",
+                "--timeout",
+                "5m",
+                "a",
+                "-c",
+                "pass",
+            ],
+            vec!["-q", "run", "--color", "never", "a", "--", "wget", "--version"],
+        ] {
+            let line = argv(&line);
+            let whole = Cli::try_parse_from(&line).unwrap();
+            let alone = RunLine::parse(&line).unwrap();
+            assert_eq!(format!("{alone:?}"), format!("{whole:?}"));
+        }
+        for line in [
+            vec!["images", "run"],
+            vec!["run", "--help"],
+            vec!["run", "--frobnicate", "a"],
+        ] {
+            assert!(RunLine::parse(&argv(&line)).is_none(), "{line:?}");
+        }
     }
 
     #[test]

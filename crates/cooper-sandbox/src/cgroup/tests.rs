@@ -107,6 +107,11 @@ fn version_2_usage_is_read() {
         let text = format!("usage_usec {us}\nuser_usec 1\nsystem_usec 2\n");
         double.file(&format!("{run}/cpu.stat"), &text);
     };
+    assert!(!group.has_refused_processes());
+    double.file(&format!("{run}/pids.events"), "max 0\n");
+    assert!(!group.has_refused_processes());
+    double.file(&format!("{run}/pids.events"), "max 7\n");
+    assert!(group.has_refused_processes());
     spent(1500);
     group.begin();
     spent(4000);

@@ -81,11 +81,19 @@ impl Bundle {
     }
 
     /// How the program ended, by the status of a runtime that stays: a signal is told as a shell does.
-    pub(crate) fn judge(&self, status: i32, out_of_memory: bool) -> Result<End, SandboxError> {
+    pub(crate) fn judge(&self, status: i32, used_up: UsedUp) -> Result<End, SandboxError> {
+        /// Of a program in Go that gives up.
+        const GAVE_UP: i32 = 2;
         const FAILED: i32 = 128;
         const KILLED: i32 = FAILED + libc::SIGKILL;
-        if out_of_memory && (status == FAILED || status == KILLED || self.said().is_some()) {
+        if used_up.memory && (status == FAILED || status == KILLED || self.said().is_some()) {
             return Ok(End::MemoryLimit);
+        }
+        if used_up.processes && status == GAVE_UP {
+            return Err(SandboxError::RuntimeFailed {
+                runtime: self.kind.as_str(),
+                said: Some("its kernel got no thread more: the run has used up its processes".to_owned()),
+            });
         }
         if status == FAILED && self.said().is_some() {
             return Err(self.failed());
@@ -109,6 +117,13 @@ impl Bundle {
         File::from(log).take(LOG_BYTES_MAX).read_to_end(&mut text).ok()?;
         last_error(&String::from_utf8_lossy(&text))
     }
+}
+
+/// The limits of its cgroup that a run has met.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct UsedUp {
+    pub(crate) memory: bool,
+    pub(crate) processes: bool,
 }
 
 /// The last line that tells an error; runsc writes JSON, and crun text.

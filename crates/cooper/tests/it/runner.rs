@@ -194,6 +194,9 @@ fn live_children_and_owners_share_no_randomness_and_no_template() {
         for part in ["No module named 'nothing_of_this_name'", "`--preload`"] {
             assert!(done.stderr.contains(part), "{part}: {done}");
         }
+        // A run has one line, and of a traceback the exception is enough.
+        let is_line = done.stderr.lines().count() == 1 && !done.stderr.contains("Traceback");
+        assert_eq!(is_line, *command == "run", "{done}");
     }
 }
 

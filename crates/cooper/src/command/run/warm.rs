@@ -136,7 +136,7 @@ impl WarmRun<'_> {
     fn ask(&self, request: &Value) -> Result<RunnerReply, Failure> {
         let stream = self.connect()?;
         let line = exchange(stream, request).map_err(|error| match self.await_last_words() {
-            Ok(why) if !why.is_empty() => without_warm(format!("the runner has ended{why}")),
+            Ok(Some(words)) => words.after("the runner has ended"),
             _ => without_warm(format!("the runner does not answer: {error}")),
         })?;
         serde_json::from_str(&line)
@@ -163,37 +163,34 @@ impl WarmRun<'_> {
                 if let Ok(stream) = own_peer(&socket) {
                     return Ok(stream);
                 }
-                let why = self.last_words()?;
-                return Err(without_warm(format!("the runner did not start{why}")));
+                return Err(match self.last_words()? {
+                    Some(words) => words.after("the runner did not start"),
+                    None => without_warm("the runner did not start".to_owned()),
+                });
             }
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
     /// The same of one that is about to end, and says why when nobody can reach it any more.
-    fn await_last_words(&self) -> Result<String, Failure> {
+    fn await_last_words(&self) -> Result<Option<LastWords>, Failure> {
         let began = Instant::now();
         loop {
-            let why = self.last_words()?;
-            if !why.is_empty() || began.elapsed() > ENDS_WITHIN {
-                return Ok(why);
+            let words = self.last_words()?;
+            if words.is_some() || began.elapsed() > ENDS_WITHIN {
+                return Ok(words);
             }
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// What the runner has said, to follow a sentence.
-    fn last_words(&self) -> Result<String, Failure> {
+    /// What the runner has said, if anything.
+    fn last_words(&self) -> Result<Option<LastWords>, Failure> {
         let file = std::fs::File::open(log_of(&self.socket()?));
         let mut text = String::new();
         // Who has said nothing that can be read has said nothing.
         let _ = file.and_then(|file| file.take(LOG_BYTES_MAX).read_to_string(&mut text));
-        let text = text.trim().trim_start_matches("error: ");
-        Ok(if text.is_empty() {
-            String::new()
-        } else {
-            format!(": {text}")
-        })
+        Ok(LastWords::parse(&text))
     }
 
     fn start(&self, socket: &Path, log: &Path) -> Result<Child, Failure> {
@@ -302,12 +299,22 @@ fn note_use(socket: &Path) {
 }
 
 /// Take the sockets of those away that were used least recently, so that there is room for one more: such a runner ends when its
-/// runs are done.
+/// runs are done. What ended ones have said goes when nobody can wait for it any more.
 fn make_room(socket: &Path) {
     let entries = socket.parent().and_then(|folder| std::fs::read_dir(folder).ok());
-    let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut others: Vec<(SystemTime, PathBuf)> = paths
-        .filter(|path| path.extension().is_some_and(|kind| kind == "sock") && path != socket)
+    let paths: Vec<PathBuf> = { entries.into_iter().flatten().flatten() }
+        .map(|entry| entry.path())
+        .collect();
+    let of_kind = |wanted: &'static str| {
+        let is_wanted = move |path: &&PathBuf| path.extension().is_some_and(|kind| kind == wanted);
+        paths.iter().filter(is_wanted)
+    };
+    for log in of_kind("log").filter(|log| !log.with_extension("sock").exists() && is_old(log)) {
+        let _ = std::fs::remove_file(log);
+    }
+    let mut others: Vec<(SystemTime, PathBuf)> = of_kind("sock")
+        .filter(|path| *path != socket)
+        .cloned()
         .map(|path| {
             let used = std::fs::metadata(log_of(&path)).and_then(|found| found.modified());
             (used.unwrap_or(SystemTime::UNIX_EPOCH), path)
@@ -321,6 +328,12 @@ fn make_room(socket: &Path) {
             let _ = std::fs::remove_file(file);
         }
     }
+}
+
+/// Whether it was written long before any client waits.
+fn is_old(log: &Path) -> bool {
+    let written = std::fs::metadata(log).and_then(|found| found.modified());
+    written.is_ok_and(|written| written.elapsed().is_ok_and(|age| age > 2 * LISTENS_WITHIN))
 }
 
 /// Send the request; the line that comes back.
@@ -384,6 +397,38 @@ fn own_peer(socket: &Path) -> io::Result<UnixStream> {
         Ok(stream)
     } else {
         Err(io::ErrorKind::PermissionDenied.into())
+    }
+}
+
+/// What a runner said of its end.
+struct LastWords {
+    why: String,
+    hint: Option<String>,
+}
+
+impl LastWords {
+    /// Of a traceback, the exception is enough: a run has one line.
+    fn parse(log: &str) -> Option<Self> {
+        let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
+        let (hints, said): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("hint: "));
+        let (first, rest) = said.split_first()?;
+        let first = first.trim_start_matches("error: ");
+        Some(Self {
+            why: rest
+                .last()
+                .map_or_else(|| first.to_owned(), |last| format!("{first}: {last}")),
+            hint: hints
+                .last()
+                .map(|hint| hint.trim_start_matches("hint: ").to_owned()),
+        })
+    }
+
+    fn after(self, sentence: &str) -> Failure {
+        let failure = without_warm(format!("{sentence}: {}", self.why));
+        match self.hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
 }
 
