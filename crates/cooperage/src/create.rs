@@ -278,12 +278,11 @@ impl Workshop {
         let mut replaced = BTreeSet::new();
         loop {
             self.rebuild_missing(cleared.lock(), progress)?;
-            std::thread::scope(|scope| {
-                if self.has_unread(cleared.lock()) {
-                    scope.spawn(licences::prepare);
-                }
-                self.fetch(cleared.lock(), &replaced, progress)
-            })?;
+            if self.has_unread(cleared.lock()) {
+                // Whoever reads the first text waits for it.
+                std::thread::spawn(licences::prepare);
+            }
+            self.fetch(cleared.lock(), &replaced, progress)?;
             self.check_metadata(python)?;
             cleared = self.judge_artefacts(cleared, Reading::Remembered, known)?;
             let judge = |unpacked: &[DebianCopyright<'_>]| self.judge_unpacked(unpacked, &cleared, known);

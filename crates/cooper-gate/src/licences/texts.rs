@@ -99,19 +99,13 @@ impl Index {
         let mut postings = Vec::new();
         for (id, text, is_exception) in reference_texts() {
             let words = words(text);
-            let mut groups: Vec<u32> = hashes(&words).collect();
-            groups.sort_unstable();
-            groups.dedup();
             let Ok(number) = u16::try_from(references.len()) else {
                 break;
             };
-            if groups.len() < GROUPS_MIN {
-                continue;
-            }
-            postings.extend(groups.iter().map(|group| (*group, number)));
+            postings.extend(hashes(&words).into_iter().map(|group| (group, number)));
             references.push(Reference {
                 id,
-                groups: groups.len(),
+                groups: 0,
                 length: words.len(),
                 needed: NEEDED_WORDS
                     .iter()
@@ -120,7 +114,10 @@ impl Index {
                 is_exception,
             });
         }
-        postings.sort_unstable();
+        let postings = sorted(&postings);
+        for (_, number) in &postings {
+            references[usize::from(*number)].groups += 1;
+        }
         Self {
             references,
             buckets: buckets(&postings),
@@ -142,6 +139,24 @@ impl Index {
     }
 }
 
+/// Ascending, each once: dealt out by the upper half of the hash first.
+fn sorted(postings: &[(u32, u16)]) -> Vec<(u32, u16)> {
+    let mut next = buckets(postings);
+    let ends = next.clone();
+    let mut dealt = vec![(0, 0); postings.len()];
+    for posting in postings {
+        let place = &mut next[(posting.0 >> 16) as usize];
+        dealt[*place as usize] = *posting;
+        *place += 1;
+    }
+    for bounds in ends.windows(2) {
+        dealt[bounds[0] as usize..bounds[1] as usize].sort_unstable();
+    }
+    dealt.dedup();
+    dealt
+}
+
+/// Where the hashes with each upper half begin, and where the last end.
 fn buckets(postings: &[(u32, u16)]) -> Vec<u32> {
     let mut buckets = vec![0_u32; (1 << 16) + 1];
     for (hash, _) in postings {
@@ -190,21 +205,28 @@ fn own_part(id: &str, text: &'static str) -> &'static str {
     end.map_or(text, |end| &text[..end])
 }
 
-/// The hash of each group of words (FNV-1a).
-fn hashes(words: &[String]) -> impl Iterator<Item = u32> {
-    words.windows(GROUP).map(|group| {
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        for word in group {
-            for byte in word.bytes().chain([b' ']) {
-                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-            }
-        }
+/// The hash of each group of words: of those of the words.
+fn hashes(words: &[String]) -> Vec<u32> {
+    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+    let words: Vec<u64> = words.iter().map(|word| word_hash(word)).collect();
+    let of_group = |group: &[u64]| {
+        let hash = group.iter().fold(0_u64, |hash, word| {
+            (hash ^ word).wrapping_mul(MULTIPLIER).rotate_left(29)
+        });
         #[expect(
             clippy::cast_possible_truncation,
             reason = "half of the hash is folded onto the other"
         )]
         let folded = (hash ^ (hash >> 32)) as u32;
         folded
+    };
+    words.windows(GROUP).map(of_group).collect()
+}
+
+/// FNV-1a.
+fn word_hash(word: &str) -> u64 {
+    word.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
 
@@ -220,7 +242,7 @@ struct Candidate {
 /// The licences whose texts stand among these words.
 pub(crate) fn find(words: &[String]) -> Matches {
     let index = &*INDEX;
-    let groups: Vec<u32> = hashes(words).collect();
+    let groups = hashes(words);
     let mut candidates = candidates(index, &groups, words);
     let mut taken = vec![false; groups.len()];
     let mut found: Vec<Found> = Vec::new();
@@ -282,7 +304,9 @@ fn candidates(index: &Index, groups: &[u32], words: &[String]) -> Vec<Candidate>
     let may_stand = |number: usize| {
         let reference = &index.references[number];
         let has = |needed: &str| words.iter().any(|word| word == needed);
-        share(counts[number], reference.groups) >= SHARE_MIN && reference.needed.is_none_or(has)
+        reference.groups >= GROUPS_MIN
+            && share(counts[number], reference.groups) >= SHARE_MIN
+            && reference.needed.is_none_or(has)
     };
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut place_of: Vec<Option<usize>> = vec![None; index.references.len()];

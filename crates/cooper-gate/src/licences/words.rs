@@ -2,6 +2,8 @@
 
 /// The most bytes of one file that are read.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
+/// Nearly every word is shorter.
+const WORD_BYTES: usize = 16;
 /// The most words of one text that are compared.
 const WORDS_MAX: usize = 120_000;
 
@@ -66,18 +68,23 @@ pub(crate) fn words(text: &str) -> Vec<String> {
 }
 
 fn push_words(line: &str, words: &mut Vec<String>) {
-    let mut word = String::new();
+    let mut word = String::with_capacity(WORD_BYTES);
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
         let between_digits = c == '.'
             && word.ends_with(|c: char| c.is_ascii_digit())
             && chars.peek().is_some_and(char::is_ascii_digit);
-        if c.is_alphanumeric() || between_digits {
+        if c.is_ascii_alphanumeric() || between_digits {
+            word.push(c.to_ascii_lowercase());
+        } else if c.is_alphanumeric() {
             word.extend(c.to_lowercase());
         } else if c == '+' && !word.is_empty() {
             word.push('+');
         } else if !word.is_empty() {
-            words.push(common(std::mem::take(&mut word)));
+            words.push(common(std::mem::replace(
+                &mut word,
+                String::with_capacity(WORD_BYTES),
+            )));
         }
     }
     if !word.is_empty() {
