@@ -6,7 +6,8 @@
 //! that kind of edit at that length: one letter in a name of four says little, two letters in one of ten say much.
 //! Each edit has a likeness (a doubled letter is *strong*, another first letter *faint*); likeness and length give
 //! the *reach*, the lowest rank of a target that is believed. The words around count too: in `types-boto3-sts` the last
-//! word tells members of a family apart, and a letter in it is no slip.
+//! word tells members of a family apart, and a letter in it is no slip; unless it makes what no popular name has as a word, the
+//! rest being the same: that is no member of the family.
 //!
 //! Spelling explains and holds, it does not prove: most malicious names look like nothing. The one refusal here is for
 //! what is no name by PEP 508, with the name that it was made to look like.
@@ -35,7 +36,7 @@ pub use code::NameCode;
 pub use list::{ListError, ListLimits, PopularNames};
 
 use known::{BESIDE, INSTEAD, Kind, Words};
-use tables::{BACKPORTS, BRANDS, EDITIONS, PLACEHOLDERS, ROLES, has, import};
+use tables::{ACCESS, BACKPORTS, BRANDS, EDITIONS, PLACEHOLDERS, ROLES, has, import};
 use text::{Spelling, core, is_valid};
 
 /// How a name came into the plan.
@@ -289,9 +290,9 @@ fn of_table(spelling: &Spelling) -> Option<Opinion> {
 
 /// What the table of brands says of a name that is not popular and that resembles nothing.
 fn of_brand(spelling: &Spelling, evidence: &NameEvidence) -> Option<Opinion> {
-    let says_something = |word: &&str| !has(ROLES, word) && !has(EDITIONS, word);
+    let says_nothing = |word: &str| [ROLES, EDITIONS, ACCESS].iter().any(|table| has(table, word));
     let words = spelling.words();
-    let mut named = words.iter().copied().filter(says_something);
+    let mut named = words.iter().copied().filter(|word| !says_nothing(word));
     let brand = named.next().filter(|word| has(BRANDS, word))?;
     let alone = named.next().is_none();
     // Most such names are honest; what is honest is not new, or becomes popular.
@@ -328,7 +329,7 @@ impl Suspicion {
 
 fn suspicions(name: &Spelling, popular: Option<&PopularNames>) -> Vec<Suspicion> {
     let mut found = of_words(name, &BESIDE);
-    found.extend(of_brands_in(name));
+    found.extend(of_brands_in(name, popular));
     match popular {
         Some(popular) => found.extend(of_list(name, popular)),
         None => found.extend(of_words(name, &INSTEAD)),
@@ -353,26 +354,34 @@ fn of_words(name: &Spelling, words: &Words) -> Vec<Suspicion> {
     found.collect()
 }
 
-/// Whether more differs between two texts than one character for another.
+/// Whether more differs between two texts than one character for another, and there is something to disguise.
 fn is_disguise(written: &str, meant: &str) -> bool {
+    const LEN_MIN: usize = 4;
     let pairs = written.bytes().zip(meant.bytes());
-    written.len() != meant.len() || pairs.filter(|(a, b)| a != b).count() > 1
+    let is_long = written.len().max(meant.len()) >= LEN_MIN;
+    (is_long && written.len() != meant.len()) || pairs.filter(|(a, b)| a != b).count() > 1
 }
 
 /// A brand misspelled among other words.
-fn of_brands_in(name: &Spelling) -> Vec<Suspicion> {
+fn of_brands_in(name: &Spelling, popular: Option<&PopularNames>) -> Vec<Suspicion> {
     const WORD_LEN_MIN: usize = 6;
-    // An impostor of a brand in one word of several has less to gain than one of a whole name.
-    const REACH_PART: u32 = 5;
+    // An impostor of a brand in one word of several has less to gain than one of a whole name, and what other names
+    // have is a word.
+    const REACH_PART: u32 = 3;
+    const WORD_REACH_PART: u32 = 5;
     let words = name.words();
     let several = if words.len() > 1 { words.as_slice() } else { &[] };
     let long = several.iter().filter(|word| word.len() >= WORD_LEN_MIN);
     let unknown = long.filter(|word| BESIDE.kind(word).is_none());
-    let found = unknown.flat_map(|word| of_words(&Spelling::of(word), &BESIDE));
-    let brands = found.filter(|found| found.code == NameCode::Brand);
-    let rarer = brands.map(|found| Suspicion {
-        reach: found.reach / REACH_PART,
-        ..found
+    let rarer = unknown.flat_map(|word| {
+        let is_a_word = popular.is_none_or(|popular| popular.has_word(word));
+        let part = if is_a_word { WORD_REACH_PART } else { REACH_PART };
+        let found = of_words(&Spelling::of(word), &BESIDE).into_iter();
+        let brands = found.filter(|found| found.code == NameCode::Brand);
+        brands.map(move |found| Suspicion {
+            reach: found.reach / part,
+            ..found
+        })
     });
     rarer.collect()
 }

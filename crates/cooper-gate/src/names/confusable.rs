@@ -130,9 +130,10 @@ pub(super) fn folded(compact: &str) -> String {
     let mut characters = compact.chars().peekable();
     while let Some(character) = characters.next() {
         let together = match (character, characters.peek()) {
-            ('r', Some('n')) => Some('m'),
+            ('r' | 'n', Some('n')) => Some('m'),
             ('v', Some('v')) => Some('w'),
             ('c', Some('l' | 'i' | '1')) => Some('d'),
+            ('i', Some('i')) => Some('u'),
             _ => None,
         };
         if together.is_some() {

@@ -2,6 +2,8 @@
 
 /// From this length on two edits are looked for.
 const TWO_EDITS_LEN_MIN: usize = 8;
+/// From this length on the same letters in another order are looked for, though that takes two edits.
+const MOVE_LEN_MIN: usize = 6;
 
 /// What was done at one place to what is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,11 @@ impl Script {
 /// How many edits are looked for in a text of this length.
 pub(super) const fn edits_max(length: usize) -> usize {
     if length < TWO_EDITS_LEN_MIN { 1 } else { 2 }
+}
+
+/// The same where both texts have the same letters.
+pub(super) const fn edits_max_of_same_letters(length: usize) -> usize {
+    if length < MOVE_LEN_MIN { 1 } else { 2 }
 }
 
 /// The shortest script from what is meant to what was written; none where the two are equal or farther apart.

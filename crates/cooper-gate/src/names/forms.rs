@@ -142,6 +142,11 @@ impl Forms {
                 continue;
             }
             let theirs = self.texts.get(at).unwrap_or_default();
+            let edits_max = if form.letters == mine && theirs.len() == text.len() {
+                edit::edits_max_of_same_letters(text.len())
+            } else {
+                edits_max
+            };
             if let Some(script) = edit::between(text.as_bytes(), theirs.as_bytes(), edits_max) {
                 near.push(Near {
                     place: form.place,

@@ -114,6 +114,11 @@ impl Known for Words {
     fn family(&self, _: &str) -> u32 {
         0
     }
+
+    fn has_word(&self, _: &str) -> bool {
+        // Tables are too short to say that a word is none.
+        true
+    }
 }
 
 impl Known for PopularNames {
@@ -131,5 +136,9 @@ impl Known for PopularNames {
 
     fn family(&self, opening: &str) -> u32 {
         PopularNames::family(self, opening)
+    }
+
+    fn has_word(&self, word: &str) -> bool {
+        PopularNames::has_word(self, word)
     }
 }

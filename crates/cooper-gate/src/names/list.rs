@@ -104,6 +104,8 @@ pub struct PopularNames {
     /// The places of the names in the order of the names.
     by_name: Vec<u32>,
     openings: Table,
+    /// How many names have each word.
+    words: Table,
     folded: Table,
     forms: Forms,
 }
@@ -180,12 +182,15 @@ impl PopularNames {
                 *openings.entry(&normal[..at]).or_insert(0) += 1;
             }
         }
-        let openings = openings.into_iter();
-        let openings = Table::of(
-            openings
-                .map(|(opening, count)| (opening.to_owned(), count))
-                .collect(),
-        );
+        let mut words: HashMap<&str, u32> = HashMap::with_capacity(spellings.len());
+        for word in spellings.iter().flat_map(Spelling::words) {
+            *words.entry(word).or_insert(0) += 1;
+        }
+        let counted = |counts: HashMap<&str, u32>| {
+            let counts = counts.into_iter();
+            Table::of(counts.map(|(text, count)| (text.to_owned(), count)).collect())
+        };
+        let (openings, words) = (counted(openings), counted(words));
         let folded = (0..).zip(&spellings);
         let folded = Table::of(
             folded
@@ -199,6 +204,7 @@ impl PopularNames {
             downloads,
             by_name,
             openings,
+            words,
             folded,
         })
     }
@@ -210,6 +216,7 @@ impl PopularNames {
             write_long_numbers(&self.downloads, out);
             write_numbers(&self.by_name, out);
             self.openings.write(out);
+            self.words.write(out);
             self.folded.write(out);
             self.forms.write(out);
         })
@@ -224,6 +231,7 @@ impl PopularNames {
             downloads: read_long_numbers(&mut reader)?,
             by_name: read_numbers(&mut reader)?,
             openings: Table::read(&mut reader)?,
+            words: Table::read(&mut reader)?,
             folded: Table::read(&mut reader)?,
             forms: Forms::read(&mut reader)?,
             names,
@@ -285,6 +293,21 @@ impl PopularNames {
     /// How many names go on after this beginning and a separator.
     pub(super) fn family(&self, opening: &str) -> u32 {
         self.openings.find(opening).unwrap_or(0)
+    }
+
+    /// Whether a name has this word between separators, or might: a short list does not tell what is a word.
+    pub(super) fn has_word(&self, word: &str) -> bool {
+        const TELLING_LEN: usize = 2_500;
+        self.len() < TELLING_LEN || self.words.find(word).is_some()
+    }
+
+    /// The places of the names that go on after this beginning, in the order of the names.
+    pub(super) fn beginning_with<'a>(&'a self, start: &'a str) -> impl Iterator<Item = (u32, &'a str)> + 'a {
+        let name = |place: u32| self.names.get(place as usize).unwrap_or_default();
+        let begin = self.by_name.partition_point(|place| name(*place) <= start);
+        let rest = self.by_name.get(begin..).unwrap_or_default().iter();
+        let names = rest.map(move |place| (*place, name(*place)));
+        names.take_while(move |(_, name)| name.starts_with(start))
     }
 
     /// The place of the most popular name that [`confusable::folded`] gives this for.

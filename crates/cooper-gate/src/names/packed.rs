@@ -9,7 +9,7 @@ use cooper_core::Digest;
 use crate::advisories::Reader;
 
 /// The first bytes. Another number for every change of the form, or of what the names gate makes of a list.
-pub(super) const FORM: &[u8] = b"cooper-popular-names-1\n";
+pub(super) const FORM: &[u8] = b"cooper-popular-names-2\n";
 /// How many of anything there may be.
 const COUNT_MAX: usize = 1 << 22;
 

@@ -26,6 +26,10 @@ pub(super) fn likenings(name: &Spelling, core: Core<'_>, popular: &PopularNames)
     found.extend(extended(name, popular));
     found.extend(glued(name, popular));
     found.extend(joined(name, popular));
+    found.extend(written_together(name, popular));
+    found.extend(with_a_word_more(name, popular));
+    found.extend(with_a_word_less(name, popular));
+    found.extend(cut_short(name, popular));
     found
 }
 
@@ -37,7 +41,7 @@ fn separated(name: &Spelling, popular: &PopularNames) -> Vec<Likening> {
         .map(|(place, _)| Likening {
             code: NameCode::Words,
             place,
-            reach: 400,
+            reach: 700,
             how: "its separators elsewhere".to_owned(),
         })
         .collect()
@@ -66,25 +70,45 @@ fn decoration(name: &Spelling, mine: Core<'_>, known: &Spelling) -> Option<(u32,
         return None;
     }
     if mine.affix && mine.text == known.compact {
-        return Some((120, "the language's name added"));
+        return Some((150, "the language's name added"));
     }
     if theirs.affix && theirs.text == name.compact {
-        return Some((300, "the language's name left out"));
+        return Some((600, "the language's name left out"));
     }
     if mine.text != theirs.text {
         return None;
     }
-    let long = mine.text.len() >= 6;
+    let reach = match mine.text.len() {
+        ..5 => None,
+        5 => Some(80),
+        6.. => Some(300),
+    };
     match (mine.affix, theirs.affix) {
+        (true, true) if numbers_python(name, known) => Some((1_500, "a number added to `python`")),
         (true, true) if moves_python(name, known) => Some((1_500, "`python` in another place")),
         (true, true) => Some((250, "the language's name in another place or form")),
         (true, false) | (false, true) => None,
         (false, false) => match (mine.number, theirs.number) {
-            (true, true) => long.then_some((20, "another number")),
-            (true, false) => long.then_some((50, "a number added")),
-            (false, _) => Some((100, "the number left out")),
+            (true, true) => reach.map(|reach| (reach, "another number")),
+            // What is short has successors with a number.
+            (true, false) if mine.text.len() > 5 => Some((300, "a number added")),
+            (true, false) => None,
+            (false, _) => Some((600, "the number left out")),
         },
     }
+}
+
+/// Whether a name is another one, but for a number of the language.
+fn numbers_python(name: &Spelling, other: &Spelling) -> bool {
+    let is_language = |word: &&str| matches!(*word, "python3" | "python2" | "py3" | "py2");
+    let words = name.words();
+    let plain = words.iter().map(|word| {
+        let numbered = Some(*word).filter(is_language);
+        numbered.map_or(*word, |word| {
+            word.trim_end_matches(|last: char| last.is_ascii_digit())
+        })
+    });
+    words.iter().any(is_language) && plain.eq(other.words())
 }
 
 /// Whether both have `python` itself, and neither has a number.
@@ -125,15 +149,20 @@ fn reordered(name: &Spelling, popular: &PopularNames) -> Option<Likening> {
             NameCode::Words
         },
         place,
-        reach: if language { u32::MAX } else { 500 },
+        reach: if language { u32::MAX } else { 700 },
         how: "its words in another order".to_owned(),
     })
 }
 
+/// To a shorter name a word is often added.
+const BASE_LEN_MIN: usize = 4;
+/// Editions that a project itself has beside its releases.
+const OWN_EDITIONS: [&str; 4] = ["dev", "legacy", "nightly", "testing"];
+
 /// A popular name with words added that make it look like an edition of, or a way to use, the original.
 fn extended(name: &Spelling, popular: &PopularNames) -> Option<Likening> {
-    // What so many others extend is a framework, and its extensions are named so.
-    const FAMILY_MAX: u32 = 50;
+    // What so many others extend is a framework, and its extensions are named so: more than one name in 250.
+    let family_max = u32::try_from(popular.len() / 250).unwrap_or(u32::MAX);
     let words = name.words();
     let splits = (1..words.len()).flat_map(|at| {
         let (front, back) = words.split_at(at);
@@ -142,20 +171,18 @@ fn extended(name: &Spelling, popular: &PopularNames) -> Option<Likening> {
     let found = splits.filter_map(|(base, added)| {
         let base = base.join("-");
         let place = popular_base(&base, popular)?;
-        if popular.family(&base) > FAMILY_MAX {
+        if popular.family(&base) > family_max {
             return None;
         }
-        let only = |table: &[&str]| added.iter().all(|word| has(table, word));
-        let either = added.iter().all(|word| has(EDITIONS, word) || has(ROLES, word));
-        let reach = match (only(EDITIONS), either) {
-            (true, _) => 150,
-            (false, true) => 50,
-            (false, false) => return None,
-        };
-        Some(Likening {
+        let say_nothing = added.iter().all(|word| has(EDITIONS, word) || has(ROLES, word));
+        let is_edition = base.len() >= BASE_LEN_MIN
+            && added
+                .iter()
+                .all(|word| has(EDITIONS, word) && !OWN_EDITIONS.contains(word));
+        say_nothing.then(|| Likening {
             code: NameCode::Words,
             place,
-            reach,
+            reach: if is_edition { 300 } else { 150 },
             how: format!("`{}` added", added.join("-")),
         })
     });
@@ -164,7 +191,8 @@ fn extended(name: &Spelling, popular: &PopularNames) -> Option<Likening> {
 
 /// A popular name of some length with such a word written to it.
 fn glued(name: &Spelling, popular: &PopularNames) -> Option<Likening> {
-    const BASE_LEN_MIN: usize = 6;
+    const BASE_LEN_MIN: usize = 5;
+    const LONG: usize = 6;
     if name.starts().len() > 1 {
         return None;
     }
@@ -175,7 +203,7 @@ fn glued(name: &Spelling, popular: &PopularNames) -> Option<Likening> {
         Some(Likening {
             code: NameCode::Words,
             place,
-            reach: 150,
+            reach: if base.len() < LONG { 150 } else { 300 },
             how: format!("`{word}` added"),
         })
     });
@@ -201,18 +229,117 @@ fn popular_base(base: &str, popular: &PopularNames) -> Option<u32> {
 /// Two very popular names joined, neither of which others join to theirs.
 fn joined(name: &Spelling, popular: &PopularNames) -> Option<Likening> {
     const BOTH_REACH: u32 = 150;
-    const FAMILY_MAX: u32 = 3;
+    // One name in 500.
+    let family_max = u32::try_from(popular.len() / 500).unwrap_or(u32::MAX);
     let words = name.words();
     let found = (1..words.len()).filter_map(|at| {
         let (front, back) = (words[..at].join("-"), words[at..].join("-"));
         let first = popular_base(&front, popular)?;
         let second = popular_base(&back, popular)?;
-        let lonely = popular.family(&front) <= FAMILY_MAX;
+        let lonely = popular.family(&front) <= family_max;
         (lonely && first.max(second) < BOTH_REACH).then(|| Likening {
             code: NameCode::Words,
             place: first,
             reach: BOTH_REACH,
             how: format!("`{back}`, popular too, added"),
+        })
+    });
+    found.min_by_key(|likening| likening.place)
+}
+
+/// Two very popular names written as one word.
+fn written_together(name: &Spelling, popular: &PopularNames) -> Option<Likening> {
+    const EACH_LEN_MIN: usize = 4;
+    const BOTH_REACH: u32 = 300;
+    let text = name.normal.as_str();
+    if name.starts().len() > 1 {
+        return None;
+    }
+    let places = EACH_LEN_MIN..=text.len().saturating_sub(EACH_LEN_MIN);
+    let found = places.filter_map(|at| {
+        let (front, back) = text.split_at_checked(at)?;
+        let (first, second) = (popular.place(front)?, popular.place(back)?);
+        (first.max(second) < BOTH_REACH).then(|| Likening {
+            code: NameCode::Words,
+            place: first,
+            reach: BOTH_REACH,
+            how: format!("`{back}`, popular too, written to it"),
+        })
+    });
+    found.min_by_key(|likening| likening.place)
+}
+
+/// A very popular name with a word more between its own.
+fn with_a_word_more(name: &Spelling, popular: &PopularNames) -> Option<Likening> {
+    let telling = super::spelling::base(name);
+    let telling = telling.iter().map(Spelling::words);
+    let orders = [name.words()].into_iter().chain(telling);
+    let found = orders.flat_map(|words| {
+        let inner = 1..words.len().saturating_sub(1);
+        inner.filter_map(move |at| {
+            let mut fewer = words.clone();
+            let added = fewer.remove(at);
+            let place = popular.place(&fewer.join("-"))?;
+            Some(Likening {
+                code: NameCode::Words,
+                place,
+                reach: 150,
+                how: format!("`{added}` put in"),
+            })
+        })
+    });
+    found.min_by_key(|likening| likening.place)
+}
+
+/// A popular name of several words without one that is not its last: without that it is a family's beginning.
+fn with_a_word_less(name: &Spelling, popular: &PopularNames) -> Option<Likening> {
+    const REACH: usize = 400;
+    let words = name.words();
+    if words.len() < 2 {
+        return None;
+    }
+    let known = popular.names().take(REACH).enumerate();
+    let mut found = known.filter_map(|(place, known)| {
+        let left_out = without_one(&words, known)?;
+        Some(Likening {
+            code: NameCode::Words,
+            place: u32::try_from(place).ok()?,
+            reach: 400,
+            how: format!("`{left_out}` left out"),
+        })
+    });
+    found.next()
+}
+
+/// The word without which a known name is these words, unless it is the last.
+fn without_one<'a>(words: &[&str], known: &'a str) -> Option<&'a str> {
+    let separators = known.bytes().filter(|byte| *byte == b'-').count();
+    if separators != words.len() {
+        return None;
+    }
+    let theirs: Vec<&str> = super::text::words(known).collect();
+    let at = words
+        .iter()
+        .zip(&theirs)
+        .take_while(|(mine, their)| mine == their)
+        .count();
+    let left_out = theirs.get(at).filter(|_| at < words.len())?;
+    (words.get(at..) == theirs.get(at + 1..)).then_some(*left_out)
+}
+
+/// The beginning of a very popular name that is not much longer.
+fn cut_short(name: &Spelling, popular: &PopularNames) -> Option<Likening> {
+    const LEN_MIN: usize = 7;
+    const CUT: std::ops::RangeInclusive<usize> = 2..=3;
+    let start = name.normal.as_str();
+    let longer = (start.len() >= LEN_MIN).then(|| popular.beginning_with(start));
+    let found = longer.into_iter().flatten().filter_map(|(place, known)| {
+        let rest = known.get(start.len()..)?;
+        (CUT.contains(&rest.len()) && !rest.contains('-')).then(|| Likening {
+            code: NameCode::Lookalike,
+            place,
+            reach: 150,
+            how: format!("`{rest}` left out at the end"),
         })
     });
     found.min_by_key(|likening| likening.place)

@@ -24,6 +24,8 @@ pub(super) trait Known {
     fn has_language(&self) -> bool;
     /// How many known names begin with these words.
     fn family(&self, opening: &str) -> u32;
+    /// Whether a known name has this word.
+    fn has_word(&self, word: &str) -> bool;
 }
 
 /// Every known name that is spelled nearly like this one, or like what is left of it without words that say nothing.
@@ -61,7 +63,7 @@ fn starts_within(name: &Spelling, offset: usize, part: &str) -> Vec<usize> {
 }
 
 /// What is left without words that only say which edition of something it is, or what it is used for.
-fn base(name: &Spelling) -> Option<Spelling> {
+pub(super) fn base(name: &Spelling) -> Option<Spelling> {
     let words = name.words();
     let telling = words
         .iter()
@@ -99,7 +101,27 @@ impl Written<'_> {
 
     fn resemblance(&self, near: Near, known: &impl Known) -> Option<Resemblance> {
         let meant = Meant::of(near, &self.starts, known)?;
-        let (mut likeness, how) = self.likeness(near.script, &meant)?;
+        let (likeness, how) = self.likeness(near.script, &meant)?;
+        let as_a_whole = self
+            .demoted(likeness, near, &meant)
+            .map_or(0, |likeness| reach(likeness, meant.length));
+        let among_words = self.slipped_word(near, &meant, known).map_or(0, |slipped| {
+            let reach = reach_among_words(likeness, slipped.length);
+            if slipped.is_a_word {
+                reach.min(WORD_REACH)
+            } else {
+                reach
+            }
+        });
+        Some(Resemblance {
+            place: near.place,
+            reach: as_a_whole.max(among_words),
+            how,
+        })
+    }
+
+    /// What the likeness of the edits is worth, seen that other words, or what was taken away, differ too.
+    fn demoted(&self, likeness: Likeness, near: Near, meant: &Meant<'_>) -> Option<Likeness> {
         let like_for_like = match self.lost {
             Lost::Nothing => near.part == Part::Whole,
             Lost::Language => near.part == Part::Core,
@@ -112,14 +134,41 @@ impl Written<'_> {
             // A slip that makes no word makes no sister's name either.
             meant.siblings && likeness != Likeness::Strong,
         ];
-        for _ in demotions.iter().filter(|applies| **applies) {
-            likeness = likeness.less()?;
+        let mut demotions = demotions.iter().filter(|applies| **applies);
+        demotions.try_fold(likeness, |likeness, _| likeness.less())
+    }
+
+    /// What stands in the place of a word, if there are several and all others are the same one for one. What no known name has
+    /// is a slip, where a word would be another member of a family.
+    fn slipped_word(&self, near: Near, meant: &Meant<'_>, known: &impl Known) -> Option<Slipped> {
+        const TWO_EDITS_LEN_MIN: usize = 7;
+        let theirs = meant.spelling.words();
+        let is_comparable = self.lost == Lost::Nothing && near.part == Part::Whole;
+        if !is_comparable || theirs.len() < 2 || theirs.len() != self.starts.len() {
+            return None;
         }
-        Some(Resemblance {
-            place: near.place,
-            reach: reach(likeness, meant.length),
-            how,
-        })
+        let pairs = self.words().zip(&theirs).filter(|(mine, their)| mine != *their);
+        let digits = |word: &str| word.bytes().filter(u8::is_ascii_digit).collect::<Vec<_>>();
+        let mut slipped = Slipped {
+            length: usize::MAX,
+            is_a_word: false,
+        };
+        for (mine, their) in pairs {
+            if digits(mine) != digits(their) {
+                return None;
+            }
+            slipped.length = slipped.length.min(their.len());
+            slipped.is_a_word |= known.has_word(mine);
+        }
+        let is_long = near.script.second.is_none() || slipped.length >= TWO_EDITS_LEN_MIN;
+        (is_long && slipped.length < usize::MAX).then_some(slipped)
+    }
+
+    /// What was written, word by word.
+    fn words(&self) -> impl Iterator<Item = &str> {
+        let ends = self.starts.iter().skip(1).copied().chain([self.text.len()]);
+        let words = self.starts.iter().zip(ends);
+        words.map(|(start, end)| self.text.get(*start..end).unwrap_or_default())
     }
 
     /// How all edits together are like a slip, and what they are.
@@ -135,10 +184,11 @@ impl Written<'_> {
                 word: meant.telling_word(edit),
             };
             let (likeness, how) = pair.likeness(edit);
-            let likeness = if meant.is_in_language(edit) {
-                Likeness::Faint
-            } else {
-                likeness
+            let likeness = match (meant.is_in_language(edit), edit.change) {
+                // `yp` and what is left of `py` without a letter begin hardly any name.
+                (true, Change::Swapped | Change::Missing) => Likeness::Medium,
+                (true, _) => Likeness::Faint,
+                (false, _) => likeness,
             };
             (likeness, how, pair)
         };
@@ -150,6 +200,9 @@ impl Written<'_> {
             return Some((Likeness::Medium, "a letter moved".to_owned()));
         }
         let (second, and, _) = of(second);
+        if self.text.len() < LEN_OF_TWO_MIN && first.max(second) > Likeness::Strong {
+            return None;
+        }
         let likeness = first.max(second).less()?;
         // What is left without two letters is often another word, and so is one with another ending.
         let slip = first.min(second) == Likeness::Strong;
@@ -159,6 +212,17 @@ impl Written<'_> {
         Some((likeness, format!("{how} and {and}")))
     }
 }
+
+/// One word of several that is not as in the known name.
+struct Slipped {
+    /// The length of the word that is meant; of several such the shortest.
+    length: usize,
+    /// Whether a known name has what was written in its place.
+    is_a_word: bool,
+}
+
+/// Where a word stands in the place of another one, only so very popular names are meant.
+const WORD_REACH: u32 = 60;
 
 /// A known name with what has to be known of it to weigh edits.
 struct Meant<'a> {
@@ -179,6 +243,8 @@ struct Meant<'a> {
     siblings: bool,
 }
 
+/// In shorter texts two edits are believed only where both are slips that make no word.
+const LEN_OF_TWO_MIN: usize = 8;
 /// So many names with one beginning are a family, in which the next word tells them apart.
 const FAMILY_MIN: u32 = 4;
 
@@ -255,8 +321,8 @@ impl<'a> Meant<'a> {
 
     /// How long the edited word is without a number and the language's own word.
     fn weighty_length(&self, edit: Edit) -> usize {
-        let word = self.word_text(edit);
-        let word = word.trim_end_matches(|character: char| character.is_ascii_digit());
+        let (whole, within) = (self.word_text(edit), edit.from.saturating_sub(self.word(edit).0));
+        let word = whole.trim_end_matches(|character: char| character.is_ascii_digit());
         let bare = word
             .strip_suffix("python")
             .filter(|rest| !rest.is_empty())
@@ -266,7 +332,8 @@ impl<'a> Meant<'a> {
         } else {
             bare
         };
-        bare.len()
+        let is_in_python = word.ends_with("python") && within >= word.len() - "python".len();
+        if is_in_python { whole.len() } else { bare.len() }
     }
 
     /// Whether the edit is in a `py` in front of a word.
@@ -283,17 +350,40 @@ fn has_language(word: &str) -> bool {
 /// Down to which rank a known name's word of this length is believed to be meant.
 fn reach(likeness: Likeness, length: usize) -> u32 {
     const ANY: u32 = u32::MAX;
-    /// For lengths from 3 on; longer words are as the last.
-    const STRONG: &[u32] = &[50, 500, 3_000, ANY];
-    const MEDIUM: &[u32] = &[0, 30, 150, 1_200, 1_500, 2_500, 4_000, ANY];
-    const WEAK: &[u32] = &[0, 0, 25, 80, 100, 300, 700, 1_500];
-    const FAINT: &[u32] = &[0, 0, 0, 0, 0, 15, 15, 80, 80, 200];
-    let ranks = match likeness {
-        Likeness::Strong => STRONG,
-        Likeness::Medium => MEDIUM,
-        Likeness::Weak => WEAK,
-        Likeness::Faint => FAINT,
-    };
+    const STRONG: &[u32] = &[1_000, 3_000, ANY];
+    const MEDIUM: &[u32] = &[0, 30, 250, 1_400, 2_000, 4_000, 4_000, ANY];
+    const WEAK: &[u32] = &[0, 0, 25, 80, 100, 300, 1_000, 3_000, ANY];
+    const FAINT: &[u32] = &[0, 0, 0, 0, 0, 15, 15, 80, 200, 200, 200, 1_000];
+    at_length(
+        length,
+        match likeness {
+            Likeness::Strong => STRONG,
+            Likeness::Medium => MEDIUM,
+            Likeness::Weak => WEAK,
+            Likeness::Faint => FAINT,
+        },
+    )
+}
+
+/// The same for a word that no known name has, among others that are as in the known name.
+fn reach_among_words(likeness: Likeness, length: usize) -> u32 {
+    const STRONG: &[u32] = &[1_000, u32::MAX];
+    const MEDIUM: &[u32] = &[300, 300, 2_000];
+    const WEAK: &[u32] = &[0, 600];
+    const FAINT: &[u32] = &[0, 0, 600];
+    at_length(
+        length,
+        match likeness {
+            Likeness::Strong => STRONG,
+            Likeness::Medium => MEDIUM,
+            Likeness::Weak => WEAK,
+            Likeness::Faint => FAINT,
+        },
+    )
+}
+
+/// What a table of lengths from 3 on has for a length; longer ones are as the last.
+fn at_length(length: usize, ranks: &[u32]) -> u32 {
     let at = length.checked_sub(3);
     let rank = at.and_then(|at| ranks.get(at.min(ranks.len() - 1)));
     rank.copied().unwrap_or(0)

@@ -317,6 +317,25 @@ pub(super) const ROLES: &[&str] = &[
     "wrapper",
 ];
 
+/// Words for how one gets at what is another's, of which impostors of brands are fond, sorted.
+pub(super) const ACCESS: &[&str] = &[
+    "access",
+    "account",
+    "accounts",
+    "auth",
+    "authentication",
+    "credentials",
+    "login",
+    "oauth",
+    "password",
+    "payment",
+    "payments",
+    "session",
+    "token",
+    "tokens",
+    "wallet",
+];
+
 /// Words that say that a name is another edition of something, sorted.
 pub(super) const EDITIONS: &[&str] = &[
     "alpha",
@@ -578,6 +597,7 @@ mod tests {
         let tables = [
             BRANDS,
             ROLES,
+            ACCESS,
             EDITIONS,
             PLACEHOLDERS,
             FAMILIAR,

@@ -9,4 +9,5 @@ mod advisories;
 mod findings;
 mod integrity;
 mod licences;
+mod made_names;
 mod names;

@@ -14,7 +14,7 @@ fn data(name: &str) -> PathBuf {
 }
 
 /// The popular list; none where the data is not at hand, which is said.
-fn popular() -> Option<PopularNames> {
+pub(crate) fn popular() -> Option<PopularNames> {
     let Ok(bytes) = std::fs::read(data("top-pypi-packages.csv")) else {
         eprintln!("skipped: ../shared/data is not here");
         return None;

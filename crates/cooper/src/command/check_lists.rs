@@ -31,7 +31,7 @@ pub(crate) fn names(file: &Path, terms: &Terms, shell: &Shell) -> Result<Exit, F
         ]);
         for one in &checked {
             let code = one.code.unwrap_or_default().to_owned();
-            table.row([one.verdict.to_owned(), one.name.clone(), code, one.why.clone()]);
+            table.row([one.verdict.to_owned(), shown(&one.name), code, one.why.clone()]);
         }
         table.write(out, "")
     })?;
@@ -86,8 +86,20 @@ fn read_list(file: &Path) -> Result<String, Failure> {
 
 /// Lines with their numbers, without comments and empty ones.
 fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = text
+        .lines()
+        .map(|line| line.split(" #").next().unwrap_or(line).trim());
+    let lines = lines.enumerate().map(|(at, line)| (at + 1, line));
     lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// The beginning of what may be no name, with what does not print escaped: one cell is as wide as the widest.
+fn shown(name: &str) -> String {
+    const CHARACTERS_MAX: usize = 60;
+    let start = name.chars().take(CHARACTERS_MAX).flat_map(char::escape_debug);
+    let rest = name.chars().nth(CHARACTERS_MAX).map(|_| '…');
+    start.chain(rest).collect()
 }
 
 /// What follows a blank, as a marker or a hash in a requirements file does, is passed over.

@@ -253,6 +253,61 @@ fn lists_of_others_are_judged_offline() {
     }
 }
 
+/// Whatever stands in a list of names, each line is judged, and a file that is no text is an error.
+#[test]
+fn odd_lists_of_names_are_judged_line_by_line() {
+    let host = Host::new();
+    let long = "x".repeat(100_000);
+    let text = format!(
+        "\u{feff}requests\r\n\r\n  # web\r\n\tnumpy # for arrays\r\nr\u{435}quests\r\nre\u{202e}quests\r\nnum\0py\r\n{long}\r\n-e .\r\nboto3"
+    );
+    let names = host.write("names.txt", &text);
+    let names = names.to_str().unwrap();
+    let judged = host.cooper(&["check", "--names", names, "--json"]).with(3);
+    let lines: Vec<Value> = judged
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let verdicts: Vec<(&str, &str)> = lines
+        .iter()
+        .map(|line| (line["name"].as_str().unwrap(), line["verdict"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        verdicts,
+        [
+            ("requests", "pass"),
+            ("numpy", "pass"),
+            ("r\u{435}quests", "refuse"),
+            ("re\u{202e}quests", "refuse"),
+            ("num\0py", "refuse"),
+            (long.as_str(), "refuse"),
+            ("-e .", "refuse"),
+            ("boto3", "pass"),
+        ]
+    );
+    assert!(lines[5]["why"].as_str().unwrap().len() < 200);
+    let table = host.cooper(&["check", "--names", names]).with(3).stdout;
+    assert!(
+        table.lines().all(|line| line.len() < 500),
+        "no row is as wide as the longest text"
+    );
+    assert!(
+        !table.contains('\u{202e}') && table.contains("re\\u{202e}quests"),
+        "{table}"
+    );
+    let latin = host.write("latin.txt", "");
+    std::io::Write::write_all(
+        &mut std::fs::File::create(&latin).unwrap(),
+        b"numpy\nr\xe9quests\n",
+    )
+    .unwrap();
+    let told = host
+        .cooper(&["check", "--names", latin.to_str().unwrap(), "--json"])
+        .with(2);
+    assert!(told.stdout.contains("UTF-8"), "{told}");
+}
+
 #[test]
 fn advisories_hold_and_the_solver_takes_what_they_do_not_name() {
     let (Some(osv), Some(malicious)) = (data("osv-pypi-2024-10.zip"), data("osv-malicious-sample.zip"))
