@@ -11,7 +11,7 @@ use crate::waiver;
 /// The kinds of findings about what an artefact is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProvenanceCode {
-    /// A wheel has a `.pth` file that runs code whenever Python starts.
+    /// A wheel has a `.pth` file, or a module, by which code runs whenever Python starts.
     StartupCode,
     /// A wheel that says that it is pure Python has native code.
     NativeInPure,
@@ -33,13 +33,15 @@ impl ProvenanceCode {
     pub const fn explain(self) -> &'static str {
         match self {
             Self::StartupCode => {
-                "The wheel brings a `.pth` file with a line that begins with `import`: Python runs it at every start, \
-                 whether or not anything of the package is used. Some tools need that; malicious releases have used it \
-                 to take secrets. Read the line, and waive the finding for this version if it is harmless."
+                "The wheel brings a `.pth` file with a line that begins with `import`, or that puts on Python's path what is \
+                 no folder of its own, or a module `usercustomize`: Python runs these at every start, whether or not \
+                 anything of the package is used. Some tools need that; malicious releases have used it to take \
+                 secrets. Read the file, and waive the finding for this version if it is harmless."
             }
             Self::NativeInPure => {
-                "The wheel's tags say that it is pure Python for every platform, and it has native code that nobody can \
-                 read. Look what it is, and waive the finding for this version if it belongs there."
+                "The wheel's tags say that it is pure Python for every platform, and a file is native code by its name or \
+                 its first bytes: nobody can read it. Look what it is, and waive the finding for this version if it \
+                 belongs there."
             }
         }
     }
@@ -60,7 +62,7 @@ impl From<LicenceCode> for FindingCode {
 /// What was seen in a wheel beside its licence.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WheelTraits {
-    /// Each `.pth` file with the first line that it would run.
+    /// Each file that makes Python do something at every start, with what that is, to follow its name in a sentence.
     pub startup_code: Vec<(String, String)>,
     /// The native files of a wheel whose tags say that it has none.
     pub native_in_pure: Vec<String>,
@@ -110,8 +112,8 @@ pub fn judge_wheel(
         );
         listed.found(Finding::new(code.into(), effect, "", message, hint))
     };
-    findings.extend(traits.startup_code.iter().map(|(file, line)| {
-        let message = format!("{file} runs at every start of Python: `{line}`");
+    findings.extend(traits.startup_code.iter().map(|(file, does)| {
+        let message = format!("{file} {does}");
         of_trait(
             ProvenanceCode::StartupCode,
             rules.provenance.startup_code,

@@ -20,7 +20,7 @@ use crate::workshop::Workshop;
 /// The cache's kind.
 const KIND: &str = "wheel-facts";
 /// Changes whenever the same wheel would be read in another way.
-const RULES: &str = concat!("cooper-wheel-facts 2 of ", env!("CARGO_PKG_VERSION"));
+const RULES: &str = concat!("cooper-wheel-facts 3 of ", env!("CARGO_PKG_VERSION"));
 /// How many packages a note names.
 const NAMED_MAX: usize = 3;
 

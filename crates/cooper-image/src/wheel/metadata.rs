@@ -73,6 +73,14 @@ impl CoreMetadata {
         let text = String::from_utf8_lossy(bytes);
         let mut fields = headers(&text);
         let mut all = |name: &str| fields.remove(name).unwrap_or_default();
+        // Of a licence that is stated twice, neither counts: together they are none that could be read.
+        let mut stated = |name: &str| {
+            let mut values = all(name);
+            values.retain(|value| !NOTHING.contains(&value.as_str()));
+            values.dedup();
+            (!values.is_empty()).then(|| values.join("; "))
+        };
+        let (licence_expression, licence) = (stated("license-expression"), stated("license"));
         let mut first = |name: &str| {
             let stated = all(name).into_iter().next();
             stated.filter(|value| !NOTHING.contains(&value.as_str()))
@@ -85,8 +93,8 @@ impl CoreMetadata {
             name: first("name").ok_or(missing("Name"))?,
             version: first("version").ok_or(missing("Version"))?,
             summary: first("summary"),
-            licence_expression: first("license-expression"),
-            licence: first("license"),
+            licence_expression,
+            licence,
             requires_python: first("requires-python"),
             home_page: first("home-page"),
             author: first("author").or_else(|| first("author-email")),
@@ -266,14 +274,45 @@ fn is_dotted(text: &str) -> bool {
     })
 }
 
+/// A line of a `.pth` file that does something at every start of Python.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum PthLine {
+    /// Code that is run.
+    Code(String),
+    /// A place that is added to Python's path, relative to the library.
+    Place(String),
+}
+
+/// The lines of a `.pth` file as `site` of any Python reads them: 3.13 passes over a byte order mark and cuts at everything
+/// that `str.splitlines` does, earlier ones at line feeds and carriage returns.
+pub(super) fn pth_lines(bytes: &[u8]) -> Vec<PthLine> {
+    const CUTS: [char; 10] = [
+        '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}',
+    ];
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        // Then it is read by the locale's encoding; each of them has the letters of ASCII.
+        Err(_) => bytes.iter().copied().map(char::from).collect(),
+    };
+    let says = |line: &&str| !line.starts_with('#') && !line.trim().is_empty();
+    let read = |line: &str| {
+        if line.starts_with("import ") || line.starts_with("import\t") {
+            PthLine::Code(printable(line.as_bytes()))
+        } else {
+            PthLine::Place(line.trim_end().to_owned())
+        }
+    };
+    text.split(CUTS).filter(says).map(read).collect()
+}
+
 /// The lines of a `.pth` file that Python runs at every start.
 pub fn pth_code(bytes: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(bytes);
-    let runs = |line: &&str| line.starts_with("import ") || line.starts_with("import\t");
-    text.lines()
-        .filter(runs)
-        .map(|line| printable(line.as_bytes()))
-        .collect()
+    let code = |line| match line {
+        PthLine::Code(code) => Some(code),
+        PthLine::Place(_) => None,
+    };
+    pth_lines(bytes).into_iter().filter_map(code).collect()
 }
 
 #[cfg(test)]
@@ -383,6 +422,28 @@ mod tests {
         assert_eq!(
             pth_code(b"import os; x\n/path\nimports\n import y\nimport\tz"),
             ["import os; x", "import\u{fffd}z"]
+        );
+        // What `site` of Python 3.13 runs, and an eye or a simpler reader may miss.
+        for text in [
+            "\u{feff}import x",
+            "a\rimport x",
+            "a\u{b}import x",
+            "a\u{c}import x",
+            "a\u{1c}import x",
+            "a\u{1d}import x",
+            "a\u{1e}import x",
+            "a\u{85}import x",
+            "a\u{2028}import x",
+            "a\u{2029}import x",
+            "# a\r\nimport x\r\n",
+        ] {
+            assert_eq!(pth_code(text.as_bytes()), ["import x"], "{text:?}");
+        }
+        assert_eq!(pth_code(b"\xff\x85import x"), ["import x"]);
+        let place = |text: &str| PthLine::Place(text.to_owned());
+        assert_eq!(
+            pth_lines(b"# c\n \n../a \nb\\c\n"),
+            [place("../a"), place("b\\c")]
         );
     }
 }

@@ -167,6 +167,23 @@ impl Zip {
         Ok(bytes)
     }
 
+    /// The first bytes of an entry, less where it has less. Nothing is checked: they tell what it is, not that it is whole.
+    pub(super) fn head(&self, entry: &ZipEntry, bytes_max: u64) -> Result<Vec<u8>, ZipError> {
+        let data = self.check_local_header(entry)?;
+        let packed = self.bytes.part(data..data + entry.compressed);
+        let mut head = Vec::new();
+        let read = match entry.method {
+            Method::Stored => packed.take(bytes_max).read_to_end(&mut head),
+            Method::Deflated => {
+                let packed = io::BufReader::with_capacity(1 << 10, packed);
+                let stream = flate2::bufread::DeflateDecoder::new(packed);
+                stream.take(bytes_max).read_to_end(&mut head)
+            }
+        };
+        read.map_err(ZipError::Read)?;
+        Ok(head)
+    }
+
     /// Give the content of one entry to `each`, piece by piece. An error may come after some pieces: size and
     /// checksum are known only at the end.
     pub fn copy<E: From<ZipError>>(
