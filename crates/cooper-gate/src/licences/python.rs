@@ -88,6 +88,7 @@ impl Sources {
                 let read_as = sources.keep_reading(&reading);
                 sources.classified.extend(read_as.clone());
                 sources.classifier_readings.push(reading.clone());
+                let read_as = read_as.or(reserved(&reading));
                 sources.state(LicenceSource::Classifier, text, read_as, vague_note(&reading));
             }
         }
@@ -136,9 +137,10 @@ impl Sources {
 
     fn read_file(&mut self, file: &LicenceFile) {
         let text = decode(&file.bytes);
-        let reading = TextReading::of(&text);
+        let mut reading = TextReading::of(&text);
         let mut note = reading.note();
         if file.size > file.bytes.len().min(super::words::TEXT_BYTES_MAX) as u64 {
+            reading = reading.cut();
             let cut = format!("of {} bytes only the beginning was read", file.size);
             note = Some(note.map_or(cut.clone(), |note| format!("{note}; {cut}")));
         }
@@ -157,12 +159,14 @@ impl Sources {
         }
         let mut read_as = self.keep_reading(&reading);
         let mut note = vague_note(&reading);
+        let kept = reading.clone();
         if reading == Reading::Unreadable {
             let reading = TextReading::of(text);
             read_as = reading.is_sure().then(|| reading.own()).flatten();
             note = reading.note();
         }
         self.field.clone_from(&read_as);
+        let read_as = read_as.or(reserved(&kept));
         self.state(LicenceSource::LicenseField, text, read_as, note);
     }
 
@@ -304,7 +308,7 @@ impl Sources {
         self.field.as_ref().is_some_and(or)
             || self.vague.iter().any(|vague| vague.key == "dual")
             || self.files.iter().any(|(_, reading)| reading.offers_choice)
-            || self.own_files().all(|(path, _)| names_its_licence(path))
+            || self.own_files().next().is_some() && self.own_files().all(|(path, _)| names_its_licence(path))
     }
 
     /// A GNU text leaves open whether later versions are meant; another source may say so.
@@ -359,7 +363,8 @@ impl Sources {
                 None if self.offers_choice() => {
                     (LicenceExpression::any_of(several.to_vec())?, Sureness::High)
                 }
-                None => (LicenceExpression::all_of(several.to_vec())?, Sureness::Low),
+                // Whoever may use it under all of them may use it in any case.
+                None => (LicenceExpression::all_of(several.to_vec())?, Sureness::High),
             },
         };
         Some(Conclusion {
@@ -404,8 +409,14 @@ impl Sources {
         };
         let others = self.others(&conclusion.expression);
         let contradictions = self.contradictions(&conclusion);
+        // A file that says nothing but what one may not do is the package's own as well.
+        let unnamed = self
+            .files
+            .iter()
+            .filter(|(path, reading)| reading.parts.is_empty() && depth(path) == 0 && is_licence_name(path));
         let restricted = self
             .own_files()
+            .chain(unnamed)
             .any(|(_, reading)| !reading.restrictions.is_empty() && !reading.is_collection());
         let sureness = if restricted {
             Sureness::Low
@@ -456,6 +467,23 @@ impl Sources {
             .filter_map(named)
             .take(8)
             .collect()
+    }
+}
+
+/// What a name comes to that reserves all rights: no licence that could be concluded, and one that contradicts.
+fn reserved(reading: &Reading) -> Option<LicenceExpression> {
+    const RESERVED: [&str; 5] = [
+        "commercial",
+        "free for non commercial use",
+        "free to use but restricted",
+        "other proprietary",
+        "proprietary",
+    ];
+    match reading {
+        Reading::Vague(vague) if RESERVED.contains(&vague.key) => {
+            Some(LicenceExpression::of_id("LicenseRef-Proprietary"))
+        }
+        _ => None,
     }
 }
 
@@ -717,5 +745,88 @@ mod tests {
                 .unwrap()
                 .contains("only the beginning")
         );
+        assert_eq!(answer.sureness, Sureness::Low);
+        let mut wordy = file("LICENSE", "MIT");
+        wordy.bytes.extend(" x".repeat(130_000).bytes());
+        wordy.size = wordy.bytes.len() as u64;
+        let answer = of_python(&PythonLicenceEvidence {
+            files: vec![wordy],
+            ..PythonLicenceEvidence::default()
+        });
+        assert_eq!(answer.sureness, Sureness::Low, "its end is not compared");
+    }
+
+    /// The MIT licence with something changed or added.
+    fn changed(change: impl FnOnce(&str) -> String) -> PythonLicenceEvidence {
+        let mut file = file("LICENSE", "MIT");
+        let text = String::from_utf8(file.bytes).unwrap();
+        let text = change(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+        file.size = text.len() as u64;
+        file.bytes = text.into_bytes();
+        PythonLicenceEvidence {
+            files: vec![file],
+            ..PythonLicenceEvidence::default()
+        }
+    }
+
+    #[test]
+    fn a_licence_that_somebody_has_restricted_is_not_sure() {
+        const GRANT: &str = "in the Software without restriction";
+        let inside = |text: &str| {
+            let said = changed(|mit| mit.replace(GRANT, &format!("in the Software {text}")));
+            assert_ne!(said.files[0].bytes.len(), file("LICENSE", "MIT").bytes.len());
+            said
+        };
+        let after = |text: &str| changed(|mit| format!("{mit}\n\n{text}\n"));
+        for mut said in [
+            inside("for non-commercial purposes only"),
+            inside("that is never used by a government"),
+            after("You may not use this software in any product that competes with ACME."),
+            after("Use in production requires a paid licence."),
+            after("Copyright (c) 2026 ACME, for non-commercial use"),
+        ] {
+            assert_eq!(shown(&said), "MIT (licence file LICENSE) low", "{said:?}");
+            said.expression = Some("MIT".to_owned());
+            assert_eq!(shown(&said), "MIT (License-Expression) low", "{said:?}");
+        }
+        for said in [
+            changed(str::to_owned),
+            after("For commercial or non-commercial use."),
+            after("See CONTRIBUTING for how to take part."),
+        ] {
+            assert_eq!(shown(&said), "MIT (licence file LICENSE) high", "{said:?}");
+        }
+        let mut reserved = changed(|_| "Proprietary and confidential. All rights reserved.".to_owned());
+        reserved.expression = Some("MIT".to_owned());
+        assert_eq!(shown(&reserved), "MIT (License-Expression) low");
+    }
+
+    #[test]
+    fn what_reserves_all_rights_contradicts_a_licence() {
+        let judged = |evidence: &PythonLicenceEvidence| {
+            super::super::judge(&of_python(evidence), &super::super::LicenceRules::python()).code
+        };
+        let contradiction = Some(super::super::LicenceCode::Contradiction);
+        let mut evidence = PythonLicenceEvidence {
+            expression: Some("MIT".to_owned()),
+            classifiers: vec!["License :: Other/Proprietary License".to_owned()],
+            ..PythonLicenceEvidence::default()
+        };
+        assert_eq!(judged(&evidence), contradiction);
+        evidence.expression = None;
+        assert_eq!(shown(&evidence), "none low");
+        let mut evidence = classified(&["MIT License"]);
+        assert_eq!(judged(&evidence), None);
+        evidence.free_text = Some("Proprietary".to_owned());
+        assert_eq!(judged(&evidence), contradiction);
+    }
+
+    #[test]
+    fn classifiers_alone_offer_no_choice() {
+        let both = ["MIT License", "GNU General Public License v3 (GPLv3)"];
+        let mut evidence = classified(&both);
+        assert_eq!(shown(&evidence), "MIT AND GPL-3.0-only (classifier) high");
+        evidence.free_text = Some("Dual License".to_owned());
+        assert_eq!(shown(&evidence), "MIT OR GPL-3.0-only (classifier) high");
     }
 }

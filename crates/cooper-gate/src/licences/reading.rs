@@ -4,7 +4,7 @@ use super::expression::LicenceExpression;
 use super::names::Vague;
 use super::notices::{self, Notice};
 use super::texts::{self, Found, Matches};
-use super::words::words;
+use super::words::{WORDS_MAX, words};
 
 /// From this share on, a text is that of the licence but for names.
 pub(crate) const SURE: f64 = 0.85;
@@ -20,6 +20,8 @@ pub(crate) struct TextReading {
     pub(crate) offers_choice: bool,
     /// Its first licence is not the one that stands first.
     pub(crate) is_reordered: bool,
+    /// Whether there is more of it, which may say anything.
+    is_cut: bool,
 }
 
 /// One licence of a text.
@@ -37,17 +39,39 @@ pub(crate) struct Part {
 }
 
 /// Words that limit what a licence grants. They stand in some known licences too, and are looked for elsewhere only.
-const RESTRICTIONS: [&str; 10] = [
+const RESTRICTIONS: [&str; 32] = [
     "non commercial",
     "noncommercial",
     "commons clause",
     "academic use only",
     "research use only",
     "evaluation purposes",
+    "evaluation only",
     "personal use only",
+    "internal use only",
     "not for commercial",
     "no commercial use",
     "may not be used for commercial",
+    "commercial use requires",
+    "commercial use is prohibited",
+    "commercial license is required",
+    "requires a commercial license",
+    "requires a paid",
+    "paid license",
+    "paid subscription",
+    "purchase a license",
+    "production use requires",
+    "in production requires",
+    "may not use this software",
+    "may not use the software",
+    "never used by",
+    "must not be used by",
+    "must not be used for",
+    "may not be used by",
+    "competes with",
+    "proprietary and confidential",
+    "confidential and proprietary",
+    "strictly prohibited",
 ];
 
 /// Words that offer a choice, where few licences are named.
@@ -68,20 +92,26 @@ const PUBLIC_DOMAIN: &str = "LicenseRef-Public-Domain";
 impl TextReading {
     pub(crate) fn of(text: &str) -> Self {
         let words = words(text);
-        let Matches { found, explained } = texts::find(&words);
+        let Matches {
+            found,
+            explained,
+            own,
+        } = texts::find(&words);
         let is_free = |at: usize| !explained[at];
         let mut notices = notices::find(&words, &is_free);
         notices.extend(opening_grant(&words));
-        let free: Vec<&str> = (0..words.len())
-            .filter(|at| is_free(*at))
-            .map(|at| words[at].as_str())
-            .collect();
-        let free = format!(" {} ", free.join(" "));
-        // For any use is no restriction.
-        let free = free
-            .replace(" commercial or non commercial ", " ")
-            .replace(" non commercial or commercial ", " ");
-        let stands = |phrase: &&&str| free.contains(&format!(" {phrase} "));
+        let free = |is_free: &dyn Fn(usize) -> bool| {
+            let free = (0..words.len()).filter(|at| is_free(*at));
+            let free: Vec<&str> = free.map(|at| words[at].as_str()).collect();
+            // For any use is no restriction.
+            format!(" {} ", free.join(" "))
+                .replace(" commercial or non commercial ", " ")
+                .replace(" non commercial or commercial ", " ")
+        };
+        // What somebody has put between the words of a licence may restrict it, too.
+        let (beside, added) = (free(&is_free), free(&|at| !own[at]));
+        let restricts = |phrase: &&&str| added.contains(&format!(" {phrase} "));
+        let stands = |phrase: &&&str| beside.contains(&format!(" {phrase} "));
         let mut parts = parts(&found, notices);
         join_parallel(&mut parts, &words);
         for part in &mut parts {
@@ -92,11 +122,18 @@ impl TextReading {
             part.is_of_files = speaks_of_files(&words[..start]);
         }
         Self {
-            restrictions: RESTRICTIONS.iter().filter(stands).copied().collect(),
+            restrictions: RESTRICTIONS.iter().filter(restricts).copied().collect(),
             offers_choice: parts.len() <= CHOICES_MAX && CHOICES.iter().any(|phrase| stands(&phrase)),
             parts,
             is_reordered: false,
+            is_cut: words.len() >= WORDS_MAX,
         }
+    }
+
+    /// The same, of a text of which only the beginning is here.
+    pub(crate) fn cut(mut self) -> Self {
+        self.is_cut = true;
+        self
     }
 
     /// The licence of the work that the text speaks of first, or the choice that it offers. What is in the public domain
@@ -158,6 +195,7 @@ impl TextReading {
             && !mixed
             && !unclear
             && !self.is_reordered
+            && !self.is_cut
             && self.first().is_some_and(whole)
     }
 

@@ -40,8 +40,10 @@ pub(crate) struct Found {
 pub(crate) struct Matches {
     /// In the order of the text.
     pub(crate) found: Vec<Found>,
-    /// Of each word, whether it belongs to one of them.
+    /// Of each word, whether it belongs to one of them, or stands between words that do.
     pub(crate) explained: Vec<bool>,
+    /// Of each word, whether it is one of theirs.
+    pub(crate) own: Vec<bool>,
 }
 
 /// Identifiers whose text is another's: what they say more is beside the text.
@@ -245,6 +247,7 @@ pub(crate) fn find(words: &[String]) -> Matches {
     let groups = hashes(words);
     let mut candidates = candidates(index, &groups, words);
     let mut taken = vec![false; groups.len()];
+    let mut own = vec![false; groups.len()];
     let mut found: Vec<Found> = Vec::new();
     while found.len() < FOUND_MAX {
         candidates.retain_mut(|candidate| {
@@ -265,7 +268,11 @@ pub(crate) fn find(words: &[String]) -> Matches {
         else {
             break;
         };
-        let at = set_aside(&mut taken, &candidate.places, stretch);
+        let places = set_aside(&mut taken, &candidate.places, stretch);
+        let at = places.get(places.len() / 2).copied().unwrap_or(stretch.from);
+        for place in places {
+            own[place] = true;
+        }
         found.push(Found {
             id: reference.id,
             is_exception: reference.is_exception,
@@ -283,6 +290,7 @@ pub(crate) fn find(words: &[String]) -> Matches {
     Matches {
         found,
         explained: explained_words(&taken, words.len()),
+        own: explained_words(&own, words.len()),
     }
 }
 
@@ -347,8 +355,8 @@ fn numbered(groups: &[u32]) -> Vec<u32> {
 }
 
 /// Mark what a licence explains: its groups within the stretch, and the few words between them that names and changes
-/// take. The place in the middle of its groups.
-fn set_aside(taken: &mut [bool], places: &[(usize, u32)], stretch: Stretch) -> usize {
+/// take. The places of its groups.
+fn set_aside(taken: &mut [bool], places: &[(usize, u32)], stretch: Stretch) -> Vec<usize> {
     let within = |place: &usize| (stretch.from..stretch.to).contains(place) && !taken[*place];
     let own: Vec<usize> = places.iter().map(|(place, _)| *place).filter(within).collect();
     for pair in own.windows(2) {
@@ -359,7 +367,7 @@ fn set_aside(taken: &mut [bool], places: &[(usize, u32)], stretch: Stretch) -> u
     for place in &own {
         taken[*place] = true;
     }
-    own.get(own.len() / 2).copied().unwrap_or(stretch.from)
+    own
 }
 
 /// A part of a text in which a reference stands, in places of groups.

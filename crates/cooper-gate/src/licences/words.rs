@@ -5,7 +5,7 @@ pub const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Nearly every word is shorter.
 const WORD_BYTES: usize = 16;
 /// The most words of one text that are compared.
-const WORDS_MAX: usize = 120_000;
+pub(super) const WORDS_MAX: usize = 120_000;
 
 /// A text from bytes: UTF-8, UTF-16 with its mark or recognised by its zeros, else Latin-1. Zeros become blanks.
 pub(crate) fn decode(bytes: &[u8]) -> String {
@@ -123,7 +123,11 @@ fn is_copyright_line(line: &str, words: &[String]) -> bool {
     let says_whose = || {
         line.contains(['©', '<', '[', '{']) || is(1, "c") || words.iter().take(8).any(year) || is(0, "all")
     };
-    first && short && says_whose()
+    // Who adds a condition says more than whose it is.
+    let restricts = words
+        .iter()
+        .any(|word| matches!(word.as_str(), "commercial" | "noncommercial"));
+    first && short && !restricts && says_whose()
 }
 
 #[cfg(test)]
