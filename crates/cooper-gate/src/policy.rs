@@ -13,10 +13,11 @@
 //! hold_from = "medium"
 //! ```
 //!
-//! The order is: the defaults, the profile's own defaults, the file's tables, the file's profile, then every image
-//! pattern that fits, in the order of their names. `testing` and `production` are there without a file.
+//! The order is: the defaults, the profile's own defaults, the file's tables, the file's profile; then of every image
+//! pattern that fits, what is tighter. `testing` and `production` are there without a file.
 
 mod rules;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -80,6 +81,16 @@ pub enum ParsePolicyError {
         /// Those that there are.
         known: String,
     },
+    /// An entry of a list, or a number, that could mean nothing.
+    #[error("`{value}` in `{key}` is not {wanted}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// As it was written.
+        value: String,
+        /// What it has to be.
+        wanted: &'static str,
+    },
     /// An image's table is under no pattern of image names.
     #[error("`{pattern}` is no pattern of image names")]
     Pattern {
@@ -120,7 +131,7 @@ impl FromStr for Policy {
         if file.profiles.len() > PARTS_MAX || file.images.len() > PARTS_MAX {
             return Err(ParsePolicyError::TooMany);
         }
-        let said = file.said();
+        let said = values::read(file.said())?;
         if let Some(wrong) = file.images.keys().find(|text| !is_pattern(text)) {
             let pattern = wrong.chars().take(80).collect();
             return Err(ParsePolicyError::Pattern { pattern });
@@ -128,13 +139,20 @@ impl FromStr for Policy {
         let policy = Self {
             profile: file.profile.unwrap_or_else(|| STANDARD_PROFILE.to_owned()),
             said,
-            profiles: file.profiles,
-            images: file.images,
+            profiles: read_all(file.profiles)?,
+            images: read_all(file.images)?,
         };
         policy.known_profile(&policy.profile)?;
         policy.check_images()?;
         Ok(policy)
     }
+}
+
+fn read_all(said: BTreeMap<String, Said>) -> Result<BTreeMap<String, Said>, ParsePolicyError> {
+    let read = said
+        .into_iter()
+        .map(|(name, said)| Ok((name, values::read(said)?)));
+    read.collect()
 }
 
 /// The line, from 1, that has this byte.
@@ -194,7 +212,7 @@ impl Policy {
         let mut images = Vec::new();
         for (text, said) in &self.images {
             if image.is_some_and(|image| is_of(text, image)) {
-                rules.apply(said);
+                rules.tighten(said);
                 images.push(text.clone());
             }
         }
@@ -305,6 +323,22 @@ mod tests {
         assert_eq!(days(None, "a"), (20, 0));
         assert_eq!(days(None, "pay-a"), (30, 1));
         assert!(policy.rules(Some("x"), None).is_err());
+    }
+
+    #[test]
+    fn of_several_tables_that_fit_an_image_the_tighter_counts() {
+        let policy: Policy = "[images.'a-*'.vulnerabilities]\nhold_from = 'low'\nepss_hold_from = 0.1\n\
+            [images.'a-*'.packages]\ndeny = ['python:x']\n\
+            [images.'a-b'.vulnerabilities]\nhold_from = 'medium'\nepss_hold_from = 0.2\n\
+            [images.'a-b'.packages]\ndeny = ['python:y']\n"
+            .parse()
+            .unwrap();
+        let image: ImageName = "a-b".parse().unwrap();
+        let rules = policy.rules(None, Some(&image)).unwrap().rules;
+        assert_eq!(rules.vulnerabilities.hold_from, cooper_core::Severity::Low);
+        assert!((rules.vulnerabilities.epss_hold_from - 0.1).abs() < 1e-9);
+        let denied: Vec<&String> = rules.packages.deny.iter().collect();
+        assert_eq!(denied, ["python:x", "python:y"]);
     }
 
     #[test]

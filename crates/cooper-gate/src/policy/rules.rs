@@ -27,41 +27,71 @@ pub struct KeyDoc {
     pub meaning: &'static str,
 }
 
-fn higher<T: PartialOrd>(new: &T, old: &T) -> bool {
-    new >= old
+/// In which direction a key is tighter: whether a value is at least as tight as another one, and the tighter of both.
+mod direction {
+    /// More is tighter.
+    pub(super) mod higher {
+        pub(in super::super) fn is<T: PartialOrd>(new: &T, old: &T) -> bool {
+            new >= old
+        }
+
+        pub(in super::super) fn tighter<T: PartialOrd + Clone>(new: &T, old: &T) -> T {
+            if is(new, old) { new.clone() } else { old.clone() }
+        }
+    }
+
+    /// Less is tighter.
+    pub(super) mod lower {
+        pub(in super::super) fn is<T: PartialOrd>(new: &T, old: &T) -> bool {
+            new <= old
+        }
+
+        pub(in super::super) fn tighter<T: PartialOrd + Clone>(new: &T, old: &T) -> T {
+            if is(new, old) { new.clone() } else { old.clone() }
+        }
+    }
+
+    /// A threshold from which something holds, or a number of years after which something is said: less is tighter, and 0
+    /// means never.
+    pub(super) mod sooner {
+        pub(in super::super) fn is<T: PartialOrd + Default>(new: &T, old: &T) -> bool {
+            let never = T::default();
+            *old == never || *new != never && new <= old
+        }
+
+        pub(in super::super) fn tighter<T: PartialOrd + Default + Clone>(new: &T, old: &T) -> T {
+            if is(new, old) { new.clone() } else { old.clone() }
+        }
+    }
+
+    /// Fewer are tighter.
+    pub(super) mod subset {
+        use std::collections::BTreeSet;
+
+        pub(in super::super) fn is<T: Ord>(new: &BTreeSet<T>, old: &BTreeSet<T>) -> bool {
+            new.is_subset(old)
+        }
+
+        pub(in super::super) fn tighter<T: Ord + Clone>(new: &BTreeSet<T>, old: &BTreeSet<T>) -> BTreeSet<T> {
+            new & old
+        }
+    }
+
+    /// More are tighter.
+    pub(super) mod superset {
+        use std::collections::BTreeSet;
+
+        pub(in super::super) fn is<T: Ord>(new: &BTreeSet<T>, old: &BTreeSet<T>) -> bool {
+            new.is_superset(old)
+        }
+
+        pub(in super::super) fn tighter<T: Ord + Clone>(new: &BTreeSet<T>, old: &BTreeSet<T>) -> BTreeSet<T> {
+            new | old
+        }
+    }
 }
 
-fn lower<T: PartialOrd>(new: &T, old: &T) -> bool {
-    new <= old
-}
-
-/// A threshold from which something holds; 0 means never.
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "all comparisons are of one shape"
-)]
-fn lower_threshold(new: &f64, old: &f64) -> bool {
-    let in_force = |value: &f64| if *value == 0.0 { f64::INFINITY } else { *value };
-    in_force(new) <= in_force(old)
-}
-
-/// A number of years after which something is said; 0 means never.
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "all comparisons are of one shape"
-)]
-fn sooner(new: &u32, old: &u32) -> bool {
-    let in_force = |value: &u32| if *value == 0 { u32::MAX } else { *value };
-    in_force(new) <= in_force(old)
-}
-
-fn subset<T: Ord>(new: &BTreeSet<T>, old: &BTreeSet<T>) -> bool {
-    new.is_subset(old)
-}
-
-fn superset<T: Ord>(new: &BTreeSet<T>, old: &BTreeSet<T>) -> bool {
-    new.is_superset(old)
-}
+use direction::{higher, lower, sooner, subset, superset};
 
 macro_rules! tables {
     ($($(#[doc = $about:literal])+ $table:ident: $rules:ident / $partial:ident {
@@ -94,9 +124,16 @@ macro_rules! tables {
                     })+
                 }
 
+                /// What is said counts where it is tighter.
+                fn tighten(&mut self, said: &$partial) {
+                    $(if let Some(value) = &said.$key {
+                        self.$key = $tighter::tighter(value, &self.$key);
+                    })+
+                }
+
                 /// The first key that is looser here than there.
                 fn looser_than(&self, other: &Self) -> Option<&'static str> {
-                    $(if !$tighter(&self.$key, &other.$key) {
+                    $(if !$tighter::is(&self.$key, &other.$key) {
                         return Some(concat!(stringify!($table), ".", stringify!($key)));
                     })+
                     None
@@ -141,6 +178,10 @@ macro_rules! tables {
                 $(self.$table.apply(&said.$table);)+
             }
 
+            pub(super) fn tighten(&mut self, said: &Said) {
+                $(self.$table.tighten(&said.$table);)+
+            }
+
             /// The first key that is looser here than there.
             pub(super) fn looser_than(&self, other: &Self) -> Option<&'static str> {
                 None$(.or_else(|| self.$table.looser_than(&other.$table)))+
@@ -170,7 +211,7 @@ tables! {
         known_exploited: Effect = Effect::Hold, higher;
         /// The probability of exploitation (EPSS, 0 to 1) from which on a vulnerability is held, whatever its severity;
         /// 0: never.
-        epss_hold_from: f64 = 0.5, lower_threshold;
+        epss_hold_from: f64 = 0.5, sooner;
     }
     /// Look-alikes.
     names: NameRules / NameSaid {
