@@ -29,7 +29,7 @@ pub fn all() -> Vec<Explained> {
     let integrity =
         IntegrityCode::ALL.map(|code| explained(code.as_str(), code.explain(), code.is_waivable()));
     let age = AgeCode::ALL.map(|code| explained(code.as_str(), code.explain(), true));
-    let names = NameCode::ALL.map(|code| explained(code.as_str(), code.explain(), true));
+    let names = NameCode::ALL.map(|code| explained(code.as_str(), code.explain(), code != NameCode::Invalid));
     let licences = LicenceCode::ALL.map(|code| explained(code.as_str(), code.explain(), true));
     let provenance = ProvenanceCode::ALL.map(|code| explained(code.as_str(), code.explain(), true));
     let single = [

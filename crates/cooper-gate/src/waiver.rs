@@ -3,7 +3,8 @@
 //! A waiver is for one finding about one version of one package. It lifts a hold and never a refusal; after its end it
 //! lifts nothing, and the finding says that it did.
 
-use cooper_core::{Effect, Finding, PackageVersion, Timestamp, Waived};
+use cooper_core::python::DistributionVersion;
+use cooper_core::{Ecosystem, Effect, Finding, PackageVersion, PythonName, Timestamp, Waived};
 use serde::{Deserialize, Serialize};
 
 /// How long a text of a waiver may be, in characters.
@@ -41,7 +42,22 @@ impl Waiver {
                 .advisories
                 .iter()
                 .any(|advisory| self.finding.eq_ignore_ascii_case(advisory));
-        named && package.name == self.package && package.version == self.version
+        named && self.is_of(package)
+    }
+
+    /// Whether it is for this version of this package, in whatever spelling.
+    fn is_of(&self, package: &PackageVersion) -> bool {
+        if package.ecosystem == Ecosystem::Debian {
+            return package.name == self.package && package.version == self.version;
+        }
+        let name = |text: &str| text.parse::<PythonName>().ok();
+        let version = |text: &str| text.parse::<DistributionVersion>().ok();
+        let same_name = name(&self.package).is_some_and(|own| own.as_str() == package.name);
+        let same_version = || {
+            self.version == package.version
+                || version(&self.version).is_some_and(|own| Some(own) == version(&package.version))
+        };
+        same_name && same_version()
     }
 }
 
@@ -86,7 +102,7 @@ pub(crate) fn apply(findings: &mut [Finding], waivers: &[Waiver], now: Timestamp
 
 #[cfg(test)]
 mod tests {
-    use cooper_core::{Ecosystem, FindingCode};
+    use cooper_core::FindingCode;
 
     use super::*;
 
@@ -119,6 +135,24 @@ mod tests {
         let mut findings = [finding(effect)];
         apply(&mut findings, waivers, "2026-06-01T00:00:00Z".parse().unwrap());
         (!findings[0].refuses(), findings[0].message.clone())
+    }
+
+    #[test]
+    fn a_package_and_its_version_may_be_spelt_otherwise() {
+        let is_of = |ecosystem, name: &str, version: &str, own_name: &str, own_version: &str| {
+            let package = PackageVersion::new(ecosystem, &name, &version);
+            let mut waiver = waiver("X-1", "2026-06-02T00:00:00Z");
+            (waiver.package, waiver.version) = (own_name.to_owned(), own_version.to_owned());
+            waiver.is_of(&package)
+        };
+        use Ecosystem::{Debian, Python};
+        assert!(is_of(Python, "jinja2", "3.1.2", "Jinja2", "v3.1.2"));
+        assert!(is_of(Python, "ruamel-yaml", "1.0", "ruamel.yaml", "1.0.0"));
+        assert!(!is_of(Python, "jinja2", "3.1.2", "jinja2", "3.1.2+x"));
+        assert!(!is_of(Python, "jinja2", "3.1.2", "jinja", "3.1.2"));
+        assert!(is_of(Debian, "python3.13", "3.13.5-2", "python3.13", "3.13.5-2"));
+        assert!(!is_of(Debian, "python3.13", "3.13.5-2", "python3-13", "3.13.5-2"));
+        assert!(!is_of(Debian, "wget", "1.0", "wget", "1.0.0"));
     }
 
     #[test]

@@ -62,7 +62,11 @@ impl WaiverError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Ledger(_) => STORE,
-            Self::Text { .. } | Self::Ended { .. } | Self::UnknownFinding { .. } => "usage",
+            Self::Text { .. }
+            | Self::Ended { .. }
+            | Self::UnknownFinding { .. }
+            | Self::Package { .. }
+            | Self::Version { .. } => "usage",
             Self::NotWaivable { .. } => "not-waivable",
             Self::NoSuch { .. } => "unknown-waiver",
         }

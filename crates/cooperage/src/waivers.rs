@@ -1,6 +1,7 @@
 //! Waivers in the store: a ledger of those given and those taken back, to which lines are only added.
 
-use cooper_core::{Effect, Finding, PackageVersion, Timestamp};
+use cooper_core::python::DistributionVersion;
+use cooper_core::{DebianName, DebianVersion, Effect, Finding, PackageVersion, PythonName, Timestamp};
 use cooper_gate::Waiver;
 use cooper_gate::vulnerabilities::VulnerabilityCode;
 use cooper_gate::waiver::{TEXT_MAX, name_of};
@@ -25,7 +26,7 @@ enum Line {
 pub struct NewWaiver {
     /// A finding's code, or an advisory.
     pub finding: String,
-    /// The package: a Python name is normalised.
+    /// The package.
     pub package: String,
     /// Its version.
     pub version: String,
@@ -104,6 +105,18 @@ pub enum WaiverError {
         /// As it was written.
         finding: String,
     },
+    /// What is named is no package.
+    #[error("`{package}` is no name of a package")]
+    Package {
+        /// As it was written.
+        package: String,
+    },
+    /// What is named is no version.
+    #[error("`{version}` is no version of a package: a waiver is for one version")]
+    Version {
+        /// As it was written.
+        version: String,
+    },
     /// A finding that no waiver lifts.
     #[error("no waiver lifts {code}")]
     NotWaivable {
@@ -129,6 +142,9 @@ impl WaiverError {
             Self::Ended { .. } => "give a date to come: `--until 2030-01-31`",
             Self::UnknownFinding { .. } => {
                 "take the code or the advisory from the finding: `AGE-YOUNG`, `CVE-2024-3651`"
+            }
+            Self::Package { .. } | Self::Version { .. } => {
+                "take the package and its version from the finding: `--package idna --version 3.6`"
             }
             Self::NotWaivable { .. } => "take another package, or another version of it",
             Self::NoSuch { .. } => "`cooper waive --list` shows those that there are",
@@ -272,13 +288,26 @@ fn checked(new: &NewWaiver, now: Timestamp) -> Result<NewWaiver, WaiverError> {
         return Err(WaiverError::Ended { until: new.until });
     }
     let package = line_of_text("--package", &new.package)?;
-    let normalised = package
-        .parse::<cooper_core::PythonName>()
-        .map(|name| name.to_string());
+    let version = line_of_text("--version", &new.version)?;
+    // As a Python name it is normalised only if it could not be one of Debian, where `python3.13` is not `python3-13`.
+    let of_debian = package.parse::<DebianName>().is_ok();
+    let of_python = package.parse::<PythonName>().map(|name| name.to_string());
+    if !of_debian && of_python.is_err() {
+        return Err(WaiverError::Package { package });
+    }
+    let is_version = version.parse::<DistributionVersion>().is_ok()
+        || of_debian && version.parse::<DebianVersion>().is_ok();
+    if !is_version {
+        return Err(WaiverError::Version { version });
+    }
     Ok(NewWaiver {
         finding: known.map_or(finding, |known| known.code.to_owned()),
-        package: normalised.unwrap_or(package),
-        version: line_of_text("--version", &new.version)?,
+        package: if of_debian {
+            package
+        } else {
+            of_python.unwrap_or(package)
+        },
+        version,
         reason: line_of_text("--reason", &new.reason)?,
         by: line_of_text("--by", &new.by)?,
         until: new.until,
