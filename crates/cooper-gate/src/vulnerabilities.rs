@@ -232,22 +232,28 @@ fn effect_of(hit: &Hit, ecosystem: Ecosystem, known: &Known) -> (VulnerabilityCo
     };
     let is_unfixed = hit.fixed_in.is_empty();
     let probability = hit.epss.map_or(0.0, |epss| epss.probability());
+    let holds = hit.severity.rating >= hold_from;
+    let by_severity = match (holds, is_unfixed) {
+        (true, true) => unfixed,
+        (true, false) => Effect::Hold,
+        (false, _) => Effect::Note,
+    };
+    // That something is exploited, or likely to be, adds to how severe it is.
     if hit.malicious {
         (VulnerabilityCode::Malicious, Effect::Refuse)
     } else if hit.is_lifted() {
         (VulnerabilityCode::Lifted, Effect::Note)
     } else if hit.exploited.is_some() {
-        (VulnerabilityCode::Exploited, rules.known_exploited)
+        (
+            VulnerabilityCode::Exploited,
+            by_severity.max(rules.known_exploited),
+        )
     } else if rules.epss_hold_from > 0.0 && probability >= rules.epss_hold_from {
-        (VulnerabilityCode::Likely, Effect::Hold)
+        (VulnerabilityCode::Likely, by_severity.max(Effect::Hold))
+    } else if is_unfixed {
+        (VulnerabilityCode::Unfixed, by_severity)
     } else {
-        let holds = hit.severity.rating >= hold_from;
-        match (holds, is_unfixed) {
-            (true, true) => (VulnerabilityCode::Unfixed, unfixed),
-            (true, false) => (VulnerabilityCode::Known, Effect::Hold),
-            (false, true) => (VulnerabilityCode::Unfixed, Effect::Note),
-            (false, false) => (VulnerabilityCode::Known, Effect::Note),
-        }
+        (VulnerabilityCode::Known, by_severity)
     }
 }
 
@@ -325,13 +331,20 @@ fn evidence_of(hit: &Hit) -> Option<String> {
 
 const GATE: &str = "vulnerabilities";
 
-/// What there is no evidence for, or only evidence that is too old or from the future.
+/// What there is no evidence about Python distributions for, or only evidence that is too old or from the future.
+pub fn lacking_for_python(known: &Known) -> Vec<Unjudged> {
+    let dates = &known.dates;
+    let advisories = undated(GATE, "Python distributions", dates.python, known);
+    let malicious = undated("malicious", "malicious packages", dates.malicious, known);
+    advisories.into_iter().chain(malicious).collect()
+}
+
+/// The same for each kind of package that there is.
 fn lacking(listed: &[Listed], known: &Known) -> Vec<Unjudged> {
     let dates = &known.dates;
     let mut lacking = Vec::new();
     if listed.iter().any(Listed::is_python) {
-        lacking.extend(undated(GATE, "Python distributions", dates.python, known));
-        lacking.extend(undated("malicious", "malicious packages", dates.malicious, known));
+        lacking.extend(lacking_for_python(known));
     }
     for base in Base::ALL {
         if listed

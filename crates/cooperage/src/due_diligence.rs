@@ -146,10 +146,13 @@ impl OpenedEvidence {
     }
 }
 
-/// Of when the evidence is, by what it is about: where several parts are about one thing, the newest counts.
+/// Of when the evidence is, by what it is about: where several parts are about one thing, the newest counts. Records that
+/// were given one by one add to what an export says, and tell nothing of how new that is.
 fn dates(parts: &[EvidencePart]) -> EvidenceDates {
     let newest = |about: &dyn Fn(&EvidencePart) -> bool| {
-        let parts = parts.iter().filter(|part| about(part));
+        let parts = parts
+            .iter()
+            .filter(|part| !part.is_of_single_records() && about(part));
         parts.map(|part| part.dated).max()
     };
     let of = |ecosystem: Ecosystem| {

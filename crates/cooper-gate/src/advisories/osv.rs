@@ -258,7 +258,7 @@ impl Record {
         let affected = if withdrawn {
             Vec::new()
         } else {
-            read_affected(affected, &mut problems)?
+            read_affected(affected, wire.id.starts_with("MAL-"), &mut problems)?
         };
         let (aliases, covers) = other_ids(&wire.id, wire.aliases, wire.upstream, wire.related);
         let summary = wire.summary.filter(|summary| !summary.trim().is_empty());
@@ -299,8 +299,13 @@ fn check_counts(affected: &[WireAffected], limits: &RecordLimits) -> Result<(), 
     bound(versions.map(Vec::len).sum(), limits.versions_max, "versions")
 }
 
-/// Every package of our ecosystems; an error where there is none, or none with versions.
-fn read_affected(wire: Vec<WireAffected>, problems: &mut Vec<String>) -> Result<Vec<Affected>, RecordError> {
+/// Every package of our ecosystems; an error where there is none, or none with versions. What is malicious and names no
+/// versions is so in all of them.
+fn read_affected(
+    wire: Vec<WireAffected>,
+    malicious: bool,
+    problems: &mut Vec<String>,
+) -> Result<Vec<Affected>, RecordError> {
     let mut read = Vec::new();
     let mut without_versions = None;
     let mut known = false;
@@ -313,7 +318,11 @@ fn read_affected(wire: Vec<WireAffected>, problems: &mut Vec<String>) -> Result<
             continue;
         };
         known = true;
-        let affected = affected_of(one, ecosystem, name, problems);
+        let mut affected = affected_of(one, ecosystem, name, problems);
+        let is_open = affected.ranges.is_empty() && affected.versions.is_empty();
+        if malicious && is_open {
+            affected.ranges.extend(OwnedRange::of_all(ecosystem));
+        }
         if affected.ranges.is_empty() && affected.versions.is_empty() {
             let text = format!("{} {}", affected.ecosystem, affected.name);
             problems.push(format!("neither versions nor ranges of {text} can be read"));

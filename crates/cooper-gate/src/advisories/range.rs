@@ -114,6 +114,12 @@ impl OwnedRange {
         Self { events }
     }
 
+    /// Every version.
+    pub(super) fn of_all(ecosystem: Ecosystem) -> Option<Self> {
+        let event = OwnedEvent::parse(EventKind::Introduced, "0", ecosystem)?;
+        Some(Self { events: vec![event] })
+    }
+
     fn has(&self, version: &AnyVersion) -> bool {
         if !self.is_before_limits(version) {
             return false;

@@ -7,11 +7,12 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use cooper_core::base::Base;
-use cooper_core::{DebianName, DebianVersion, PythonName, Severity as Rating};
+use cooper_core::{DebianName, DebianVersion, Effect, PythonName, Severity as Rating};
 use cooper_gate::advisories::{
-    Advisories, AdvisorySnapshot, CompileLimits, Compiled, Compiler, ExploitedList, Hit, Subject, Urgency,
-    VexStatements,
+    Advisories, AdvisorySnapshot, CompileLimits, Compiled, Compiler, EpssTable, ExploitedList, Hit, Subject,
+    Urgency, VexStatements,
 };
+use cooper_gate::{Known, Policy, vulnerabilities};
 
 /// Where the data is; `None`, said loudly, where it is not.
 fn data(file: &str) -> Option<PathBuf> {
@@ -412,6 +413,61 @@ fn an_announcement_adds_nothing_to_its_vulnerabilities() {
         panic!("one hit")
     };
     assert_eq!(hit.id, "DEBIAN-CVE-2024-1");
+}
+
+#[test]
+fn what_is_malicious_and_names_no_version_is_so_in_all() {
+    let nothing = r#""affected":[{"package":{"ecosystem":"PyPI","name":"a"}}]"#;
+    let commits = r#""affected":[{"package":{"ecosystem":"PyPI","name":"b"},
+        "ranges":[{"type":"GIT","repo":"x","events":[{"introduced":"0"}]}]}]"#;
+    let advisories = made(&[record("MAL-2026-1", nothing), record("MAL-2026-2", commits)]);
+    for name in ["a", "b"] {
+        assert!(affecting(&advisories, name, "1.0")[0].malicious, "{name}");
+        let told = advisories.malicious_name(&name.parse().unwrap()).unwrap();
+        assert!(told.is_some_and(|(_, wholly)| wholly), "{name}");
+    }
+}
+
+#[test]
+fn being_exploited_or_likely_to_be_never_makes_less_of_a_vulnerability() {
+    let advisory = |id: &str, name: &str, rest: &str| {
+        let vector =
+            r#""severity":[{"type":"CVSS_V3","score":"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}]"#;
+        let open = r#""ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0"}]}]"#;
+        let package = format!(r#""affected":[{{"package":{{"ecosystem":"PyPI","name":"{name}"}},{open}}}]"#);
+        record(id, &format!(r#"{rest}{vector},{package}"#))
+    };
+    let list = r#"{"vulnerabilities":[{"cveID":"CVE-2024-1","dateAdded":"2024-05-01"}]}"#;
+    let scores =
+        "#model_version:v1,score_date:2026-01-01T00:00:00+0000\ncve,epss,percentile\nCVE-2024-2,0.9,0.9\n";
+    let scores = EpssTable::open(EpssTable::compile(scores.as_bytes()).unwrap()).unwrap();
+    let advisories = Advisories {
+        exploited: ExploitedList::parse(list.as_bytes()).unwrap(),
+        epss: Some(scores),
+        ..made(&[
+            advisory("PYSEC-1", "exploited", r#""aliases":["CVE-2024-1"],"#),
+            advisory("PYSEC-2", "likely", r#""aliases":["CVE-2024-2"],"#),
+        ])
+    };
+    let policy: Policy = "[vulnerabilities]\nknown_exploited = 'note'\nunfixed = 'refuse'\n"
+        .parse()
+        .unwrap();
+    let known = Known {
+        advisories,
+        in_force: policy.rules(None, None).unwrap(),
+        ..Known::nothing("2026-06-01T00:00:00Z".parse().unwrap())
+    };
+    for (name, code) in [
+        ("exploited", "VULNERABILITY-EXPLOITED"),
+        ("likely", "VULNERABILITY-LIKELY"),
+    ] {
+        let findings =
+            vulnerabilities::of_distribution(&name.parse().unwrap(), &"1".parse().unwrap(), &known).unwrap();
+        assert_eq!(
+            (findings[0].code.as_str(), findings[0].effect),
+            (code, Effect::Refuse)
+        );
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use cooper_core::Clock as _;
+use cooper_core::clock::SystemClock;
 use serde_json::Value;
 use testkit::zip::write_zip as zip;
 use testkit::{Route, Routes, Server, ZipEntry};
@@ -68,6 +70,36 @@ fn update(host: &Host, paths: &[&str]) -> Done {
         args.extend(["--from", path]);
     }
     host.cooper(&args)
+}
+
+#[test]
+fn a_single_record_says_nothing_of_how_new_the_advisories_are() {
+    let host = Host::new();
+    let today = SystemClock.now().to_string()[..10].to_owned();
+    let marked = format!("\u{feff}{}", record("PYSEC-2026-1", &today, "a"));
+    let one = write(&host, "one.json", marked.as_bytes());
+    update(&host, &[&one]).good();
+    let missing = status(&host)["missing"].to_string();
+    assert!(missing.contains("osv-python"), "{missing}");
+    let sbom = r#"{"bomFormat":"CycloneDX","components":[{"purl":"pkg:pypi/NAME@1.0"}]}"#;
+    let judged = |name: &str| {
+        let file = write(&host, "bom.json", sbom.replace("NAME", name).as_bytes());
+        host.cooper(&["check", "--sbom", &file, "--json"])
+    };
+    let judged_other = judged("zzqx").with(4).json();
+    let why = judged_other["unjudged"].to_string();
+    assert!(why.contains("no advisories about Python distributions"), "{why}");
+    // What it does say counts.
+    let named = judged("a").with(3).json();
+    assert_eq!(named["findings"][0]["advisories"][0], "PYSEC-2026-1", "{named}");
+    // A record that cannot be used is told with the reason.
+    let odd = record("PYSEC-2026-2", "yesterday", "a");
+    let odd = write(&host, "odd.json", odd.as_bytes());
+    let told = update(&host, &[&odd]).with(1);
+    assert!(
+        told.stdout.contains("odd.json") && told.stdout.contains("it is no OSV record"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -164,7 +196,8 @@ fn a_folder_is_read_and_what_is_nothing_is_named() {
     assert_eq!(keys, wanted);
     assert_eq!(
         found["missing"].to_string(),
-        r#"["osv-debian-trixie","osv-debian-bookworm"]"#
+        r#"["osv-debian-trixie","osv-debian-bookworm","malicious"]"#,
+        "a single record of malice is no list of them"
     );
     // Other evidence stays when one source is brought up to date.
     let export = write(&host, "new.zip", &export(4, "2024-11-21"));

@@ -124,6 +124,46 @@ fn a_waiver_lifts_a_hold_until_its_end() {
 }
 
 #[test]
+fn a_waiver_is_for_one_package_and_version_however_they_are_spelt() {
+    let world = world();
+    let waive = |package: &str, version: &str| {
+        let args = ["waive", "AGE-YOUNG", "--package", package, "--version", version];
+        let terms = [
+            "--reason",
+            "our own",
+            "--by",
+            "ada",
+            "--until",
+            "2999-01-31",
+            "--json",
+        ];
+        world.cooper(&[&args[..], &terms].concat())
+    };
+    waive("Fresh", "v2.0.0").good();
+    world
+        .cooper(&["create", "b", "--dependencies", "fresh==2.0"])
+        .good();
+    // A name of Debian stays what it is.
+    let given = waive("python3.13", "3.13.5-2").good().json();
+    assert_eq!(given["waiver"]["package"], "python3.13", "{given}");
+    for (package, version) in [("fresh", "*"), ("fresh", ">=2"), ("fre sh", "2.0"), ("-", "2.0")] {
+        waive(package, version).with(2);
+    }
+    let invalid = [
+        "waive",
+        "NAMES-INVALID",
+        "--package",
+        "a",
+        "--version",
+        "1",
+        "--reason",
+        "x",
+    ];
+    let terms = ["--until", "2999-01-31", "--by", "ada"];
+    world.cooper(&[&invalid[..], &terms].concat()).with(2);
+}
+
+#[test]
 fn a_policy_decides_and_an_image_may_only_tighten() {
     let mut world = world();
     let policy = world.host.write(
@@ -193,6 +233,50 @@ fn what_a_wheel_tells_is_judged_before_it_is_installed() {
     );
     let told = world.cooper(&["check", "--explain-licence", "wget"]).with(1);
     assert!(told.stderr.contains("no image has the package"), "{told}");
+}
+
+/// Ways in which a wheel may run code whenever Python starts, and hide that; each was run by Python 3.13.
+#[test]
+fn code_that_runs_at_every_start_is_found_wherever_it_hides() {
+    const LINE: &str = "import os; os.system('id')\n";
+    const SETUPTOOLS: &str = "import os; var = 'SETUPTOOLS_USE_DISTUTILS'; enabled = os.environ.get(var, 'local') == \
+        'local'; enabled and __import__('_distutils_hack').add_shim();\n";
+    let wheel = |name: &str| Wheel::new(name, "1.0").package(name, "");
+    let pth = |name: &str, text: String| wheel(name).file("a.pth", text);
+    let index = index()
+        .wheel(pth("marked", format!("\u{feff}{LINE}")))
+        .wheel(pth("returned", format!("x\r{LINE}")))
+        .wheel(pth("fed", format!("x\u{c}{LINE}")))
+        .wheel(pth("separated", format!("x\u{2028}{LINE}")))
+        .wheel(pth("borrowed", SETUPTOOLS.to_owned()).file("_distutils_hack/__init__.py", ""))
+        .wheel(pth("folder", "folder/inner\n".to_owned()).file("folder/inner/usercustomize.py", ""))
+        .wheel(pth("another", "_of_another\n".to_owned()))
+        .wheel(wheel("data").data("data", "lib/python3.13/dist-packages/a.pth", LINE, 0o644))
+        .wheel(wheel("suffixless").file("suffixless/tool", "\u{7f}ELF\u{2}\u{1}"))
+        .wheel(pth("harmless", "# a folder of its own\nharmless\n".to_owned()))
+        .wheel(pth("setuptools", SETUPTOOLS.to_owned()));
+    let world = World::of(&archive(), &index);
+    for (name, code) in [
+        ("marked", "PROVENANCE-STARTUP-CODE"),
+        ("returned", "PROVENANCE-STARTUP-CODE"),
+        ("fed", "PROVENANCE-STARTUP-CODE"),
+        ("separated", "PROVENANCE-STARTUP-CODE"),
+        ("borrowed", "PROVENANCE-STARTUP-CODE"),
+        ("folder", "PROVENANCE-STARTUP-CODE"),
+        ("another", "PROVENANCE-STARTUP-CODE"),
+        ("data", "PROVENANCE-STARTUP-CODE"),
+        ("suffixless", "PROVENANCE-NATIVE-IN-PURE"),
+    ] {
+        let refused = world
+            .cooper(&["create", "a", "--dependencies", name, "--json"])
+            .with(3)
+            .json();
+        assert!(codes(&refused["error"]).contains(&code), "{name}: {refused}");
+        world.cooper(&["inspect", "a"]).with(1);
+    }
+    for name in ["harmless", "setuptools"] {
+        world.cooper(&["create", name, "--dependencies", name]).good();
+    }
 }
 
 #[test]

@@ -17,6 +17,8 @@ use super::error::SourceFault;
 use super::manifest::EvidenceKind;
 use super::recognise::{Content, recognise};
 
+/// The part of records that were given one by one.
+pub(super) const SINGLE_RECORDS: &str = "osv/records";
 /// Files in an archive.
 const ENTRIES_MAX: usize = 1_000_000;
 /// All of them, unpacked.
@@ -141,7 +143,7 @@ pub(super) fn of_records(records: &[(String, Vec<u8>)]) -> Result<MadePart, Sour
         compiler.add(name, json)?;
     }
     let mut part = finish(compiler, Vec::new())?;
-    "osv/records".clone_into(&mut part.key);
+    SINGLE_RECORDS.clone_into(&mut part.key);
     Ok(part)
 }
 
@@ -215,6 +217,7 @@ fn finish(compiler: Compiler, odd: Vec<Skipped>) -> Result<MadePart, SourceFault
     if counts.records == 0 {
         return Err(SourceFault::NoRecords {
             skipped: skipped_count + done.other_ecosystems,
+            first: done.skipped.into_iter().chain(odd).next(),
         });
     }
     let packages = snapshot.packages_by_ecosystem()?;

@@ -4,9 +4,16 @@ use std::io;
 use std::path::PathBuf;
 
 use cooper_core::{BlobDigest, Timestamp};
-use cooper_gate::advisories::{CompileError, EpssError, KnownExploitedError, ReadSnapshotError, VexError};
+use cooper_gate::advisories::{
+    CompileError, EpssError, KnownExploitedError, ReadSnapshotError, Skipped, VexError,
+};
 use cooper_gate::names::ListError;
 use cooper_store::{FetchError, LockError, PinError, ReadBlobError, StageError, WriteBlobError};
+
+/// The first thing that was left out, to follow a number.
+fn told(first: Option<&Skipped>) -> String {
+    first.map_or_else(String::new, |first| format!(": {}: {}", first.name, first.reason))
+}
 
 /// Why one source gave no evidence. What was there of it stays.
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +50,12 @@ pub enum SourceFault {
         reason: String,
     },
     /// An archive without a record that is of use.
-    #[error("it has no record about PyPI or a release of Debian ({skipped} skipped)")]
+    #[error("it has no record about PyPI or a release of Debian ({skipped} skipped{})", told(first.as_ref()))]
     NoRecords {
         /// How many files or records were left out.
         skipped: u64,
+        /// The first of those that are about us, and cannot be used.
+        first: Option<Skipped>,
     },
     /// Too much for one snapshot.
     #[error(transparent)]

@@ -8,6 +8,7 @@ use cooper_gate::advisories::{
     Advisories, AdvisorySnapshot, Ecosystem, EpssTable, ExploitedList, SharedBytes, Skipped, VexStatements,
 };
 
+use super::compile::SINGLE_RECORDS;
 use super::error::EvidenceError;
 use super::manifest::{
     EvidenceKind, FORMAT, KnownPart, MANIFEST_BYTES_MAX, Manifest, ManifestPart, NAME, PinDetails,
@@ -63,6 +64,12 @@ impl EvidencePart {
     /// How old it is at this time, in seconds; negative where it says that it is of later.
     pub fn age_seconds(&self, now: Timestamp) -> i64 {
         now.as_second() - self.dated.as_second()
+    }
+
+    /// Whether it is made of records that were given one by one: they say something of some packages, and nothing of all
+    /// others.
+    pub fn is_of_single_records(&self) -> bool {
+        self.key == SINGLE_RECORDS
     }
 
     /// Whether it is of more than a day later than this host's clock says: one of the two is wrong.
@@ -176,6 +183,7 @@ impl GateEvidence {
 }
 
 fn missing(parts: &[EvidencePart]) -> Vec<MissingEvidence> {
+    let parts: Vec<&EvidencePart> = parts.iter().filter(|part| !part.is_of_single_records()).collect();
     let has = |ecosystem: Ecosystem| {
         let name = ecosystem.to_string();
         parts.iter().any(|part| part.packages.contains_key(&name))
@@ -183,8 +191,8 @@ fn missing(parts: &[EvidencePart]) -> Vec<MissingEvidence> {
     let has_kind = |kind| parts.iter().any(|part| part.kind == kind);
     let mut missing = Vec::new();
     // Malicious records alone are no advisories.
-    let of_malice = |part: &&EvidencePart| part.kind == EvidenceKind::Osv && part.malicious < part.records;
-    if !has(Ecosystem::PyPI) || !parts.iter().any(|part| of_malice(&part)) {
+    let is_export = |part: &EvidencePart| part.kind == EvidenceKind::Osv && part.malicious < part.records;
+    if !has(Ecosystem::PyPI) || !parts.iter().any(|part| is_export(part)) {
         missing.push(MissingEvidence::Python);
     }
     for base in Base::ALL {

@@ -105,13 +105,16 @@ fn bounded(reader: impl std::io::Read, operation: &'static str) -> Result<Vec<u8
 }
 
 /// Documents by their keys, tables by their header.
-pub(super) fn of_bytes(bytes: Vec<u8>) -> Option<Content> {
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    let first = text.iter().find(|byte| !byte.is_ascii_whitespace())?;
+pub(super) fn of_bytes(mut bytes: Vec<u8>) -> Option<Content> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    if bytes.starts_with(MARK) {
+        bytes.drain(..MARK.len());
+    }
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace())?;
     if *first != b'{' {
         return of_table(bytes);
     }
-    let shape: Shape = serde_json::from_slice(text).ok()?;
+    let shape: Shape = serde_json::from_slice(&bytes).ok()?;
     Some(if shape.context.is_some() && shape.statements.is_some() {
         Content::Vex(bytes)
     } else if shape.vulnerabilities.is_some() && shape.catalogue.is_some() {
@@ -129,7 +132,6 @@ fn of_table(bytes: Vec<u8>) -> Option<Content> {
     let head = &bytes[..bytes.len().min(4096)];
     let head = String::from_utf8_lossy(head);
     let header = head
-        .trim_start_matches('\u{feff}')
         .lines()
         .find(|line| !line.trim().is_empty() && !line.starts_with('#'))?;
     let columns: Vec<&str> = header
@@ -165,6 +167,7 @@ mod tests {
             "vex"
         );
         assert_eq!(of("#model:1\ncve,epss,percentile\n"), "epss");
+        assert_eq!(of("\u{feff}{\"id\":\"X\",\"modified\":\"x\"}"), "record");
         assert_eq!(of("\u{feff}download_count,project\n1,\"a\"\n"), "popular");
         for other in ["", " ", "{", "[]", "{\"id\":1}", "a,b\n", "\0\0", "<html>"] {
             assert_eq!(of(other), "nothing", "{other}");

@@ -8,7 +8,7 @@ use cooper_gate::advisories::Skipped;
 use cooper_store::{Pin, ReadBlobError, Scratch, Validators};
 use url::Url;
 
-use super::compile::{MadePart, of_content, of_records};
+use super::compile::{MadePart, SINGLE_RECORDS, of_content, of_records};
 use super::error::{SourceFault, UpdateAdvisoriesError};
 use super::gather::{Candidate, Fetched, files};
 use super::manifest::{
@@ -347,7 +347,7 @@ impl Update<'_> {
         records: Option<u64>,
         dated: Option<Timestamp>,
     ) -> Option<SourceFault> {
-        if self.replace || made.kind == EvidenceKind::Vex || made.key == "osv/records" {
+        if self.replace || made.kind == EvidenceKind::Vex || made.key == SINGLE_RECORDS {
             return None;
         }
         if let Some(before) = records.filter(|before| made.records < before / 2) {
