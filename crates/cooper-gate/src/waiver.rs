@@ -139,13 +139,13 @@ mod tests {
 
     #[test]
     fn a_package_and_its_version_may_be_spelt_otherwise() {
+        use Ecosystem::{Debian, Python};
         let is_of = |ecosystem, name: &str, version: &str, own_name: &str, own_version: &str| {
             let package = PackageVersion::new(ecosystem, &name, &version);
             let mut waiver = waiver("X-1", "2026-06-02T00:00:00Z");
             (waiver.package, waiver.version) = (own_name.to_owned(), own_version.to_owned());
             waiver.is_of(&package)
         };
-        use Ecosystem::{Debian, Python};
         assert!(is_of(Python, "jinja2", "3.1.2", "Jinja2", "v3.1.2"));
         assert!(is_of(Python, "ruamel-yaml", "1.0", "ruamel.yaml", "1.0.0"));
         assert!(!is_of(Python, "jinja2", "3.1.2", "jinja2", "3.1.2+x"));

@@ -50,6 +50,25 @@ impl Vague {
     }
 }
 
+impl Reading {
+    /// What a name comes to that reserves all rights: no licence that could be concluded, and one that contradicts.
+    pub(crate) fn reserved(&self) -> Option<LicenceExpression> {
+        const RESERVED: [&str; 5] = [
+            "commercial",
+            "free for non commercial use",
+            "free to use but restricted",
+            "other proprietary",
+            "proprietary",
+        ];
+        match self {
+            Self::Vague(vague) if RESERVED.contains(&vague.key) => {
+                Some(LicenceExpression::of_id("LicenseRef-Proprietary"))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The identifier of an exception, without regard to case.
 pub(crate) fn exception(name: &str) -> Option<&'static str> {
     let lower = name.to_ascii_lowercase();

@@ -88,7 +88,7 @@ impl Sources {
                 let read_as = sources.keep_reading(&reading);
                 sources.classified.extend(read_as.clone());
                 sources.classifier_readings.push(reading.clone());
-                let read_as = read_as.or(reserved(&reading));
+                let read_as = read_as.or_else(|| reading.reserved());
                 sources.state(LicenceSource::Classifier, text, read_as, vague_note(&reading));
             }
         }
@@ -166,7 +166,7 @@ impl Sources {
             note = reading.note();
         }
         self.field.clone_from(&read_as);
-        let read_as = read_as.or(reserved(&kept));
+        let read_as = read_as.or_else(|| kept.reserved());
         self.state(LicenceSource::LicenseField, text, read_as, note);
     }
 
@@ -467,23 +467,6 @@ impl Sources {
             .filter_map(named)
             .take(8)
             .collect()
-    }
-}
-
-/// What a name comes to that reserves all rights: no licence that could be concluded, and one that contradicts.
-fn reserved(reading: &Reading) -> Option<LicenceExpression> {
-    const RESERVED: [&str; 5] = [
-        "commercial",
-        "free for non commercial use",
-        "free to use but restricted",
-        "other proprietary",
-        "proprietary",
-    ];
-    match reading {
-        Reading::Vague(vague) if RESERVED.contains(&vague.key) => {
-            Some(LicenceExpression::of_id("LicenseRef-Proprietary"))
-        }
-        _ => None,
     }
 }
 

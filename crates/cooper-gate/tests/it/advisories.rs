@@ -435,7 +435,7 @@ fn being_exploited_or_likely_to_be_never_makes_less_of_a_vulnerability() {
             r#""severity":[{"type":"CVSS_V3","score":"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}]"#;
         let open = r#""ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0"}]}]"#;
         let package = format!(r#""affected":[{{"package":{{"ecosystem":"PyPI","name":"{name}"}},{open}}}]"#);
-        record(id, &format!(r#"{rest}{vector},{package}"#))
+        record(id, &format!("{rest}{vector},{package}"))
     };
     let list = r#"{"vulnerabilities":[{"cveID":"CVE-2024-1","dateAdded":"2024-05-01"}]}"#;
     let scores =
