@@ -4,11 +4,13 @@
 //! sources and the whole environment in which they were built, so that the wheel can be built again where it is not
 //! at hand; it counts only if it has the same digest again.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::digest::{BlobDigest, Digest, LockDigest};
 use crate::lock::Lock;
+use crate::plan::ProjectFacts;
 use crate::python::{DistributionVersion, PythonName};
 
 /// One source distribution (PEP 625).
@@ -63,4 +65,13 @@ pub struct PlannedSource {
     pub yanked: Option<String>,
     /// The request asks for exactly this version with `==`.
     pub exactly_pinned: bool,
+    /// When the index took the file in.
+    pub uploaded: Option<Timestamp>,
+    /// From a distribution that the request names to this one; only this one where the request names it, and nothing where
+    /// it is not known yet who needs it.
+    pub path: Vec<PythonName>,
+    /// Of a release that is younger than the policy wants: what would be taken instead.
+    pub instead_of: Option<DistributionVersion>,
+    /// What is known of its project beside.
+    pub project: ProjectFacts,
 }

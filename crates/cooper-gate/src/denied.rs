@@ -1,7 +1,6 @@
 //! The gate of the policy's own list: packages that are never taken.
 
-use cooper_core::source::PlannedSource;
-use cooper_core::{Ecosystem, Effect, Finding, FindingCode, PackageVersion};
+use cooper_core::{Effect, Finding, FindingCode, PackageVersion};
 
 use crate::known::Known;
 use crate::listed::Listed;
@@ -19,11 +18,6 @@ pub(crate) fn judge(listed: &[Listed], known: &Known) -> Vec<Finding> {
         .iter()
         .filter_map(|one| Some(one.found(judge_one(one.package.clone(), known)?)));
     findings.collect()
-}
-
-pub(crate) fn judge_source(source: &PlannedSource, known: &Known) -> Option<Finding> {
-    let package = PackageVersion::new(Ecosystem::Python, &source.name, &source.version);
-    judge_one(package, known)
 }
 
 /// One package.

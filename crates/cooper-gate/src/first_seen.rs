@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use cooper_core::plan::{PlannedPython, Snapshot};
 use cooper_core::python::DistributionVersion;
+use cooper_core::source::PlannedSource;
 use cooper_core::{Digest, Plan, PythonName, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -89,21 +90,31 @@ impl FirstSeen {
         latest.map_or(now, |latest| latest.max(now))
     }
 
-    /// What a plan has that must be written down: files without a time of their index that were not seen before. Their
-    /// time is `now`, but not before anything in the ledger, nor before the signed indexes of the plan were made.
-    pub fn new_in(&self, plan: &Plan, now: Timestamp) -> Vec<Sighting> {
+    /// What a plan, and the sources that have to be built for it, have that must be written down: files without a time of
+    /// their index that were not seen before. Their time is `now`, but not before anything in the ledger, nor before the
+    /// signed indexes of the plan were made.
+    pub fn new_in(&self, plan: &Plan, sources: &[PlannedSource], now: Timestamp) -> Vec<Sighting> {
         let signed = plan.snapshots.iter().filter_map(|snapshot| match snapshot {
             Snapshot::Debian { date, signed_by, .. } => (!signed_by.is_empty()).then_some(*date),
             Snapshot::Python { .. } => None,
         });
         let signed = signed.max();
-        let ageless = plan.distributions().filter(|planned| planned.uploaded.is_none());
-        let new = ageless.filter_map(|planned| {
-            let sha256 = file_of(planned)?;
-            let is_new = self.of(planned.name.as_str(), &sha256).is_none();
+        let planned = plan.distributions().map(|one| {
+            let file = file_of(one);
+            (&one.name, &one.version, one.uploaded, file)
+        });
+        let sources = sources
+            .iter()
+            .map(|one| (&one.name, &one.version, one.uploaded, one.sha256));
+        let ageless = planned
+            .chain(sources)
+            .filter(|(.., uploaded, _)| uploaded.is_none());
+        let new = ageless.filter_map(|(name, version, _, file)| {
+            let sha256 = file?;
+            let is_new = self.of(name.as_str(), &sha256).is_none();
             is_new.then(|| Sighting {
-                name: planned.name.clone(),
-                version: planned.version.clone(),
+                name: name.clone(),
+                version: version.clone(),
                 sha256,
                 at: self.time_of_next(now, signed),
             })

@@ -32,7 +32,7 @@ pub use known::{EvidenceDates, Known, PopularList};
 pub use listed::Listed;
 pub use policy::Policy;
 pub use verdict::{
-    Cleared, ClearedSource, Evidence, Outcome, Refusal, Unjudged, Verdict, evaluate, evaluate_source, judge,
+    Cleared, ClearedSource, Evidence, Outcome, Refusal, Unjudged, Verdict, evaluate, evaluate_sources, judge,
     judge_listed,
 };
 pub use waiver::Waiver;

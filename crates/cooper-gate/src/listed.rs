@@ -3,6 +3,7 @@
 //! A plan has them, and so has a list that somebody else made: an SBOM, or lines of a file.
 
 use cooper_core::plan::{PlannedDebian, PlannedPython, ProjectFacts, SourcePackage};
+use cooper_core::source::PlannedSource;
 use cooper_core::{Base, Digest, Ecosystem, Finding, PackageVersion, Plan, PythonName, Timestamp};
 
 use crate::first_seen;
@@ -97,6 +98,23 @@ fn of_python(plan: &Plan, planned: &PlannedPython) -> Listed {
             Ecosystem::Python,
             &planned.name,
             &planned.version,
+        ))
+    }
+}
+
+/// A source distribution that is to be built.
+pub(crate) fn of_source(source: &PlannedSource) -> Listed {
+    Listed {
+        direct: source.path.len() == 1,
+        path: source.path.iter().map(ToString::to_string).collect(),
+        uploaded: source.uploaded,
+        file: source.sha256,
+        instead_of: source.instead_of.as_ref().map(ToString::to_string),
+        project: source.project.clone(),
+        ..Listed::alone(PackageVersion::new(
+            Ecosystem::Python,
+            &source.name,
+            &source.version,
         ))
     }
 }

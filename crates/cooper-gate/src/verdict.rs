@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use cooper_core::base::Suite;
+use cooper_core::lock::PythonArtefact;
 use cooper_core::source::PlannedSource;
 use cooper_core::{BlobDigest, Digest, Finding, Lock, Plan, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -170,6 +171,15 @@ impl Cleared {
         &self.verdict.findings
     }
 
+    /// One of the sources that the lock's wheels were built from: they were judged with it.
+    pub fn source(&self, source: &PlannedSource) -> Option<ClearedSource> {
+        let cleared = ClearedSource::of(source)?;
+        let built = |artefact: &PythonArtefact| artefact.built.as_ref().map(|built| built.source.sha256);
+        let mut distributions = self.lock.content.distributions();
+        let is_its = distributions.any(|artefact| built(artefact) == Some(cleared.sha256()));
+        is_its.then_some(cleared)
+    }
+
     /// Add what only the artefacts could tell, which are here by now.
     ///
     /// # Errors
@@ -282,7 +292,7 @@ pub fn evaluate(plan: &Plan, evidence: &Evidence, resolved_by: &str) -> Result<C
     }
 }
 
-/// A source distribution that may be built. Only [`evaluate_source`] makes one.
+/// A source distribution that may be built. [`evaluate_sources`] makes one, and [`Cleared::source`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClearedSource {
     source: PlannedSource,
@@ -290,6 +300,11 @@ pub struct ClearedSource {
 }
 
 impl ClearedSource {
+    fn of(source: &PlannedSource) -> Option<Self> {
+        let source = source.clone();
+        source.sha256.map(|sha256| Self { source, sha256 })
+    }
+
     /// What it is.
     pub fn source(&self) -> &PlannedSource {
         &self.source
@@ -301,21 +316,32 @@ impl ClearedSource {
     }
 }
 
-/// Judge a source distribution, before anything of it is run. The environment in which it is built is judged as every
-/// plan is, and so is the wheel that comes of it.
+/// Judge source distributions that have to be built before there is a whole plan, by every gate that can tell something
+/// without building them, together with what the plan has by then: nothing of them is run before. The environments in which
+/// they are built are judged as every plan is, and so is the plan with the wheels that come of it.
 ///
 /// # Errors
-/// [`Refusal`] when any finding holds or refuses.
-pub fn evaluate_source(source: &PlannedSource, known: &Known) -> Result<ClearedSource, Refusal> {
-    let mut findings = integrity::judge_source(source, known);
-    findings.extend(denied::judge_source(source, known));
-    let verdict = Verdict::of(findings, Vec::new(), known);
-    let refused = verdict.outcome == Outcome::Refused;
-    match source.sha256 {
-        Some(sha256) if !refused => Ok(ClearedSource {
-            source: source.clone(),
-            sha256,
-        }),
+/// [`Refusal`] when any finding holds or refuses, or when something could not be judged and the policy wants that.
+pub fn evaluate_sources(
+    plan: &Plan,
+    sources: &[PlannedSource],
+    evidence: &Evidence,
+) -> Result<Vec<ClearedSource>, Refusal> {
+    let known = &evidence.known;
+    let mut findings = integrity::judge(plan, evidence);
+    findings.extend(
+        sources
+            .iter()
+            .flat_map(|source| integrity::judge_source(source, known)),
+    );
+    let mut listed = listed::of_plan(plan);
+    listed.extend(sources.iter().map(listed::of_source));
+    let mut unjudged = Vec::new();
+    judge_packages(&listed, known, &mut findings, &mut unjudged);
+    let verdict = Verdict::of(findings, unjudged, known);
+    let cleared: Option<Vec<ClearedSource>> = sources.iter().map(ClearedSource::of).collect();
+    match cleared {
+        Some(cleared) if verdict.allows(known) => Ok(cleared),
         _ => Err(Refusal::of(verdict)),
     }
 }

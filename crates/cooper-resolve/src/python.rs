@@ -156,10 +156,14 @@ pub fn metadata_digest(
     Metadata::parse(&metadata::reduce(bytes), name, version).map(|metadata| metadata.digest())
 }
 
+/// What is added, as far as it is no sources that have to be built first.
 fn planned(net: &Net, solved: &Solved, base: Base) -> Result<Vec<PlannedPython>, PythonError> {
     let parents = solved.parents(net);
     let added = solved.chosen.iter();
-    let added = added.filter(|(name, _)| !net.wishes.installed.contains_key(*name));
+    let added = added.filter(|(name, chosen)| {
+        let is_unbuilt = matches!(chosen.facts.source, Some(SourceFacts::Unbuilt(_)));
+        !is_unbuilt && !net.wishes.installed.contains_key(*name)
+    });
     let planned = added.map(|(name, chosen)| {
         let archive = &chosen.archive;
         if let Some(SourceFacts::Built(built)) = &chosen.facts.source {

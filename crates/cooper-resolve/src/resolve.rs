@@ -27,17 +27,17 @@ pub enum ResolveError {
     /// The Python distributions.
     #[error(transparent)]
     Python(#[from] PythonError),
+    /// Sources have to be built before there is a whole plan.
+    #[error("sources have to be built before there is a plan")]
+    Unbuilt {
+        /// Each once.
+        sources: Vec<UnbuiltSource>,
+        /// What the plan has by then: its Debian packages, and the wheels beside the sources where these are known.
+        plan: Box<Plan>,
+    },
 }
 
 impl ResolveError {
-    /// The sources that have to be built before there is a plan, where that is the reason.
-    pub fn unbuilt(&self) -> Option<&[UnbuiltSource]> {
-        match self {
-            Self::Python(PythonError::Unbuilt { sources }) => Some(sources),
-            _ => None,
-        }
-    }
-
     /// Whether nothing fits together, and something that might have was passed over since the gates would refuse it.
     pub fn has_passed_over(&self) -> bool {
         matches!(
@@ -54,6 +54,7 @@ impl ResolveError {
         match self {
             Self::Debian(error) => error.hint(),
             Self::Python(error) => error.hint(),
+            Self::Unbuilt { .. } => None,
         }
     }
 }
@@ -61,7 +62,8 @@ impl ResolveError {
 /// Resolve a request on its base: Debian and Python at the same time.
 ///
 /// # Errors
-/// When either has no solution, or an index cannot be had. Debian's fault is told first.
+/// When either has no solution, or an index cannot be had. Debian's fault is told first. [`ResolveError::Unbuilt`] when
+/// sources have to be built to wheels first.
 pub fn resolve(
     context: &Context<'_>,
     request: &Request,
@@ -92,29 +94,36 @@ pub fn resolve(
     });
     let debian = debian?;
     let python = match python {
-        Some(Ok(result)) => Some(result?),
+        Some(Ok(result)) => Some(result),
         Some(Err(panic)) => std::panic::resume_unwind(panic),
         None => None,
     };
-    let mut snapshots = debian.snapshots;
-    let mut notes = debian.notes;
-    let mut distributions = Vec::new();
-    if let Some(python) = python {
-        snapshots.push(python.snapshot);
-        notes.extend(python.notes);
-        distributions = python.python;
-    }
-    context.progress.finished(Stage::Resolve);
-    let plan = Plan {
+    let mut plan = Plan {
         request: request.clone(),
         recipe: Recipe::default(),
         release: ground.release(),
         base: debian.base,
         below: ground.below().to_vec(),
         packages: debian.packages,
-        python: distributions,
-        snapshots,
+        python: Vec::new(),
+        snapshots: debian.snapshots,
         resolved_at: context.clock.now(),
     };
+    let mut notes = debian.notes;
+    match python {
+        Some(Ok(python)) => {
+            plan.snapshots.push(python.snapshot);
+            notes.extend(python.notes);
+            plan.python = python.python;
+        }
+        Some(Err(PythonError::Unbuilt { sources, beside })) => {
+            plan.python = beside;
+            let plan = Box::new(plan);
+            return Err(ResolveError::Unbuilt { sources, plan });
+        }
+        Some(Err(error)) => return Err(error.into()),
+        None => {}
+    }
+    context.progress.finished(Stage::Resolve);
     Ok(Resolution { plan, notes })
 }

@@ -25,6 +25,18 @@ pub struct Checked {
     pub notes: Vec<String>,
 }
 
+impl Checked {
+    /// Refused before there is a whole plan.
+    fn early(verdict: Verdict) -> Self {
+        let note = "the plan is not whole: it was refused before sources that it needs were built";
+        Self {
+            verdict,
+            packages: Vec::new(),
+            notes: vec![note.to_owned()],
+        }
+    }
+}
+
 /// What is said of a name alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NameChecked {
@@ -128,7 +140,11 @@ impl Workshop {
     /// # Errors
     /// As [`Workshop::create`], as far as it goes.
     pub fn check_request(&self, request: &Request, progress: &Progress) -> Result<Checked, CreateError> {
-        let resolution = self.resolve(request, progress)?;
+        let resolution = match self.resolve(request, progress) {
+            // What is refused before sources are built has a verdict as well.
+            Err(CreateError::Refused(refusal)) => return Ok(Checked::early(refusal.verdict().clone())),
+            other => other?,
+        };
         let evidence = self.evidence(Some(request.name()))?;
         Ok(self.checked(&resolution.plan, &evidence, resolution.notes))
     }

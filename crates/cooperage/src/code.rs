@@ -33,6 +33,7 @@ const STORE: &str = "store";
 const NETWORK_SETTINGS: &str = "configuration";
 const SANDBOX: &str = "sandbox";
 const OFFLINE: &str = "offline";
+const SOURCE_BUILD: &str = "source-build";
 const UNKNOWN_PACKAGE: &str = "unknown-package";
 const UNRESOLVABLE: &str = "unresolvable";
 const DISK_FULL: &str = "disk-full";
@@ -283,6 +284,7 @@ impl CreateError {
         match self {
             Self::Resolve(ResolveError::Debian(error)) => debian_code(error),
             Self::Resolve(ResolveError::Python(error)) => python_code(error),
+            Self::Resolve(ResolveError::Unbuilt { .. }) => SOURCE_BUILD,
             Self::Base(error) => error.code(),
             Self::Lock(_) | Self::LockFormat { .. } | Self::OtherSize { .. } => INVALID_LOCK,
             Self::Refused(refusal) if refusal.verdict().outcome == Outcome::Unknown => UNJUDGED,
@@ -394,7 +396,7 @@ fn source_code(error: &SourceError) -> &'static str {
             _ => STORE,
         },
         SourceError::NotReproduced { .. } => "not-reproduced",
-        _ => "source-build",
+        _ => SOURCE_BUILD,
     }
 }
 

@@ -277,7 +277,7 @@ impl Workshop {
     ) -> Result<(Image, Cleared), CreateError> {
         let mut replaced = BTreeSet::new();
         loop {
-            self.rebuild_missing(cleared.lock(), progress)?;
+            self.rebuild_missing(&cleared, progress)?;
             if self.has_unread(cleared.lock()) {
                 // Whoever reads the first text waits for it.
                 std::thread::spawn(licences::prepare);

@@ -5,6 +5,7 @@
 //! as a create does. What was never chosen is not written, so that the ledger grows with what is used.
 
 use cooper_core::Plan;
+use cooper_core::source::PlannedSource;
 use cooper_gate::FirstSeen;
 use cooper_store::LedgerError;
 
@@ -22,16 +23,16 @@ impl Workshop {
         self.store.ledger(LEDGER).map(FirstSeen::of_lines)
     }
 
-    /// Write down what a plan has for the first time. Where the store cannot be written, what was not seen stays unseen,
+    /// Write down what a plan, and the sources that have to be built for it, have for the first time. Where the store cannot be written, what was not seen stays unseen,
     /// and so too young; the note says so.
-    pub(crate) fn see(&self, plan: &Plan) -> Option<String> {
+    pub(crate) fn see(&self, plan: &Plan, sources: &[PlannedSource]) -> Option<String> {
         let now = self.clock.now();
         let seen = self.first_seen().ok()?;
-        if seen.new_in(plan, now).is_empty() {
+        if seen.new_in(plan, sources, now).is_empty() {
             return None;
         }
         let written = self.store.extend_ledger(LEDGER, |lines| {
-            let sightings = FirstSeen::of_lines(lines.to_vec()).new_in(plan, now);
+            let sightings = FirstSeen::of_lines(lines.to_vec()).new_in(plan, sources, now);
             let lines = sightings.iter().map(serde_json::to_vec);
             lines.filter_map(Result::ok).collect()
         });

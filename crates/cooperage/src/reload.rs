@@ -20,7 +20,7 @@ impl Workshop {
         let checked_at = plan.resolved_at.min(self.clock.now());
         let rechecked = debian::recheck(&self.store, &self.config.sources, &plan.snapshots, checked_at);
         plan.snapshots = rechecked.snapshots;
-        self.see(&plan);
+        self.see(&plan, &[]);
         let evidence = Evidence {
             judged_at: plan.resolved_at,
             unchecked: rechecked.unchecked,

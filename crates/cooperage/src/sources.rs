@@ -13,7 +13,7 @@ use cooper_core::python::{DistributionVersion, ParsePythonError};
 use cooper_core::request::ParseRequestError;
 use cooper_core::source::{PlannedSource, SourceArtefact};
 use cooper_core::{
-    Base, BaseChoice, BlobDigest, DebianRequirement, Digest, ImageName, Lock, Progress, PythonName,
+    Base, BaseChoice, BlobDigest, DebianRequirement, Digest, ImageName, Lock, Plan, Progress, PythonName,
     PythonRequirement, Request,
 };
 use cooper_gate::{Cleared, ClearedSource};
@@ -235,27 +235,43 @@ impl Workshop {
         for _ in 0..ROUNDS_MAX {
             let error = match resolve_or_judge(&context, request, &ground) {
                 Ok(mut resolution) => {
-                    resolution.notes.extend(self.see(&resolution.plan));
+                    resolution.notes.extend(self.see(&resolution.plan, &[]));
                     return Ok(resolution);
                 }
                 Err(error) => error,
             };
-            let Some(sources) = error.unbuilt() else {
+            let ResolveError::Unbuilt { sources, plan } = error else {
                 return Err(error.into());
             };
-            for source in sources {
-                if !built.insert(source.planned.filename.clone()) {
-                    return Err(endless(source, "gives nothing that resolution can go on with").into());
-                }
-                self.build_from_source(source, &target, depth, progress)?;
+            if let Some(again) = sources.iter().find(|one| built.contains(&one.planned.filename)) {
+                return Err(endless(again, "gives nothing that resolution can go on with").into());
+            }
+            let image = (depth == 0).then(|| request.name());
+            for (source, unbuilt) in self.judged_sources(&plan, &sources, image)?.iter().zip(&sources) {
+                self.build_from_source(source, unbuilt, &target, depth, progress)?;
+                built.insert(unbuilt.planned.filename.clone());
             }
         }
         Err(error_of_rounds(request).into())
     }
 
+    /// Judge all sources that have to be built, with what the plan has by then, before anything of any is run.
+    fn judged_sources(
+        &self,
+        plan: &Plan,
+        sources: &[UnbuiltSource],
+        image: Option<&ImageName>,
+    ) -> Result<Vec<ClearedSource>, CreateError> {
+        let planned: Vec<PlannedSource> = sources.iter().map(|source| source.planned.clone()).collect();
+        self.see(plan, &planned);
+        let evidence = self.evidence(image)?;
+        Ok(cooper_gate::evaluate_sources(plan, &planned, &evidence)?)
+    }
+
     /// Build one wheel and remember it. One process builds, the others wait for it.
     fn build_from_source(
         &self,
+        source: &ClearedSource,
         unbuilt: &UnbuiltSource,
         target: &BuildTarget,
         depth: usize,
@@ -268,7 +284,6 @@ impl Workshop {
             )
             .into());
         }
-        let source = cooper_gate::evaluate_source(&unbuilt.planned, &*self.known(None)?)?;
         let _one_at_a_time = self
             .store
             .lock(&format!("source-{}", source.sha256().digest().hex()))?;
@@ -276,7 +291,7 @@ impl Workshop {
             return Ok(());
         }
         let task = Task {
-            source: &source,
+            source,
             base: target.base,
             compiled: unbuilt.compiled || !target.packages.is_empty(),
             progress,
@@ -413,7 +428,8 @@ impl Workshop {
     }
 
     /// Build the wheels of a lock that are not in the store, in the environments that it names.
-    pub(crate) fn rebuild_missing(&self, lock: &Lock, progress: &Progress) -> Result<(), CreateError> {
+    pub(crate) fn rebuild_missing(&self, cleared: &Cleared, progress: &Progress) -> Result<(), CreateError> {
+        let lock = cleared.lock();
         let missing =
             |artefact: &&PythonArtefact| artefact.built.is_some() && !self.store.renew_blob(&artefact.sha256);
         let wanted: Vec<&PythonArtefact> = lock.content.distributions().filter(missing).collect();
@@ -424,13 +440,18 @@ impl Workshop {
         for artefact in wanted {
             let planned = plan.distributions().find(|planned| planned.name == artefact.name);
             if let Some(planned) = planned {
-                self.rebuild(planned, lock.content.base.name, progress)?;
+                self.rebuild(cleared, planned, progress)?;
             }
         }
         Ok(())
     }
 
-    fn rebuild(&self, planned: &PlannedPython, base: Base, progress: &Progress) -> Result<(), CreateError> {
+    fn rebuild(
+        &self,
+        whole: &Cleared,
+        planned: &PlannedPython,
+        progress: &Progress,
+    ) -> Result<(), CreateError> {
         let (Some(built), Some(expected)) = (&planned.built, planned.sha256.map(BlobDigest::new)) else {
             return Ok(());
         };
@@ -443,14 +464,20 @@ impl Workshop {
             url: built.url.clone(),
             yanked: planned.yanked.clone(),
             exactly_pinned: planned.exactly_pinned,
+            uploaded: planned.uploaded,
+            path: Vec::new(),
+            instead_of: planned.instead_of.clone(),
+            project: planned.project.clone(),
         };
-        let source = cooper_gate::evaluate_source(&planned_source, &*self.known(None)?)?;
+        let Some(source) = whole.source(&planned_source) else {
+            return Ok(());
+        };
         self.fetch_source(&source)?;
         let (plan, evidence) = self.reloaded(&built.environment, None)?;
         let cleared = cooper_gate::evaluate(&plan, &evidence, &self.config.program)?;
         let task = Task {
             source: &source,
-            base,
+            base: whole.lock().content.base.name,
             compiled: true,
             progress,
         };

@@ -22,7 +22,11 @@ pub struct Sdist {
     files: Vec<(String, Vec<u8>)>,
     requires_python: Option<String>,
     yanked: Option<String>,
+    uploaded: Option<String>,
 }
+
+/// When what says nothing else was taken in.
+const UPLOADED: &str = "2025-01-01T00:00:00.000000Z";
 
 impl Sdist {
     /// A source distribution with static metadata (PKG-INFO 2.2) and a `pyproject.toml`.
@@ -37,6 +41,7 @@ impl Sdist {
             )],
             requires_python: None,
             yanked: None,
+            uploaded: Some(UPLOADED.to_owned()),
         }
     }
 
@@ -65,6 +70,20 @@ impl Sdist {
     pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
         self.files.retain(|(known, _)| known != path);
         self.files.push((path.to_owned(), content.into()));
+        self
+    }
+
+    /// Taken in by the index at another time.
+    #[must_use]
+    pub fn uploaded(mut self, time: &str) -> Self {
+        self.uploaded = Some(time.to_owned());
+        self
+    }
+
+    /// The index does not tell when it was taken in.
+    #[must_use]
+    pub fn without_upload_time(mut self) -> Self {
+        self.uploaded = None;
         self
     }
 
@@ -198,7 +217,7 @@ impl PythonIndex {
             let about = About {
                 requires_python: sdist.requires_python.as_deref(),
                 yanked: sdist.yanked.as_deref(),
-                uploaded: Some("2025-01-01T00:00:00.000000Z"),
+                uploaded: sdist.uploaded.as_deref(),
                 ..About::default()
             };
             files.push(self.file(&sdist.file_name(), sdist.build(), &about, routes));

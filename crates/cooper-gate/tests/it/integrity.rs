@@ -5,7 +5,7 @@ use cooper_core::plan::{Plan, PlannedDebian, PlannedImage, PlannedPython, Snapsh
 use cooper_core::source::PlannedSource;
 use cooper_core::{Base, BaseChoice, BlobDigest, Digest, Effect, FindingCode, Request, Timestamp};
 use cooper_gate::integrity::IntegrityCode;
-use cooper_gate::{Evidence, Known, Policy, Waiver, evaluate, evaluate_source};
+use cooper_gate::{Evidence, Known, Policy, Waiver, evaluate, evaluate_sources};
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -296,9 +296,8 @@ fn a_reloaded_lock_is_judged_again_and_gives_the_same_lock() {
     assert_eq!(refusal.findings()[0].effect, Effect::Refuse);
 }
 
-#[test]
-fn a_policy_may_keep_code_from_being_run_to_build_a_wheel() {
-    let source = PlannedSource {
+fn docopt() -> PlannedSource {
+    PlannedSource {
         name: "docopt".parse().unwrap(),
         version: "0.6.2".parse().unwrap(),
         filename: "docopt-0.6.2.tar.gz".to_owned(),
@@ -307,13 +306,38 @@ fn a_policy_may_keep_code_from_being_run_to_build_a_wheel() {
         url: "http://index.test/docopt.tar.gz".parse().unwrap(),
         yanked: None,
         exactly_pinned: false,
-    };
+        uploaded: Some(time("2026-01-01T00:00:00Z")),
+        path: vec!["docopt".parse().unwrap()],
+        instead_of: None,
+        project: cooper_core::plan::ProjectFacts::default(),
+    }
+}
+
+/// A source on a plan that is good so far.
+fn judged(source: PlannedSource, known: &Known) -> Result<(), Vec<FindingCode>> {
+    let evidence = Evidence::now(known.clone().into());
+    match evaluate_sources(&good_plan(), &[source], &evidence) {
+        Ok(cleared) => {
+            assert_eq!(cleared[0].source().filename, "docopt-0.6.2.tar.gz");
+            Ok(())
+        }
+        Err(refusal) => {
+            let refusing = refusal.findings().iter().filter(|finding| finding.refuses());
+            Err(refusing.map(|finding| finding.code.clone()).collect())
+        }
+    }
+}
+
+#[test]
+fn a_policy_may_keep_code_from_being_run_to_build_a_wheel() {
     let mut known = Known::nothing(time("2026-11-23T08:00:00Z"));
-    assert!(evaluate_source(&source, &known).is_ok(), "it is noted");
+    assert_eq!(judged(docopt(), &known), Ok(()), "it is noted");
     let policy: Policy = "[provenance]\nbuilt_here = 'hold'\n".parse().unwrap();
     known.in_force = policy.rules(None, None).unwrap();
-    let refusal = evaluate_source(&source, &known).unwrap_err();
-    assert_eq!(refusal.findings()[0].code, IntegrityCode::BuiltHere.into());
+    assert_eq!(
+        judged(docopt(), &known),
+        Err(vec![IntegrityCode::BuiltHere.into()])
+    );
     known.waivers.push(Waiver {
         number: 1,
         finding: "INTEGRITY-BUILT-HERE".to_owned(),
@@ -324,5 +348,40 @@ fn a_policy_may_keep_code_from_being_run_to_build_a_wheel() {
         given_at: known.now,
         until: time("2027-01-01T00:00:00Z"),
     });
-    assert!(evaluate_source(&source, &known).is_ok());
+    assert_eq!(judged(docopt(), &known), Ok(()));
+}
+
+#[test]
+fn sources_are_judged_by_every_gate_before_they_are_built() {
+    let known = Known::nothing(time("2026-11-23T08:00:00Z"));
+    let refused = |change: &dyn Fn(&mut PlannedSource)| {
+        let mut source = docopt();
+        change(&mut source);
+        let refused = judged(source, &known).unwrap_err();
+        refused.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(refused(&|source| source.sha256 = None), ["INTEGRITY-NO-HASH"]);
+    assert_eq!(
+        refused(&|source| source.yanked = Some(String::new())),
+        ["INTEGRITY-YANKED"]
+    );
+    assert_eq!(
+        refused(&|source| source.uploaded = Some(time("2026-11-22T00:00:00Z"))),
+        ["AGE-YOUNG"]
+    );
+    assert_eq!(refused(&|source| source.uploaded = None), ["AGE-FIRST-SEEN"]);
+    assert_eq!(
+        refused(&|source| source.name = "sys".parse().unwrap()),
+        ["NAMES-STDLIB"]
+    );
+    // What evidence is lacking is not passed where the policy wants it.
+    let mut strict = known.clone();
+    let policy: Policy = "[evidence]\nunjudged = 'refuse'\n".parse().unwrap();
+    strict.in_force = policy.rules(None, None).unwrap();
+    assert_eq!(judged(docopt(), &strict), Err(Vec::new()));
+    // And what else the plan has is judged before.
+    let mut plan = good_plan();
+    plan.python[0].uploaded = Some(time("2026-11-22T00:00:00Z"));
+    let refusal = evaluate_sources(&plan, &[docopt()], &Evidence::now(known.into())).unwrap_err();
+    assert_eq!(refusal.findings()[0].code.as_str(), "AGE-YOUNG");
 }

@@ -45,10 +45,8 @@ impl Chosen {
     pub(super) fn project(&self, page: &Page) -> ProjectFacts {
         let metadata = self.facts.reading.as_ref().ok();
         ProjectFacts {
-            first: page.uploaded().min(),
-            newest: page.uploaded().max(),
-            releases: u32::try_from(page.releases.len()).ok(),
             authors: metadata.and_then(|metadata| metadata.authors.clone()),
+            ..page.project()
         }
     }
 }

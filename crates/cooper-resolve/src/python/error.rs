@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use cooper_core::plan::PlannedPython;
 use cooper_core::source::PlannedSource;
 use cooper_core::{Digest, PythonName, PythonRequirement};
 use cooper_store::{FetchError, ReadBlobError};
@@ -136,6 +137,8 @@ pub enum PythonError {
     Unbuilt {
         /// Each once.
         sources: Vec<UnbuiltSource>,
+        /// What is beside them in the answer, where it is known already.
+        beside: Vec<PlannedPython>,
     },
     /// The solution did not pass the check that follows it: a fault of this program.
     #[error("the solver's answer is wrong: {detail}")]

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::str::FromStr as _;
 
+use cooper_core::plan::ProjectFacts;
 use cooper_core::python::DistributionVersion;
 use cooper_core::{BlobDigest, Digest, PythonName, Timestamp};
 use serde::Deserialize;
@@ -161,6 +162,16 @@ impl Page {
             Offer::Wheel(archive) | Offer::Source(archive) => archive.uploaded,
             Offer::Excluded(_) => None,
         })
+    }
+
+    /// What the page tells of the project.
+    pub(crate) fn project(&self) -> ProjectFacts {
+        ProjectFacts {
+            first: self.uploaded().min(),
+            newest: self.uploaded().max(),
+            releases: u32::try_from(self.releases.len()).ok(),
+            authors: None,
+        }
     }
 
     #[cfg(test)]

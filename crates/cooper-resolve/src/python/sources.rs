@@ -1,5 +1,7 @@
 //! Sources in the place of a wheel: fetched, read, and recalled as the wheel that was built of them.
 
+use std::collections::BTreeMap;
+
 use cooper_core::plan::PlannedPython;
 use cooper_core::python::DistributionVersion;
 use cooper_core::source::{Built, PlannedSource};
@@ -75,6 +77,15 @@ impl Net {
                 url: archive.url.clone(),
                 yanked: archive.yanked.clone(),
                 exactly_pinned: self.wishes.admission(name).exact.contains(version),
+                uploaded: archive.uploaded,
+                path: self
+                    .wishes
+                    .names(name)
+                    .then(|| name.clone())
+                    .into_iter()
+                    .collect(),
+                instead_of: self.nearest_instead_of(name, version, archive),
+                project: self.page(name)?.project(),
             },
             requires: reading.requires,
             compiled: reading.compiled,
@@ -86,6 +97,7 @@ impl Net {
             }),
             None => Err(PythonError::Unbuilt {
                 sources: vec![unbuilt],
+                beside: Vec::new(),
             }),
         }
     }
@@ -134,19 +146,38 @@ impl Net {
 
 /// The solution, if all of it are wheels, or those that have to become some.
 pub(super) fn all_built(net: &Net, solved: Solved) -> Result<Solved, PythonError> {
-    let unbuilt = solved
-        .chosen
-        .values()
-        .filter_map(|chosen| match &chosen.facts.source {
-            Some(SourceFacts::Unbuilt(unbuilt)) => Some((**unbuilt).clone()),
-            _ => None,
-        });
-    let sources: Vec<UnbuiltSource> = unbuilt.collect();
+    let unbuilt = solved.chosen.iter().filter_map(|(name, chosen)| {
+        let Some(SourceFacts::Unbuilt(unbuilt)) = &chosen.facts.source else {
+            return None;
+        };
+        Some((name, chosen, unbuilt))
+    });
+    let mut sources = Vec::new();
+    let mut parents = None;
+    for (name, chosen, unbuilt) in unbuilt {
+        let parents = parents.get_or_insert_with(|| solved.parents(net));
+        let mut unbuilt = (**unbuilt).clone();
+        unbuilt.planned.path = path(name, parents);
+        unbuilt.planned.instead_of = young::instead_of(net, &solved, name, chosen)?;
+        unbuilt.planned.project = chosen.project(&*net.page(name)?);
+        sources.push(unbuilt);
+    }
     if sources.is_empty() {
         return Ok(solved);
     }
     tracing::debug!(base = %net.target.base, sources = sources.len(), "sources have to be built");
-    Err(PythonError::Unbuilt { sources })
+    let beside = super::planned(net, &solved, net.target.base)?;
+    Err(PythonError::Unbuilt { sources, beside })
+}
+
+/// From what the request names to a distribution. Of each pair in `parents` the second needs the first; there is no ring.
+fn path(name: &PythonName, parents: &BTreeMap<PythonName, PythonName>) -> Vec<PythonName> {
+    let mut path = vec![name.clone()];
+    while let Some(parent) = path.last().and_then(|last| parents.get(last)) {
+        path.push(parent.clone());
+    }
+    path.reverse();
+    path
 }
 
 /// A distribution of the plan whose wheel was built here.

@@ -45,6 +45,21 @@ impl Net {
         self.known.as_ref().filter(|_| self.pass_over)
     }
 
+    /// Of sources whose release is too young, while nothing is known of the constraints in force: the nearest older release.
+    pub(super) fn nearest_instead_of(
+        &self,
+        name: &PythonName,
+        version: &DistributionVersion,
+        archive: &Archive,
+    ) -> Option<DistributionVersion> {
+        let known = self.known.as_ref()?;
+        if known.is_old_enough(&candidate(name, version, archive)) {
+            return None;
+        }
+        let page = self.page(name).ok()?;
+        self.nearest_older(known, name, version, &page)
+    }
+
     fn nearest_older(
         &self,
         known: &Known,

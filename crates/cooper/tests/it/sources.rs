@@ -3,10 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use cooper_core::Clock as _;
+use cooper_core::clock::SystemClock;
 use serde_json::{Value, json};
 use testkit::{PythonIndex, Sdist, Server, Wheel};
 
-use crate::context::Host;
+use crate::context::{Host, World, archive, index};
 use crate::live::live_host;
 
 /// A build backend whose `build_wheel` does this.
@@ -253,4 +255,137 @@ fn live_hostile_sources_are_contained() {
     let images = host.cooper(&["images", "--json"]).good().json();
     assert_eq!(images.as_array().unwrap().len(), 1, "{images}");
     host.cooper(&["fsck"]).good();
+}
+
+/// The codes of what refuses in a document with findings.
+fn refusing(document: &Value) -> Vec<&str> {
+    let findings = document["findings"].as_array().unwrap().iter();
+    let refusing = findings.filter(|finding| finding["effect"] != "note" && finding["waived"].is_null());
+    refusing
+        .map(|finding| finding["code"].as_str().unwrap())
+        .collect()
+}
+
+/// Sources whose metadata is known without building them.
+fn plain(name: &str) -> Sdist {
+    Sdist::new(name, "1.0")
+        .file("pyproject.toml", pyproject(""))
+        .file("backend.py", backend(name, "sys.exit('mark')"))
+}
+
+fn hours_ago(hours: i64) -> String {
+    let time = SystemClock.now().as_second() - hours * 3600;
+    cooper_core::Timestamp::from_second(time).unwrap().to_string()
+}
+
+/// Sources that a gate refuses, some of which would have to be built for their metadata, and honest ones.
+fn judged_sources() -> PythonIndex {
+    let needs_build = |sdist: Sdist| sdist.field("Dynamic", "Requires-Dist");
+    index()
+        .sdist(plain("young").uploaded(&hours_ago(5)))
+        .sdist(needs_build(plain("young-to-build").uploaded(&hours_ago(5))))
+        .sdist(plain("unseen").without_upload_time())
+        .sdist(plain("evil"))
+        .sdist(plain("weak"))
+        .sdist(plain("sys"))
+        .sdist(plain("denied"))
+        .sdist(plain("honest"))
+        .wheel(Wheel::new("newborn", "1.0").uploaded(&hours_ago(5)))
+        .sdist(plain("needs-young").requires("young"))
+}
+
+#[test]
+fn sources_are_judged_before_anything_is_made_for_their_build() {
+    let affected = |id: &str, name: &str| {
+        format!(
+            r#"{{"id":"{id}","modified":"2026-11-20T00:00:00Z","affected":[{{"package":{{"ecosystem":"PyPI","name":"{name}"}},"ranges":[{{"type":"ECOSYSTEM","events":[{{"introduced":"0"}}]}}]}}]}}"#
+        )
+    };
+    let mut world = World::of(&archive(), &judged_sources());
+    let policy = world
+        .host
+        .write("policy.toml", "[packages]\ndeny = ['python:denied']\n");
+    world.host.set("COOPER_POLICY", policy.to_str().unwrap());
+    let malicious = world.host.write("mal.json", &affected("MAL-2026-1", "evil"));
+    let weak = world.host.write("weak.json", &affected("PYSEC-2026-1", "weak"));
+    let (malicious, weak) = (malicious.to_str().unwrap(), weak.to_str().unwrap());
+    world
+        .cooper(&["advisories", "update", "--from", malicious, "--from", weak])
+        .good();
+    for (dependencies, code) in [
+        ("young==1.0", "AGE-YOUNG"),
+        ("young-to-build==1.0", "AGE-YOUNG"),
+        ("young-to-build", "AGE-YOUNG"),
+        ("needs-young", "AGE-YOUNG"),
+        ("unseen", "AGE-FIRST-SEEN"),
+        ("evil==1.0", "MALICIOUS-LISTED"),
+        ("weak==1.0", "VULNERABILITY-UNFIXED"),
+        ("sys", "NAMES-STDLIB"),
+        ("denied==1.0", "PACKAGE-DENIED"),
+        // What is beside the sources counts too.
+        ("honest,newborn==1.0", "AGE-YOUNG"),
+    ] {
+        let create = ["create", "a", "--dependencies", dependencies, "--json"];
+        let refused = world.cooper(&create).with(3).json();
+        assert_eq!(refusing(&refused["error"]), [code], "{dependencies}: {refused}");
+        let words: Vec<&str> = dependencies.split(',').collect();
+        let checked = world.cooper(&[&["check", "--json"], &words[..]].concat()).with(3);
+        assert_eq!(refusing(&checked.json()), [code], "{dependencies}: {checked}");
+    }
+    let requests = world.server.requests();
+    assert!(!requests.iter().any(|one| one.path.contains("/pool/")));
+    let logs = world.host.path("store/cache/build-log");
+    assert!(!logs.exists(), "a build was run");
+    // The way to what is refused is told, and a waiver lets the build run, which ends soon in this world.
+    let refused = world.cooper(&["check", "needs-young", "--json"]).json();
+    assert_eq!(refused["findings"][0]["path"], json!(["needs-young", "young"]));
+    assert!(
+        refused["notes"][0].as_str().unwrap().contains("not whole"),
+        "{refused}"
+    );
+    let by = ["--reason", "read", "--until", "2999-01-01", "--by", "ada"];
+    let waive = ["waive", "AGE-YOUNG", "--package", "young", "--version", "1.0"];
+    world.cooper(&[&waive[..], &by].concat()).good();
+    let held = world.cooper(&["create", "a", "--dependencies", "young==1.0", "--json"]);
+    assert_eq!(held.with(1).json()["error"]["code"], "source-build");
+    assert!(logs.exists());
+    // What was first seen long ago is old enough.
+    let ledger = world.host.path("store/ledgers/first-seen");
+    let lines = std::fs::read_to_string(&ledger).unwrap();
+    let mut line: Value = serde_json::from_str(&lines).unwrap();
+    assert_eq!(line["name"], "unseen");
+    line["at"] = json!(hours_ago(24 * 30));
+    world.host.write("store/ledgers/first-seen", &format!("{line}\n"));
+    let seen = world.cooper(&["create", "a", "--dependencies", "unseen", "--json"]);
+    assert_eq!(seen.with(1).json()["error"]["code"], "source-build");
+}
+
+#[test]
+fn live_code_of_refused_sources_is_not_run() {
+    let young = |sdist: Sdist| sdist.uploaded(&hours_ago(5));
+    let index = PythonIndex::new()
+        .sdist(young(plain("young")))
+        .sdist(young(sources("to-build", "sys.exit('mark')")))
+        .sdist(plain("honest"));
+    let (mut host, _server) = host_of(&index);
+    let lenient = host.variable("COOPER_POLICY").unwrap().to_owned();
+    let strict = host.write("strict.toml", "[names]\ndirect = 'note'\n");
+    host.set("COOPER_POLICY", strict.to_str().unwrap());
+    let create = |host: &Host, dependencies: &str, status: i32| {
+        let create = ["create", "a", "--dependencies", dependencies, "--json"];
+        host.cooper(&create).with(status).json()["error"].clone()
+    };
+    for dependencies in ["young==1.0", "to-build==1.0", "honest,young==1.0"] {
+        let refused = create(&host, dependencies, 3);
+        assert_eq!(refusing(&refused), ["AGE-YOUNG"], "{refused}");
+    }
+    let logs = host.path("store/cache/build-log");
+    assert!(!logs.exists(), "a build was run");
+    // The same code leaves its mark where it is run.
+    host.set("COOPER_POLICY", &lenient);
+    for dependencies in ["young==1.0", "to-build==1.0"] {
+        let failed = create(&host, dependencies, 1);
+        assert!(failed["message"].as_str().unwrap().contains("mark"), "{failed}");
+    }
+    assert_eq!(std::fs::read_dir(&logs).unwrap().count(), 2);
 }
