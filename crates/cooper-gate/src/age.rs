@@ -71,9 +71,11 @@ impl AgeCode {
                  `ledgers/first-seen` out of the store: every age by it begins again."
             }
             Self::Unknown => {
-                "Nothing says when the index took the file in (PEP 700), and there is no digest by which this store could \
-                 have seen the file before, as for the components of an SBOM. So nothing can be said of its age, and the \
-                 gate lets it pass with this note. Judge the request or the image itself."
+                "The package is of a list that somebody else made, such as an SBOM, which does not say when it was released \
+                 (CycloneDX: `releaseNotes.timestamp` of the component; SPDX: `releaseDate` of the package). No index is asked \
+                 for what a list names, so that nobody learns what you use. So nothing can be said of its age, and the gate lets \
+                 it pass with this note. Judge the image, its lock or its requirements: there the index's upload times count, or \
+                 when this store first saw each file."
             }
         }
     }
@@ -98,6 +100,8 @@ pub(crate) enum Since {
     FirstSeen(Timestamp),
     /// This store has not seen it before.
     NeverSeen,
+    /// Only a list that somebody else made says when it was released.
+    Stated(Timestamp),
     /// Nobody can tell.
     Unknown,
 }
@@ -127,7 +131,7 @@ pub(crate) fn judge(listed: &[Listed], known: &Known) -> Vec<Finding> {
     let rules = &known.in_force.rules.age;
     let (mut findings, mut ageless) = (Vec::new(), Vec::new());
     for one in listed.iter().filter(|one| one.is_python()) {
-        match Since::of(&one.package.name, one.uploaded, one.file.as_ref(), known) {
+        match since_of(one, known) {
             Since::Unknown if rules.exempt.contains(&one.package.name) => {}
             Since::Unknown => ageless.push(&one.package),
             since => {
@@ -140,6 +144,13 @@ pub(crate) fn judge(listed: &[Listed], known: &Known) -> Vec<Finding> {
         findings.extend(unknown(&ageless));
     }
     findings
+}
+
+fn since_of(one: &Listed, known: &Known) -> Since {
+    match Since::of(&one.package.name, one.uploaded, one.file.as_ref(), known) {
+        Since::Unknown => one.stated.map_or(Since::Unknown, Since::Stated),
+        since => since,
+    }
 }
 
 /// One distribution; `instead_of` is the release that would be taken if this one were not.
@@ -175,7 +186,7 @@ fn help(package: &PackageVersion, since: Since, code: &str, known: &Known) -> St
     let waive = waiver::command(code, package);
     let older = format!("ask for an older version (`{name}<{version}`)");
     match (since, since_when(since, known)) {
-        (Since::Uploaded(_), _) => format!("{older}, or {waive}"),
+        (Since::Uploaded(_) | Since::Stated(_), _) => format!("{older}, or {waive}"),
         (_, Some(passes)) => format!("wait until {passes}, or {waive}"),
         (_, None) => waive,
     }
@@ -186,7 +197,7 @@ fn since_when(since: Since, known: &Known) -> Option<Timestamp> {
     let seen = match since {
         Since::FirstSeen(seen) => seen,
         Since::NeverSeen => known.now,
-        Since::Uploaded(_) | Since::Unknown => return None,
+        Since::Uploaded(_) | Since::Stated(_) | Since::Unknown => return None,
     };
     let days = i64::from(known.in_force.rules.age.days_min);
     let second = seen.as_second().saturating_add(days.saturating_mul(DAY_S));
@@ -202,6 +213,11 @@ fn judge_age(since: Since, known: &Known) -> Option<Finding> {
     let (code, how, begins) = match since {
         Since::Unknown => return None,
         Since::Uploaded(at) => (AgeCode::Young, format!("the index took it in at {at}"), at),
+        Since::Stated(at) => (
+            AgeCode::Young,
+            format!("its list says that it was released at {at}"),
+            at,
+        ),
         Since::FirstSeen(at) => (AgeCode::FirstSeen, format!("this store first saw it at {at}"), at),
         Since::NeverSeen => (
             AgeCode::FirstSeen,
@@ -249,8 +265,10 @@ fn unknown(ageless: &[&PackageVersion]) -> Option<Finding> {
         1 => first.to_string(),
         more => format!("{} and {} more", first.name, more - 1),
     };
-    let message = "nothing tells when it was published: neither its age nor whether its project is maintained is judged";
-    let hint = "`cooper check --why AGE-UNKNOWN` says what that means";
+    let message = "the list does not say when it was released, and no index is asked for what a list names: neither its \
+                   age nor whether its project is maintained is judged";
+    let hint = "judge the image, its lock or its requirements: `cooper check --image`, `--lock`, `--requirements`; or list \
+                release dates (CycloneDX: `releaseNotes.timestamp`, SPDX: `releaseDate`)";
     Some(Finding::new(
         AgeCode::Unknown.into(),
         Effect::Note,

@@ -26,6 +26,8 @@ pub struct Listed {
     pub path: Vec<String>,
     /// When the index took the file in.
     pub uploaded: Option<Timestamp>,
+    /// When the list that the package is of says that it was released: the word of whoever made the list.
+    pub stated: Option<Timestamp>,
     /// The digest of the file that the index has.
     pub file: Option<Digest>,
     /// Of a release that is young: what would be taken instead.
@@ -44,6 +46,7 @@ impl Listed {
             release: None,
             direct: true,
             uploaded: None,
+            stated: None,
             file: None,
             instead_of: None,
             project: ProjectFacts::default(),

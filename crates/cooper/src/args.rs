@@ -108,7 +108,7 @@ pub(crate) enum Command {
     Create(CreateArgs),
     Update(UpdateArgs),
     Check(Box<CheckArgs>),
-    Waive(WaiveArgs),
+    Waive(Box<WaiveArgs>),
     Policy(PolicyArgs),
     Images(ImagesArgs),
     Run(Box<RunArgs>),

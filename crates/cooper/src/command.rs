@@ -19,6 +19,7 @@ pub(crate) mod remove;
 pub(crate) mod run;
 pub(crate) mod runner;
 pub(crate) mod save;
+mod subject;
 pub(crate) mod update;
 pub(crate) mod usage;
 pub(crate) mod version;
@@ -72,7 +73,7 @@ fn dispatch(command: Command, command_line: &[OsString], shell: &Shell) -> Resul
         Command::Create(args) => create::create(args, shell),
         Command::Update(args) => update::update(&args, shell),
         Command::Check(args) => check::check(&args, shell),
-        Command::Waive(args) => waive::waive(args, shell),
+        Command::Waive(args) => waive::waive(&args, shell),
         Command::Policy(args) => policy::policy(&args, shell),
         Command::Images(args) => images::images(&args, shell),
         Command::Run(args) => run::run(&args, command_line, shell),

@@ -36,13 +36,30 @@ pub(crate) struct WheelFacts {
 #[derive(Debug, Default)]
 pub(crate) struct ArtefactFindings {
     pub(crate) findings: Vec<Finding>,
-    unread_python: Vec<String>,
-    unread_debian: Vec<String>,
+    pub(crate) unread: UnreadArtefacts,
 }
 
-impl ArtefactFindings {
-    /// What could not be judged, in words; none where everything could.
-    pub(crate) fn not_judged(&self) -> Option<String> {
+/// The artefacts of a plan that are not in the store: what they alone can tell is not judged yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnreadArtefacts {
+    /// Python distributions: their licences, and what they would run (provenance).
+    pub python: Vec<String>,
+    /// Debian packages: their licences.
+    pub debian: Vec<String>,
+}
+
+impl UnreadArtefacts {
+    /// The gates that wait for them.
+    pub fn gates(&self) -> &'static [&'static str] {
+        match (self.python.is_empty(), self.debian.is_empty()) {
+            (true, true) => &[],
+            (true, false) => &["licences"],
+            (false, _) => &["licences", "provenance"],
+        }
+    }
+
+    /// What is not judged, in one line; none where everything is.
+    pub fn sentence(&self) -> Option<String> {
         let of = |what: &str, names: &[String]| {
             let more = names.len().saturating_sub(NAMED_MAX);
             let named = names[..names.len() - more].join(", ");
@@ -54,8 +71,8 @@ impl ArtefactFindings {
             (!names.is_empty()).then(|| format!("{what} of {named}{more}"))
         };
         let parts = [
-            of("licence and start-up code", &self.unread_python),
-            of("licence", &self.unread_debian),
+            of("licence, start-up code and native code", &self.python),
+            of("licence", &self.debian),
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         (!parts.is_empty()).then(|| {
@@ -123,8 +140,10 @@ impl Workshop {
         }
         ArtefactFindings {
             findings,
-            unread_python,
-            unread_debian: unread.iter().map(ToString::to_string).collect(),
+            unread: UnreadArtefacts {
+                python: unread_python,
+                debian: unread.iter().map(ToString::to_string).collect(),
+            },
         }
     }
 

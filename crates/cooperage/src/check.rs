@@ -9,6 +9,7 @@ use cooper_gate::vulnerabilities::{self, VulnerabilityCode};
 use cooper_gate::{Evidence, Known, Verdict, judge, judge_listed};
 use serde::Serialize;
 
+use crate::artefacts::UnreadArtefacts;
 use crate::create::CreateError;
 use crate::debian_facts::Reading;
 use crate::due_diligence::DiligenceError;
@@ -21,6 +22,8 @@ pub struct Checked {
     pub verdict: Verdict,
     /// Every package, in the order of the plan.
     pub packages: Vec<Listed>,
+    /// The artefacts that are not here, so that what they alone tell is not judged.
+    pub unread: UnreadArtefacts,
     /// What the resolvers want the user to know.
     pub notes: Vec<String>,
 }
@@ -32,6 +35,7 @@ impl Checked {
         Self {
             verdict,
             packages: Vec::new(),
+            unread: UnreadArtefacts::default(),
             notes: vec![note.to_owned()],
         }
     }
@@ -162,10 +166,11 @@ impl Workshop {
     /// Judge a plan, and those of its artefacts that are here.
     fn checked(&self, plan: &Plan, evidence: &Evidence, mut notes: Vec<String>) -> Checked {
         let told = self.artefact_findings(plan, Reading::Artefacts, &evidence.known);
-        notes.extend(told.not_judged());
+        notes.extend(told.unread.sentence());
         Checked {
             verdict: judge(plan, evidence).with(told.findings, &evidence.known),
             packages: listed::of_plan(plan),
+            unread: told.unread,
             notes,
         }
     }
@@ -230,6 +235,7 @@ impl Workshop {
         Ok(Checked {
             verdict: judge_listed(&packages, &known),
             packages,
+            unread: UnreadArtefacts::default(),
             notes: Vec::new(),
         })
     }

@@ -4,7 +4,9 @@ use cooper_core::{BlobDigest, Plan, Progress, Request};
 use cooper_gate::Verdict;
 use cooper_image::{Inventory, InventoryPackage};
 
+use crate::artefacts::UnreadArtefacts;
 use crate::create::{CreateError, inventory_below};
+use crate::debian_facts::Reading;
 use crate::record::FullReference;
 use crate::workshop::Workshop;
 
@@ -17,8 +19,10 @@ pub struct DryRun {
     pub packages: Inventory,
     /// How many artefacts would be fetched, and how many bytes these have.
     pub download: (u64, u64),
-    /// What the gates said.
+    /// What the gates said, as far as it can be told now.
     pub verdict: Verdict,
+    /// The artefacts that are not here yet: what they alone tell is judged when they are.
+    pub unread: UnreadArtefacts,
     /// What the resolvers want the user to know.
     pub notes: Vec<String>,
 }
@@ -33,6 +37,8 @@ impl Workshop {
         let resolution = self.resolve(request, progress)?;
         let evidence = self.evidence(Some(request.name()))?;
         let cleared = cooper_gate::evaluate(&resolution.plan, &evidence, &self.config.program)?;
+        let told = self.artefact_findings(&resolution.plan, Reading::Artefacts, &evidence.known);
+        let cleared = cleared.with_findings(told.findings, &evidence.known)?;
         let content = &cleared.lock().content;
         let same = self.same_and_whole(request.name(), content.digest())?;
         let missing = |(digest, _): &(BlobDigest, u64)| !self.store.contains(digest);
@@ -46,6 +52,7 @@ impl Workshop {
             packages: planned(&resolution.plan),
             download: (missing.len() as u64, missing.iter().sum()),
             verdict: cleared.verdict().clone(),
+            unread: told.unread,
             notes: resolution.notes,
         })
     }

@@ -67,6 +67,7 @@ pub use advisories::{
     FailedSource, GateEvidence, MissingEvidence, PartOrigin, SourceFault, SourceOutcome,
     UpdateAdvisoriesError, UpdatedSource,
 };
+pub use artefacts::UnreadArtefacts;
 pub use base_image::BaseImageError;
 pub use change::Change;
 pub use check::{Checked, NameChecked, VersionChecked};
@@ -93,5 +94,5 @@ pub use standing::{RemoveError, Standing};
 pub use trees::TreeError;
 pub use update::{UpdateOutcome, Updated};
 pub use usage::{ImageUse, Usage};
-pub use waivers::{Held, NewWaiver, WaiverError, WaiverState};
+pub use waivers::{Held, NewWaiver, Waivable, WaiverError, WaiverState};
 pub use workshop::{LookupError, OpenError, Workshop, WorkshopConfig};

@@ -1,8 +1,9 @@
 //! Packages that an SBOM lists: `CycloneDX` and SPDX 2 in JSON, by their package URLs.
 
+use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
-use cooper_core::{Base, Ecosystem, PackageVersion, PythonName};
+use cooper_core::{Base, Ecosystem, PackageVersion, PythonName, Timestamp};
 use cooper_gate::{Listed, advisories};
 use packageurl::PackageUrl;
 use serde_json::Value;
@@ -42,7 +43,7 @@ impl Sbom {
     /// When it is none, or lists too much.
     pub fn parse(text: &str) -> Result<Self, SbomError> {
         let document: Value = serde_json::from_str(text).map_err(SbomError::Json)?;
-        let mut urls = Vec::new();
+        let mut urls = Urls::new();
         if document.get("bomFormat").and_then(Value::as_str) == Some("CycloneDX") {
             collect_components(&document, 0, &mut urls)?;
         } else if document.get("spdxVersion").and_then(Value::as_str).is_some() {
@@ -50,12 +51,13 @@ impl Sbom {
         } else {
             return Err(SbomError::Unknown);
         }
-        urls.sort_unstable();
-        urls.dedup();
         let mut sbom = Self::default();
-        for url in urls {
+        for (url, released) in urls {
             match listed(url) {
-                Some(one) => sbom.packages.push(one),
+                Some(one) => sbom.packages.push(Listed {
+                    stated: released,
+                    ..one
+                }),
                 None => sbom.others.push(url.to_owned()),
             }
         }
@@ -63,22 +65,31 @@ impl Sbom {
     }
 }
 
-fn push<'a>(urls: &mut Vec<&'a str>, url: &'a str) -> Result<(), SbomError> {
+/// Package URLs, and when each was released, as far as that is said: of several times the latest.
+type Urls<'a> = BTreeMap<&'a str, Option<Timestamp>>;
+
+fn push<'a>(urls: &mut Urls<'a>, url: &'a str, released: Option<Timestamp>) -> Result<(), SbomError> {
     if urls.len() >= PACKAGES_MAX {
         return Err(SbomError::TooMany);
     }
-    urls.push(url);
+    let known = urls.entry(url).or_default();
+    *known = released.max(*known);
     Ok(())
+}
+
+fn time(value: Option<&Value>) -> Option<Timestamp> {
+    value.and_then(Value::as_str)?.parse().ok()
 }
 
 fn array<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     value.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 
-fn collect_components<'a>(value: &'a Value, depth: usize, urls: &mut Vec<&'a str>) -> Result<(), SbomError> {
+fn collect_components<'a>(value: &'a Value, depth: usize, urls: &mut Urls<'a>) -> Result<(), SbomError> {
     for component in array(value, "components") {
         if let Some(url) = component.get("purl").and_then(Value::as_str) {
-            push(urls, url)?;
+            let notes = component.get("releaseNotes");
+            push(urls, url, time(notes.and_then(|notes| notes.get("timestamp"))))?;
         }
         if depth < DEPTH_MAX {
             collect_components(component, depth + 1, urls)?;
@@ -87,14 +98,14 @@ fn collect_components<'a>(value: &'a Value, depth: usize, urls: &mut Vec<&'a str
     Ok(())
 }
 
-fn collect_spdx<'a>(document: &'a Value, urls: &mut Vec<&'a str>) -> Result<(), SbomError> {
+fn collect_spdx<'a>(document: &'a Value, urls: &mut Urls<'a>) -> Result<(), SbomError> {
     for package in array(document, "packages") {
         let references = array(package, "externalRefs");
         let of_purl =
             |reference: &&Value| reference.get("referenceType").and_then(Value::as_str) == Some("purl");
         for reference in references.filter(of_purl) {
             if let Some(url) = reference.get("referenceLocator").and_then(Value::as_str) {
-                push(urls, url)?;
+                push(urls, url, time(package.get("releaseDate")))?;
             }
         }
     }
@@ -176,6 +187,36 @@ mod tests {
             ("glibc", Some(Base::Trixie))
         );
         assert_eq!(cyclone.others, ["pkg:npm/left-pad@1.0.0"]);
+    }
+
+    #[test]
+    fn release_dates_are_read_where_they_are_said() {
+        let released = |text: &str| {
+            let sbom = Sbom::parse(text).unwrap();
+            sbom.packages[0].stated.map(|time| time.to_string())
+        };
+        let cyclone = |notes: &str| {
+            released(&format!(
+                r#"{{"bomFormat":"CycloneDX","components":[{{"purl":"pkg:pypi/a@1"{notes}}}]}}"#
+            ))
+        };
+        let expected = Some("2026-01-02T03:04:05Z".to_owned());
+        assert_eq!(
+            cyclone(r#","releaseNotes":{"timestamp":"2026-01-02T03:04:05Z"}"#),
+            expected
+        );
+        for nothing in [
+            "",
+            r#","releaseNotes":{"timestamp":"soon"}"#,
+            r#","releaseNotes":7"#,
+        ] {
+            assert_eq!(cyclone(nothing), None, "{nothing}");
+        }
+        let spdx = r#"{"spdxVersion":"SPDX-2.3","packages":[
+            {"externalRefs":[{"referenceType":"purl","referenceLocator":"pkg:pypi/a@1"}]},
+            {"releaseDate":"2026-01-02T03:04:05Z","externalRefs":[{"referenceType":"purl","referenceLocator":"pkg:pypi/a@1"}]},
+            {"releaseDate":"2025-01-02T03:04:05Z","externalRefs":[{"referenceType":"purl","referenceLocator":"pkg:pypi/a@1"}]}]}"#;
+        assert_eq!(released(spdx), expected, "of several the latest counts");
     }
 
     #[test]

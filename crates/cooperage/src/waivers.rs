@@ -1,7 +1,9 @@
 //! Waivers in the store: a ledger of those given and those taken back, to which lines are only added.
 
 use cooper_core::python::DistributionVersion;
-use cooper_core::{DebianName, DebianVersion, Effect, Finding, PackageVersion, PythonName, Timestamp};
+use cooper_core::{
+    DebianName, DebianVersion, Effect, Finding, FindingCode, PackageVersion, PythonName, Timestamp,
+};
 use cooper_gate::Waiver;
 use cooper_gate::vulnerabilities::VulnerabilityCode;
 use cooper_gate::waiver::{TEXT_MAX, name_of};
@@ -38,11 +40,43 @@ pub struct NewWaiver {
     pub until: Timestamp,
 }
 
+/// A finding that holds and can be waived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waivable {
+    /// By what name: an advisory's where it rests on one, else its code.
+    pub finding: String,
+    /// Its code.
+    pub code: FindingCode,
+    /// The package.
+    pub package: String,
+    /// The package's version.
+    pub version: String,
+    /// Why it holds.
+    pub why: String,
+}
+
+impl Waivable {
+    fn of(finding: &Finding, package: &PackageVersion) -> Self {
+        Self {
+            finding: name_of(finding).to_owned(),
+            code: finding.code.clone(),
+            package: package.name.clone(),
+            version: package.version.clone(),
+            why: finding.message.clone(),
+        }
+    }
+
+    fn is_waived_with(&self, other: &Self) -> bool {
+        let key = |one: &Self| (one.finding.clone(), one.package.clone(), one.version.clone());
+        key(self) == key(other)
+    }
+}
+
 /// What waivers could lift of a verdict's findings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Held {
-    /// What holds, each finding of a package once: by what name it is waived, and of which package it is.
-    pub waivable: Vec<(String, PackageVersion)>,
+    /// What holds, each finding of a package once.
+    pub waivable: Vec<Waivable>,
     /// What refuses whatever anybody says.
     pub fixed: Vec<Finding>,
 }
@@ -59,8 +93,8 @@ impl Held {
             let waivable = finding.effect == Effect::Hold && known.is_some_and(|known| known.waivable);
             match &finding.package {
                 Some(package) if waivable => {
-                    let one = (name_of(finding).to_owned(), package.clone());
-                    if !held.waivable.contains(&one) {
+                    let one = Waivable::of(finding, package);
+                    if !held.waivable.iter().any(|known| known.is_waived_with(&one)) {
                         held.waivable.push(one);
                     }
                 }

@@ -4,19 +4,16 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use cooper_core::requirements::Requirements;
-use cooper_core::{Base, ImageName, Request};
 use cooperage::gate::licences::LicenceCode;
 use cooperage::gate::{Outcome, code};
 use cooperage::{Checked, LicenceExplained};
 use serde_json::{Value, json};
 
 use crate::command::check_lists;
-use crate::command::create::{Terms, read_lock, read_requirements, settings};
-use crate::command::inspect::{parse_image_name, parse_reference};
+use crate::command::inspect::parse_reference;
+use crate::command::subject::Subject;
 use crate::failure::{Code, Exit, Failure};
 use crate::render::table::{Align, Table, printable};
-use crate::render::unit;
 use crate::render::verdict::{self, Place};
 use crate::settings::read_text;
 use crate::shell::{Need, Shell, open_workshop};
@@ -55,46 +52,25 @@ const SUBJECTS: [&str; 10] = [
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct CheckArgs {
     /// Python requirements (PEP 508)
-    #[arg(value_name = "REQUIREMENT", required_unless_present_any = &SUBJECTS[1..])]
+    #[arg(value_name = "REQUIREMENT", required_unless_present_any = &SUBJECTS[1..], conflicts_with_all = ["image", "lock", "sbom"])]
     words: Vec<String>,
-    /// Python requirements in pip's file format (`-`: standard input); may be repeated
-    #[arg(long, short, value_name = "FILE")]
-    requirements: Vec<PathBuf>,
-    /// Debian packages, separated by commas
-    #[arg(long, short, value_name = "LIST")]
-    packages: Vec<String>,
-    /// What the packages would stand on, as in `cooper create`
-    #[arg(long, value_name = "BASE", conflicts_with_all = ["image", "lock", "why"])]
-    base: Option<String>,
-    /// Judge an image that is in the store, by what is known now
-    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["words", "requirements", "packages", "lock", "why"])]
-    image: Option<String>,
-    /// Judge a lock file (`-`: standard input)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "requirements", "packages", "why"])]
-    lock: Option<PathBuf>,
-    /// Judge what an SBOM lists: `CycloneDX` or SPDX 2 in JSON (`-`: standard input)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "requirements", "packages", "image", "lock", "why"])]
-    sbom: Option<PathBuf>,
+    #[command(flatten)]
+    subject: Subject,
     /// Judge names alone, one a line, by the evidence in the store (`-`: standard input)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "requirements", "packages", "image", "lock", "sbom", "why", "sarif"])]
     names: Option<PathBuf>,
     /// Judge `name==version` lines by the advisories in the store alone (`-`: standard input)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "requirements", "packages", "image", "lock", "sbom", "names", "why", "sarif"])]
     plan: Option<PathBuf>,
-    /// The image's name, for what the policy says of it
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["image", "why"])]
-    name: Option<String>,
     /// Explain the licence of a package that an image has: what each source says
     #[arg(long, value_name = "NAME", conflicts_with_all = ["words", "requirements", "packages", "lock", "sbom", "names", "plan", "why", "sarif"])]
     explain_licence: Option<String>,
     /// Explain a finding's code
-    #[arg(long, value_name = "CODE", conflicts_with_all = ["words", "requirements", "packages"])]
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["words", "requirements", "packages", "base", "image", "lock", "sbom", "name"])]
     why: Option<String>,
     /// Print the findings as SARIF 2.1.0
     #[arg(long, conflicts_with_all = ["json", "why"])]
     sarif: bool,
-    #[command(flatten)]
-    terms: Terms,
 }
 
 /// Execute `cooper check`.
@@ -103,20 +79,20 @@ pub(crate) fn check(args: &CheckArgs, shell: &Shell) -> Result<Exit, Failure> {
         return explain(code, shell);
     }
     if let Some(package) = &args.explain_licence {
-        return explain_licence(package, args.image.as_deref(), shell);
+        return explain_licence(package, args.subject.image.as_deref(), shell);
     }
     if let Some(file) = &args.names {
-        return check_lists::names(file, &args.terms, shell);
+        return check_lists::names(file, &args.subject.terms, shell);
     }
     if let Some(file) = &args.plan {
-        return check_lists::versions(file, &args.terms, shell);
+        return check_lists::versions(file, &args.subject.terms, shell);
     }
-    let checked = judge(args, shell)?;
+    let (_, checked) = args.subject.judge(&args.words, shell)?;
     for note in &checked.notes {
         shell.note("note", note);
     }
     if args.sarif {
-        let file = shown_file(args);
+        let file = shown_file(&args.subject);
         let place = file.as_ref().map(|(file, text)| Place { file, text });
         let document = verdict::sarif(&checked.verdict, place.as_ref());
         shell.write(|out| {
@@ -133,66 +109,11 @@ pub(crate) fn check(args: &CheckArgs, shell: &Shell) -> Result<Exit, Failure> {
     })
 }
 
-fn judge(args: &CheckArgs, shell: &Shell) -> Result<Checked, Failure> {
-    let settings = settings(&args.terms, shell)?;
-    let name = args.name.as_deref().map(parse_image_name).transpose()?;
-    if let Some(image) = &args.image {
-        let reference = parse_reference(image)?;
-        let workshop = open_workshop(&settings, Need::Lock)?;
-        return Ok(workshop.check_image(&reference)?);
-    }
-    if let Some(file) = &args.lock {
-        let lock = read_lock(file)?;
-        let workshop = open_workshop(&settings, Need::Lock)?;
-        return Ok(workshop.check_lock(&lock, name.as_ref())?);
-    }
-    if let Some(file) = &args.sbom {
-        let sbom = check_lists::read_sbom(file)?;
-        if !sbom.others.is_empty() {
-            let count = unit::count(sbom.others.len() as u64, "package");
-            shell.note(
-                "note",
-                &format!("{count} of the SBOM are neither of Python nor of Debian: not judged"),
-            );
-        }
-        let workshop = open_workshop(&settings, Need::Store)?;
-        return Ok(workshop.check_listed(sbom.packages)?);
-    }
-    let request = request(args, name, settings.base()?)?;
-    let refresh = args.terms.refresh();
-    let workshop = open_workshop(&settings, Need::Sources { refresh })?;
-    let display = shell.progress();
-    let checked = workshop.check_request(&request, &display.sink());
-    display.finish();
-    Ok(checked?)
-}
-
-/// An image that is only judged has a name that no other has a reason to have.
-const NO_NAME: &str = "unnamed";
-
-fn request(args: &CheckArgs, name: Option<ImageName>, base: Base) -> Result<Request, Failure> {
-    let mut pairs = vec![("name".to_owned(), NO_NAME.to_owned())];
-    let lists = [("dependencies", &args.words), ("packages", &args.packages)];
-    for (argument, words) in lists {
-        if !words.is_empty() {
-            pairs.push((argument.to_owned(), words.join(",")));
-        }
-    }
-    pairs.extend(args.base.clone().map(|base| ("base".to_owned(), base)));
-    let mut words = cooperage::chat::parse_words(pairs)?;
-    for file in &args.requirements {
-        let requirements: Requirements = read_requirements(file)?;
-        words.add(requirements)?;
-    }
-    words.name = name.unwrap_or(words.name);
-    Ok(words.request(base)?)
-}
-
 /// The one file that was judged, to show findings in it.
-fn shown_file(args: &CheckArgs) -> Option<(String, String)> {
-    let file = match (args.requirements.as_slice(), &args.lock) {
+fn shown_file(subject: &Subject) -> Option<(String, String)> {
+    let file = match (subject.requirements.as_slice(), &subject.lock) {
         ([file], None) | ([], Some(file)) => Some(file),
-        _ => args.sbom.as_ref(),
+        _ => subject.sbom.as_ref(),
     }?;
     let text = read_text(Path::new(file), 64 << 20).ok().flatten()?;
     Some((file.display().to_string(), text))
@@ -209,6 +130,7 @@ fn document(checked: &Checked) -> Value {
     });
     let mut document = json!(checked.verdict);
     document["packages"] = packages.collect();
+    document["artefacts_not_judged"] = verdict::unread_json(&checked.unread);
     document["notes"] = json!(checked.notes);
     document
 }

@@ -299,11 +299,8 @@ fn finish(
 
 /// Tell what the gates noted, what a waiver lifts, and what could not be judged.
 pub(crate) fn tell_verdict(judged: &Verdict, shell: &Shell) {
-    for finding in judged
-        .findings
-        .iter()
-        .filter(|finding| !verdict::is_record(finding))
-    {
+    let verdict::Shown { single, alike } = verdict::shown(judged);
+    for finding in single {
         let text = format!("{} {}: {}", finding.code, finding.subject, finding.message);
         match &finding.waived {
             None => shell.note("note", &text),
@@ -316,7 +313,7 @@ pub(crate) fn tell_verdict(judged: &Verdict, shell: &Shell) {
             }
         }
     }
-    for (code, line) in verdict::records(judged) {
+    for (code, line) in alike {
         shell.note("note", &format!("{code}: {line}"));
     }
     let whys: Vec<&str> = judged.unjudged.iter().map(|one| one.why.as_str()).collect();

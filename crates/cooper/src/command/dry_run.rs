@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::command::create::{Terms, settings, tell_verdict, verdict_json};
 use crate::failure::{Exit, Failure};
 use crate::render::package::{inventory_json, write_inventory};
-use crate::render::unit;
+use crate::render::table::printable;
+use crate::render::{unit, verdict};
 use crate::shell::{Need, Shell, open_workshop};
 
 /// Resolve and judge, and show what came of it.
@@ -41,6 +42,7 @@ fn document(outlook: &DryRun) -> Value {
         "download": { "files": files, "bytes": bytes },
         "findings": outlook.verdict.findings,
         "verdict": verdict_json(&outlook.verdict),
+        "artefacts_not_judged": verdict::unread_json(&outlook.unread),
         "notes": outlook.notes,
     })
 }
@@ -61,6 +63,14 @@ fn write(out: &mut dyn Write, outlook: &DryRun) -> io::Result<()> {
             unit::count(files, "file"),
             unit::size(bytes)
         )?,
+    }
+    writeln!(
+        out,
+        "  verdict   {}",
+        printable(&verdict::headline(&outlook.verdict))
+    )?;
+    if let Some(sentence) = outlook.unread.sentence() {
+        writeln!(out, "  but       {}", printable(&sentence))?;
     }
     write_inventory(out, &outlook.packages, "")
 }

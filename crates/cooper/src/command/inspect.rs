@@ -177,6 +177,14 @@ fn write(out: &mut dyn Write, image: &Inspection) -> io::Result<()> {
     }
     table.write(out, "")?;
     write_configuration(out, &image.config)?;
+    if let Some(judged) = image
+        .verdict
+        .as_ref()
+        .filter(|judged| !judged.findings.is_empty())
+    {
+        write!(out, "\nFINDINGS")?;
+        verdict::write_findings(out, judged)?;
+    }
     write_missing(out, &image.packages.missing_libraries)?;
     write_inventory(out, &image.packages, "")
 }

@@ -1,14 +1,14 @@
-//! `cooper waive --from FILE`: one waiver for each finding that holds in a verdict.
+//! `cooper waive` for a whole set: one waiver for each finding that holds in a verdict, which is made here or was printed
+//! before.
 
 use std::io::{self, Write};
 use std::path::Path;
 
-use cooper_core::{Finding, PackageVersion};
+use cooper_core::Finding;
 use cooperage::gate::{Waiver, code};
-use cooperage::{Held, NewWaiver, Workshop};
+use cooperage::{Held, NewWaiver, Waivable, Workshop};
 use serde_json::{Value, json};
 
-use crate::command::waive::sentence;
 use crate::failure::{Code, Exit, Failure};
 use crate::render::table::printable;
 use crate::render::unit;
@@ -19,8 +19,8 @@ const VERDICT_BYTES_MAX: u64 = 64 << 20;
 
 /// Which findings are waived.
 pub(crate) struct Wanted<'a> {
-    /// What `check`, `create` or `inspect` printed with `--json`.
-    pub(crate) file: &'a Path,
+    /// Those of the verdict.
+    pub(crate) findings: &'a [Finding],
     /// Codes or advisories; all where there is none.
     pub(crate) only: &'a [String],
     /// Whether nothing is written.
@@ -34,8 +34,8 @@ pub(crate) fn waive_all(
     workshop: &Workshop,
     shell: &Shell,
 ) -> Result<Exit, Failure> {
-    let findings = read(wanted.file)?;
-    if let Some(unknown) = wanted.only.iter().find(|only| !is_known(only, &findings)) {
+    let findings = wanted.findings;
+    if let Some(unknown) = wanted.only.iter().find(|only| !is_known(only, findings)) {
         let shown: String = unknown.chars().take(80).collect();
         let failure = Failure::new(
             Code::Usage,
@@ -47,15 +47,15 @@ pub(crate) fn waive_all(
         let mut only = wanted.only.iter();
         wanted.only.is_empty() || only.any(|only| is_named(only, finding))
     };
-    let held = Held::of(&findings, is_wanted);
+    let held = Held::of(findings, is_wanted);
     if held.waivable.is_empty() && held.fixed.is_empty() {
         let failure = Failure::new(Code::Usage, "nothing of this verdict holds that could be waived");
         return Err(failure.hint("`cooper check` shows what holds now".to_owned()));
     }
-    let new = |(finding, package): &(String, PackageVersion)| NewWaiver {
-        finding: finding.clone(),
-        package: package.name.clone(),
-        version: package.version.clone(),
+    let new = |one: &Waivable| NewWaiver {
+        finding: one.finding.clone(),
+        package: one.package.clone(),
+        version: one.version.clone(),
         ..each.clone()
     };
     let new: Vec<NewWaiver> = held.waivable.iter().map(new).collect();
@@ -67,16 +67,13 @@ pub(crate) fn waive_all(
     };
     shell.print(
         || {
-            let would = held.waivable.iter().map(|(finding, package)| {
-                json!({ "finding": finding, "package": package.name, "version": package.version })
-            });
             json!({
                 "waivers": given,
-                "would_waive": wanted.dry_run.then(|| would.collect::<Value>()),
+                "would_waive": wanted.dry_run.then_some(&held.waivable),
                 "not_waivable": held.fixed,
             })
         },
-        |out| write(out, &held, &given),
+        |out| write(out, &held, &given, each),
     )?;
     Ok(if held.fixed.is_empty() {
         Exit::GOOD
@@ -85,8 +82,9 @@ pub(crate) fn waive_all(
     })
 }
 
-/// The findings of a verdict, of a refused create or of an image.
-fn read(file: &Path) -> Result<Vec<Finding>, Failure> {
+/// The findings of a verdict, of a refused create or of an image, as `check`, `create` or `inspect` printed them with
+/// `--json`.
+pub(crate) fn read_verdict(file: &Path) -> Result<Vec<Finding>, Failure> {
     let name = input_name(file);
     let hint = || "write one with `cooper check … --json > FILE`, or give `-` and a pipe".to_owned();
     let wrong = |what: String| Failure::new(Code::Usage, what).hint(hint());
@@ -111,26 +109,34 @@ fn is_known(only: &str, findings: &[Finding]) -> bool {
     code::explain(only).is_some() || findings.iter().any(|finding| is_named(only, finding))
 }
 
-fn write(out: &mut dyn Write, held: &Held, given: &[Waiver]) -> io::Result<()> {
-    for waiver in given {
-        writeln!(out, "waiver {}: {}", waiver.number, printable(&sentence(waiver)))?;
-    }
-    if given.is_empty() {
-        for (finding, package) in &held.waivable {
-            writeln!(
-                out,
-                "would waive {}",
-                printable(&format!("{finding} for {package}"))
-            )?;
-        }
+/// Each finding in one line, and what is said of all of them in one.
+fn write(out: &mut dyn Write, held: &Held, given: &[Waiver], each: &NewWaiver) -> io::Result<()> {
+    for (at, one) in held.waivable.iter().enumerate() {
+        let mark = match given.get(at) {
+            Some(waiver) => format!("waiver {}:", waiver.number),
+            None => "would waive".to_owned(),
+        };
+        let Waivable {
+            finding,
+            package,
+            version,
+            why,
+            ..
+        } = one;
+        let text = format!("{mark} {finding} for {package} {version}: {why}");
+        writeln!(out, "{}", printable(&text))?;
     }
     for finding in &held.fixed {
         let text = format!("{} {}: {}", finding.code, finding.subject, finding.message);
         writeln!(out, "no waiver lifts {}", printable(&text))?;
     }
+    let count = unit::count(held.waivable.len() as u64, "waiver");
     if given.is_empty() {
-        let count = unit::count(held.waivable.len() as u64, "waiver");
-        writeln!(out, "{count} would be given, none is")?;
+        return writeln!(out, "{count} would be given, none is");
     }
-    Ok(())
+    let NewWaiver {
+        by, until, reason, ..
+    } = each;
+    let text = format!("{count} by {by} until {}: {reason}", unit::time(*until));
+    writeln!(out, "{}", printable(&text))
 }

@@ -1,9 +1,10 @@
 //! Verdicts and findings, for people, for programs, and as SARIF.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use cooper_core::{Ecosystem, Effect, Finding};
+use cooperage::UnreadArtefacts;
 use cooperage::gate::{Outcome, Verdict, code};
 use serde_json::{Value, json};
 
@@ -41,54 +42,91 @@ pub(crate) fn headline(verdict: &Verdict) -> String {
     )
 }
 
-/// Whether a finding only records the licence of a Debian package: an image has dozens of those, which say much the same.
-pub(crate) fn is_record(finding: &Finding) -> bool {
-    let of_debian = finding.package.as_ref().map(|package| package.ecosystem) == Some(Ecosystem::Debian);
-    finding.effect == Effect::Note && of_debian && finding.code.as_str().starts_with("LICENCE-")
+/// From how many on notes of one code about packages of one kind are shown in one line.
+const ALIKE_MIN: usize = 4;
+/// How many packages such a line names.
+const NAMED_MAX: usize = 3;
+
+/// The findings of a verdict as people are shown them.
+pub(crate) struct Shown<'a> {
+    /// Those that are shown one by one, in the verdict's order.
+    pub(crate) single: Vec<&'a Finding>,
+    /// Notes that say much the same of many packages: their code, and `36 Debian packages (bash, coreutils, dpkg and 33 more)`.
+    pub(crate) alike: Vec<(&'a str, String)>,
 }
 
-/// The records of each code in one line: `36 Debian packages (bash, coreutils, dpkg and 33 more)`.
-pub(crate) fn records(verdict: &Verdict) -> Vec<(&str, String)> {
-    const NAMED_MAX: usize = 3;
-    let mut by_code: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for finding in verdict.findings.iter().filter(|finding| is_record(finding)) {
-        let package = finding
-            .package
-            .as_ref()
-            .map_or("", |package| package.name.as_str());
-        by_code.entry(finding.code.as_str()).or_default().push(package);
+/// Put together what is alike: notes of one code about packages of one kind.
+pub(crate) fn shown(verdict: &Verdict) -> Shown<'_> {
+    let mut kinds: BTreeMap<(&str, Ecosystem), Vec<&str>> = BTreeMap::new();
+    for (kind, name) in verdict.findings.iter().filter_map(kind_of) {
+        kinds.entry(kind).or_default().push(name);
     }
-    let line = |mut names: Vec<&str>| {
-        names.sort_unstable();
-        let counted = unit::count(names.len() as u64, "Debian package");
-        let named = names[..names.len().min(NAMED_MAX)].join(", ");
-        match names.len().saturating_sub(NAMED_MAX) {
-            0 => format!("{counted} ({named})"),
-            more => format!("{counted} ({named} and {more} more)"),
-        }
+    // Of an image's licences there is only the record: that is one line from the first on.
+    let is_record =
+        |(code, ecosystem): (&str, Ecosystem)| ecosystem == Ecosystem::Debian && code.starts_with("LICENCE-");
+    kinds.retain(|kind, names| names.len() >= ALIKE_MIN || is_record(*kind));
+    let is_single = |finding: &&Finding| kind_of(finding).is_none_or(|(kind, _)| !kinds.contains_key(&kind));
+    Shown {
+        single: verdict.findings.iter().filter(is_single).collect(),
+        alike: kinds
+            .iter()
+            .map(|((code, ecosystem), names)| (*code, alike(*ecosystem, names)))
+            .collect(),
+    }
+}
+
+/// What a note may be alike with others in, and the name of its package.
+fn kind_of(finding: &Finding) -> Option<((&str, Ecosystem), &str)> {
+    let package = finding.package.as_ref()?;
+    let kind = (finding.code.as_str(), package.ecosystem);
+    (finding.effect == Effect::Note).then_some((kind, package.name.as_str()))
+}
+
+fn alike(ecosystem: Ecosystem, findings: &[&str]) -> String {
+    let names: BTreeSet<&str> = findings.iter().copied().collect();
+    let what = match ecosystem {
+        Ecosystem::Debian => "Debian package",
+        Ecosystem::Python => "Python package",
     };
-    by_code
-        .into_iter()
-        .map(|(code, names)| (code, line(names)))
-        .collect()
+    let counted = unit::count(names.len() as u64, what);
+    let first: Vec<&str> = names.iter().copied().take(NAMED_MAX).collect();
+    let first = match names.len().saturating_sub(NAMED_MAX) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    };
+    if findings.len() > names.len() {
+        format!(
+            "{} about {counted} ({first})",
+            unit::count(findings.len() as u64, "note")
+        )
+    } else {
+        format!("{counted} ({first})")
+    }
 }
 
 /// The verdict with every finding.
 pub(crate) fn write(out: &mut dyn Write, verdict: &Verdict) -> io::Result<()> {
     writeln!(out, "{}", printable(&headline(verdict)))?;
-    for finding in verdict.findings.iter().filter(|finding| !is_record(finding)) {
+    write_findings(out, verdict)?;
+    for unjudged in &verdict.unjudged {
+        writeln!(out, "\n? {}  {}", unjudged.gate, printable(&unjudged.why))?;
+        writeln!(out, "  help      {}", printable(&unjudged.hint))?;
+    }
+    Ok(())
+}
+
+/// Every finding.
+pub(crate) fn write_findings(out: &mut dyn Write, verdict: &Verdict) -> io::Result<()> {
+    let Shown { single, alike } = shown(verdict);
+    for finding in single {
         write_finding(out, finding)?;
     }
-    for (code, line) in records(verdict) {
+    for (code, line) in alike {
         writeln!(out, "\nnote  {code}  {}", printable(&line))?;
         writeln!(
             out,
             "  help      `--json` tells of each; `cooper check --why {code}` explains it"
         )?;
-    }
-    for unjudged in &verdict.unjudged {
-        writeln!(out, "\n? {}  {}", unjudged.gate, printable(&unjudged.why))?;
-        writeln!(out, "  help      {}", printable(&unjudged.hint))?;
     }
     Ok(())
 }
@@ -125,6 +163,14 @@ fn write_finding(out: &mut dyn Write, finding: &Finding) -> io::Result<()> {
             writeln!(out, "  waiver    {}", printable(&text))
         }
         None => writeln!(out, "  help      {}", printable(&finding.hint)),
+    }
+}
+
+/// What waits for the artefacts, for programs; null where nothing does.
+pub(crate) fn unread_json(unread: &UnreadArtefacts) -> Value {
+    match unread.gates() {
+        [] => Value::Null,
+        gates => json!({ "gates": gates, "python": unread.python, "debian": unread.debian }),
     }
 }
 

@@ -521,7 +521,31 @@ fn what_an_sbom_cannot_tell_is_said() {
     assert_eq!(unknown[0]["subject"], "html5lib and 1 more");
     let message = unknown[0]["message"].as_str().unwrap();
     assert!(
-        message.contains("neither its age nor whether its project is maintained"),
+        message.contains("no index is asked")
+            && message.contains("neither its age nor whether its project is maintained"),
         "{message}"
     );
+    let hint = unknown[0]["hint"].as_str().unwrap();
+    assert!(hint.contains("--image") && hint.contains("releaseDate"), "{hint}");
+}
+
+#[test]
+fn an_sbom_may_say_when_its_components_were_released() {
+    let host = Host::new();
+    let check = |released: &str| {
+        let text = format!(
+            r#"{{"spdxVersion":"SPDX-2.3","packages":[{{"releaseDate":"{released}","externalRefs":[{{"referenceType":"purl","referenceLocator":"pkg:pypi/html5lib@1.1"}}]}}]}}"#
+        );
+        let sbom = host.write("bom.json", &text);
+        host.cooper(&["check", "--sbom", sbom.to_str().unwrap(), "--json"])
+    };
+    let young = check(&hours_ago(5)).with(3).json();
+    assert_eq!(codes(&young), ["AGE-YOUNG"]);
+    let message = young["findings"][0]["message"].as_str().unwrap();
+    assert!(
+        message.contains("5 hours old (its list says that it was released at"),
+        "{message}"
+    );
+    let old = check("2025-01-01T00:00:00Z").with(4).json();
+    assert_eq!(old["findings"], json!([]), "{old}");
 }

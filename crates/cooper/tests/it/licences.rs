@@ -1,7 +1,9 @@
 //! What Debian packages say of their licences, judged before anything of them runs; and waivers for all that a verdict holds.
 
+use cooper_core::Base;
 use serde_json::Value;
-use testkit::{DebPackage, DebianArchive, Wheel};
+use testkit::archive::Signing;
+use testkit::{DebPackage, DebianArchive, Server, SigningKey, Wheel};
 
 use crate::context::{World, archive, index};
 
@@ -236,9 +238,12 @@ fn check_judges_what_is_here_and_says_what_is_not() {
         .cooper(&["check", "--lock", lock.to_str().unwrap(), "--json"])
         .json();
     assert!(!codes(&checked).contains(&"PROVENANCE-STARTUP-CODE".to_owned()));
+    let unread = &checked["artefacts_not_judged"];
+    assert_eq!(unread["python"], serde_json::json!(["startup"]), "{unread}");
     let note = checked["notes"][0].as_str().unwrap();
     assert!(
-        note.contains("licence and start-up code of startup; licence of ") && note.contains("cooper create"),
+        note.contains("licence, start-up code and native code of startup; licence of ")
+            && note.contains("cooper create"),
         "{note}"
     );
 }
@@ -318,4 +323,209 @@ fn what_refuses_is_said_and_not_waived() {
         told.stdout.contains("no waiver lifts PACKAGE-DENIED html5lib"),
         "{told}"
     );
+}
+
+/// What every waiver of these tests says.
+const TERMS: [&str; 6] = ["--reason", "agreed", "--until", "2999-01-01", "--by", "ada"];
+
+#[test]
+fn a_whole_set_is_waived_as_it_is_judged() {
+    let mut world = World::of(
+        &archive(),
+        &index()
+            .wheel(Wheel::new("copyleft", "1.0").licence("GPL-3.0-only"))
+            .wheel(
+                Wheel::new("copyleft", "2.0")
+                    .licence("GPL-3.0-only")
+                    .uploaded("2999-01-01T00:00:00Z"),
+            )
+            .wheel(Wheel::new("denied", "1.0")),
+    );
+    let waive = |world: &World, set: &[&str], more: &[&str]| {
+        let args = [&["waive"], set, &TERMS[..], more].concat();
+        world.cooper(&args)
+    };
+    // What the plan alone tells, and what the artefacts tell as soon as they are here.
+    let file = world.host.write("requirements.txt", "copyleft==2.0\n");
+    let set = ["--requirements", file.to_str().unwrap()];
+    let shown = waive(&world, &set, &["--dry-run"]).good();
+    assert!(
+        shown
+            .stdout
+            .starts_with("would waive AGE-FUTURE for copyleft 2.0: the index took it in at 2999"),
+        "{shown}"
+    );
+    assert!(shown.stderr.contains("not judged here"), "{shown}");
+    waive(&world, &set, &[]).good();
+    let create = ["create", "a", "--dependencies", "copyleft==2.0", "--json"];
+    let held = world.cooper(&create).with(3).json();
+    assert_eq!(licences(&held["error"]), ["hold LICENCE-DENIED copyleft"]);
+    let given = waive(&world, &["--dependencies", "copyleft==2.0"], &[]).good();
+    assert!(
+        given
+            .stdout
+            .starts_with("waiver 2: LICENCE-DENIED for copyleft 2.0: `GPL-3.0-only`")
+            && given.stdout.contains("1 waiver by ada until 2999-01-01"),
+        "{given}"
+    );
+    world.cooper(&create).good();
+    // An image by what is known now: the waivers were for the other version and for another name.
+    waive(&world, &["--image", "a"], &[]).with(2);
+    world.cooper(&["waive", "--revoke", "2", "--by", "ada"]).good();
+    let only = waive(&world, &["--image", "a"], &["--only", "licence-denied", "--json"]);
+    assert_eq!(only.good().json()["waivers"][0]["finding"], "LICENCE-DENIED");
+    // What refuses stays.
+    let policy = world
+        .host
+        .write("policy.toml", "[packages]\ndeny = ['python:denied']\n");
+    world.host.set("COOPER_POLICY", policy.to_str().unwrap());
+    let told = waive(&world, &["--dependencies", "denied==1.0"], &[]).with(3);
+    assert!(
+        told.stdout.contains("no waiver lifts PACKAGE-DENIED denied 1.0"),
+        "{told}"
+    );
+    // A set is one kind of thing, and nothing beside a finding.
+    for wrong in [
+        ["AGE-YOUNG", "--image", "a"],
+        ["--image", "a", "--requirements"],
+        ["--list", "--image", "a"],
+    ] {
+        waive(&world, &wrong, &[]).with(2);
+    }
+    world
+        .cooper(&[&["waive", "--only", "AGE-YOUNG"], &TERMS[..]].concat())
+        .with(2);
+}
+
+/// An archive with a key of its own, which no guidelines bind.
+fn archive_of_acme() -> DebianArchive {
+    let text = |name: &str, text: &str| {
+        let package = DebPackage::new(name, "1.0").without_copyright();
+        package.file(&copyright(name), text, 0o644)
+    };
+    let proprietary = "Copyright Acme Corp. All rights reserved. For customers of Acme Corp alone.\n";
+    let fails = "#!/bin/sh\nexit 1\n";
+    let tool = text("acme-tool", proprietary).script("postinst", "#!/bin/sh\necho ran > /etc/acme\n");
+    let broken = text("acme-broken", proprietary).script("preinst", fails);
+    DebianArchive::new(Base::Trixie)
+        .package(tool)
+        .package(broken)
+        .package(failing("acme-silent").without_copyright())
+        .package(failing("acme-noncommercial").licence("CC-BY-NC-4.0"))
+        .signing(&Signing::By(SigningKey::stranger()))
+}
+
+#[test]
+fn a_package_of_another_source_is_judged_before_its_scripts_run() {
+    let own = Server::start(archive_of_acme().routes());
+    let world = World::new();
+    let key = SigningKey::stranger().certificate_armoured();
+    world.host.write("home/.config/cooper/acme.asc", &key);
+    let settings = format!(
+        "[[debian.source]]\nname = \"acme\"\nuris = \"{}\"\nsuites = \"trixie\"\nsigned_by = \"acme.asc\"\n",
+        own.url("debian")
+    );
+    world.host.write("home/.config/cooper/cooper.toml", &settings);
+    let create = |name: &str| world.cooper(&["create", "a", "--packages", name, "--json"]);
+    for (name, code) in [
+        ("acme-tool", "LICENCE-UNKNOWN"),
+        ("acme-broken", "LICENCE-UNKNOWN"),
+        ("acme-silent", "LICENCE-MISSING"),
+        ("acme-noncommercial", "LICENCE-DENIED"),
+    ] {
+        let refused = create(name).with(3).json();
+        assert_eq!(
+            licences(&refused["error"]),
+            [format!("hold {code} {name}")],
+            "{refused}"
+        );
+        world.cooper(&["inspect", "a"]).with(1);
+    }
+    let waive = |name: &str| {
+        let one = ["waive", "LICENCE-UNKNOWN", "--package", name, "--version", "1.0"];
+        world.cooper(&[&one[..], &TERMS].concat()).good();
+    };
+    // Where it is waived, the scripts run.
+    waive("acme-broken");
+    let failed = create("acme-broken").with(1);
+    assert!(failed.stdout.contains("acme-broken preinst"), "{failed}");
+    waive("acme-tool");
+    let made = create("acme-tool").good().json();
+    let kept = world.cooper(&["inspect", "a", "--json"]).good().json();
+    for findings in [&made["findings"], &kept["verdict"]["findings"]] {
+        let findings = findings.as_array().unwrap();
+        let finding = findings.iter().find(|one| one["package"]["name"] == "acme-tool");
+        let finding = finding.unwrap();
+        assert_eq!(
+            (
+                &finding["code"],
+                &finding["waived"]["waiver"],
+                &finding["waived"]["by"]
+            ),
+            (&"LICENCE-UNKNOWN".into(), &2.into(), &"ada".into()),
+            "{finding}"
+        );
+    }
+    let shown = world.cooper(&["inspect", "a"]).good().stdout;
+    for told in [
+        "1 lifted by waivers",
+        "FINDINGS",
+        "waived  LICENCE-UNKNOWN  acme-tool 1.0",
+        "waiver    2 by ada until 2999-01-01",
+    ] {
+        assert!(shown.contains(told), "{told}: {shown}");
+    }
+    world.cooper(&["waive", "--revoke", "2", "--by", "ada"]).good();
+    world.cooper(&["check", "--image", "a"]).with(3);
+}
+
+#[test]
+fn a_dry_run_says_what_only_the_artefacts_can_tell() {
+    let world = World::of(
+        &archive(),
+        &index().wheel(Wheel::new("copyleft", "1.0").licence("GPL-3.0-only")),
+    );
+    let dry = |dependencies: &str, more: &[&str]| {
+        let args = [
+            "create",
+            "a",
+            "--dependencies",
+            dependencies,
+            "--packages",
+            "wget",
+            "--dry-run",
+        ];
+        world.cooper(&[&args[..], more].concat())
+    };
+    let outlook = dry("mechanize", &["--json"]).good().json();
+    let unread = &outlook["artefacts_not_judged"];
+    assert_eq!(
+        unread["gates"],
+        serde_json::json!(["licences", "provenance"]),
+        "{outlook}"
+    );
+    assert_eq!(unread["python"], serde_json::json!(["html5lib", "mechanize"]));
+    assert!(
+        unread["debian"].as_array().unwrap().contains(&"wget".into()),
+        "{unread}"
+    );
+    let told = dry("mechanize", &[]).good().stdout;
+    assert!(
+        told.contains(
+            "  but       not judged here, since the artefacts are not in the store: licence, start-up code"
+        ),
+        "{told}"
+    );
+    // What is here is judged.
+    dry("copyleft", &[]).good();
+    let create = ["create", "a", "--packages", "wget", "--dependencies"];
+    world.cooper(&[&create[..], &["mechanize"]].concat()).good();
+    world.cooper(&[&create[..], &["copyleft"]].concat()).with(3);
+    let outlook = dry("mechanize", &["--json"]).good().json();
+    assert_eq!(outlook["artefacts_not_judged"], Value::Null);
+    assert!(
+        licences(&outlook).contains(&"note LICENCE-COPYLEFT-OS wget".to_owned()),
+        "{outlook}"
+    );
+    dry("copyleft", &[]).with(3);
 }
