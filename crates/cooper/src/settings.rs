@@ -9,6 +9,8 @@ mod debian_source;
 mod defaults;
 mod environment;
 mod file;
+#[cfg(test)]
+mod fuzzed;
 pub(crate) mod key;
 mod netrc;
 mod pip;

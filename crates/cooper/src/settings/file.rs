@@ -25,7 +25,7 @@ pub(crate) struct SettingsFile {
 
 /// How large a settings file may be, in bytes. The parser of TOML goes deeper with each line of a table that is not closed: this
 /// much is safe on a thread's stack.
-const FILE_BYTES_MAX: u64 = 128 << 10;
+pub(super) const FILE_BYTES_MAX: u64 = 128 << 10;
 
 impl SettingsFile {
     /// Read a file; `None` when there is none.
