@@ -130,11 +130,7 @@ pub(crate) fn judge_one(one: &Listed, known: &Known) -> Result<Vec<Finding>, Rea
         return Ok(Vec::new());
     };
     let subject = parsed.subject();
-    let hits = known.advisories.affecting(&subject)?;
-    if hits.is_empty() {
-        return Ok(Vec::new());
-    }
-    let repair = known.advisories.smallest_repair(&subject, &hits)?;
+    let (hits, repair) = known.advisories.affecting_and_repair(&subject)?;
     let findings = hits
         .iter()
         .map(|hit| one.found(of_hit(hit, &one.package, repair.as_deref(), known)));

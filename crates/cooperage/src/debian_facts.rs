@@ -19,11 +19,12 @@ use crate::workshop::Workshop;
 /// The cache's kind.
 const KIND: &str = "debian-facts";
 /// Changes whenever the same package would be read in another way.
-const RULES: &str = concat!("cooper-debian-facts 1 of ", env!("CARGO_PKG_VERSION"));
+const RULES: &str = concat!("cooper-debian-facts 2 of ", env!("CARGO_PKG_VERSION"));
 /// A package may share the copyright file of one that shares another's, and so on, so often.
 const SHARED_MAX: usize = 8;
 
-/// What a package's own archive says: it follows from its digest.
+/// What a package's own archive says: it follows from its digest. What is remembered has of a known licence no single
+/// statements: they are most of it, and only explain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum DebianFacts {
@@ -45,6 +46,13 @@ impl DebianFacts {
             Copyright::Astray(target) => Self::Astray(target.clone()),
         }
     }
+
+    fn for_verdict(self) -> Self {
+        match self {
+            Self::Says(answer) => Self::Says(answer.for_verdict()),
+            other => other,
+        }
+    }
 }
 
 /// Where facts may come from.
@@ -54,6 +62,8 @@ pub(crate) enum Reading {
     Remembered,
     /// Else the packages themselves, where they are in the store.
     Artefacts,
+    /// The packages themselves alone, with every statement.
+    Explained,
 }
 
 /// What the packages of a plan say.
@@ -164,7 +174,7 @@ impl Workshop {
     ) -> Option<LicenceAnswer> {
         let of_source = |one: &&&PlannedDebian| source_of(one) == source_of(planned);
         let siblings: Vec<&PlannedDebian> = plan.iter().filter(of_source).copied().collect();
-        let facts = self.debian_facts(&siblings, Reading::Artefacts);
+        let facts = self.debian_facts(&siblings, Reading::Explained);
         facts.licence(planned, &siblings)?.answer().cloned()
     }
 
@@ -191,7 +201,9 @@ impl Workshop {
             .into_values()
             .chain(others.into_iter().map(|one| vec![one]))
             .collect();
-        let read = side_by_side(&groups, |group| Arc::new(DebianFacts::of(&group[0].copyright)));
+        let read = side_by_side(&groups, |group| {
+            Arc::new(DebianFacts::of(&group[0].copyright).for_verdict())
+        });
         for (group, facts) in groups.iter().zip(&read) {
             for package in group {
                 self.remember(package.artefact.sha256, facts);
@@ -213,11 +225,12 @@ impl Workshop {
     fn debian_facts<'a>(&self, plan: &[&'a PlannedDebian], reading: Reading) -> Facts<'a> {
         let read = |planned: &&'a PlannedDebian| {
             let digest = BlobDigest::new(planned.sha256?);
-            let facts = self.remembered(&digest).or_else(|| match reading {
-                Reading::Remembered => None,
-                Reading::Artefacts => self.read_package(digest),
-            })?;
-            Some((&planned.name, facts))
+            let facts = match reading {
+                Reading::Remembered => self.remembered(&digest),
+                Reading::Artefacts => self.remembered(&digest).or_else(|| self.read_to_judge(digest)),
+                Reading::Explained => self.read_package(digest).map(Arc::new),
+            };
+            Some((&planned.name, facts?))
         };
         Facts {
             packages: side_by_side(plan, read).into_iter().flatten().collect(),
@@ -237,15 +250,19 @@ impl Workshop {
         Some(facts)
     }
 
-    fn read_package(&self, digest: BlobDigest) -> Option<Arc<DebianFacts>> {
+    fn read_to_judge(&self, digest: BlobDigest) -> Option<Arc<DebianFacts>> {
+        let facts = Arc::new(self.read_package(digest)?.for_verdict());
+        self.remember(digest, &facts);
+        Some(facts)
+    }
+
+    fn read_package(&self, digest: BlobDigest) -> Option<DebianFacts> {
         let file = self.store.open_checked_blob(&digest).ok()?;
         let limits = UnpackLimits::default();
         let copyright = Deb::open(file, &limits)
             .and_then(|deb| deb.copyright(&limits))
             .ok()?;
-        let facts = Arc::new(DebianFacts::of(&copyright));
-        self.remember(digest, &facts);
-        Some(facts)
+        Some(DebianFacts::of(&copyright))
     }
 
     fn remember(&self, digest: BlobDigest, facts: &Arc<DebianFacts>) {

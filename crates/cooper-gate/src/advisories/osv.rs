@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ecosystem::{AnyVersion, Ecosystem};
-use super::range::{EventKind, OwnedEvent, OwnedRange, is_in_ranges};
+use super::range::{EventKind, OwnedEvent, OwnedRange, Wanted, is_in_ranges};
 use super::severity::{Severity, SeveritySource};
 use cooper_core::{DebianName, PythonName};
 
@@ -428,8 +428,9 @@ fn listed(versions: &[String], ecosystem: Ecosystem, ranges: &[OwnedRange]) -> V
         .iter()
         .filter_map(|text| AnyVersion::parse(ecosystem, text));
     let mut keys: Vec<String> = parsed
+        .map(Wanted::new)
         .filter(|version| !is_in_ranges(version, ranges))
-        .map(|version| version.key())
+        .map(|version| version.keys().0.clone())
         .collect();
     keys.sort();
     keys.dedup();

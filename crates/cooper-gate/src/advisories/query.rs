@@ -10,9 +10,9 @@ use super::epss::EpssTable;
 use super::exploited::ExploitedList;
 use super::hit::Hit;
 use super::osv::Urgency;
-use super::range::{EventKind, is_in_ranges, is_listed};
+use super::range::{EventKind, Wanted, is_in_ranges, is_listed};
 use super::severity::{Severity, SeveritySource};
-use super::snapshot::{AdvisorySnapshot, Entry, ReadSnapshotError, RecordData};
+use super::snapshot::{AdvisorySnapshot, Entry, ReadSnapshotError, RecordData, RecordRow};
 use super::vex::VexStatements;
 
 /// Everything that is known of vulnerabilities, for queries. Empty parts say nothing.
@@ -28,18 +28,27 @@ pub struct Advisories {
     pub vex: VexStatements,
 }
 
+/// What one record of a snapshot says of a package.
+struct Said<'a> {
+    /// The snapshot's place among all.
+    number: usize,
+    snapshot: &'a AdvisorySnapshot,
+    record: u32,
+    entry: Entry<'a>,
+}
+
 /// A record that affects the subject.
-struct Match {
+struct Match<'a> {
     id: String,
     modified: i64,
     data: RecordData,
     urgency: Option<Urgency>,
-    entries: Vec<Entry>,
+    entries: Vec<&'a Entry<'a>>,
 }
 
-impl Match {
-    fn affects(&self, version: &AnyVersion) -> bool {
-        self.entries.iter().any(|entry| entry.affects(version))
+impl Match<'_> {
+    fn affects(&self, wanted: &Wanted) -> bool {
+        self.entries.iter().any(|entry| entry.affects(wanted))
     }
 
     fn ids(&self) -> impl Iterator<Item = &String> {
@@ -47,9 +56,9 @@ impl Match {
     }
 }
 
-impl Entry {
-    fn affects(&self, version: &AnyVersion) -> bool {
-        is_in_ranges(version, &self.ranges) || is_listed(version, self.versions.iter().map(String::as_str))
+impl Entry<'_> {
+    fn affects(&self, wanted: &Wanted) -> bool {
+        is_in_ranges(wanted, &self.ranges) || is_listed(wanted, &self.versions)
     }
 }
 
@@ -67,18 +76,21 @@ impl Advisories {
     /// # Errors
     /// When a snapshot is damaged: then nothing is known.
     pub fn affecting(&self, subject: &Subject<'_>) -> Result<Vec<Hit>, ReadSnapshotError> {
-        let version = subject.version();
-        let matches = self.matches(subject.ecosystem(), subject.name(), &version)?;
-        let groups = covered(grouped(matches));
-        let mut hits: Vec<Hit> = groups
-            .iter()
-            .map(|group| self.hit(group, subject, &version))
-            .collect();
-        hits.sort_by(|a, b| {
-            let rank = |hit: &Hit| (hit.malicious, hit.severity.rating, hit.severity.score_tenths);
-            rank(b).cmp(&rank(a)).then_with(|| a.id.cmp(&b.id))
-        });
-        Ok(hits)
+        self.hits(&self.said(subject.ecosystem(), subject.name())?, subject)
+    }
+
+    /// The same, and the smallest version that repairs it, as by [`Advisories::smallest_repair`].
+    ///
+    /// # Errors
+    /// When a snapshot is damaged: then nothing is known.
+    pub fn affecting_and_repair(
+        &self,
+        subject: &Subject<'_>,
+    ) -> Result<(Vec<Hit>, Option<String>), ReadSnapshotError> {
+        let said = self.said(subject.ecosystem(), subject.name())?;
+        let hits = self.hits(&said, subject)?;
+        let repair = self.repair(&said, subject, &hits)?;
+        Ok((hits, repair))
     }
 
     /// The smallest version above the subject's at which nothing that is fixed by these hits affects it any more, and
@@ -91,6 +103,29 @@ impl Advisories {
         subject: &Subject<'_>,
         hits: &[Hit],
     ) -> Result<Option<String>, ReadSnapshotError> {
+        self.repair(&self.said(subject.ecosystem(), subject.name())?, subject, hits)
+    }
+
+    fn hits(&self, said: &[Said<'_>], subject: &Subject<'_>) -> Result<Vec<Hit>, ReadSnapshotError> {
+        let wanted = Wanted::new(subject.version());
+        let groups = covered(grouped(self.matches(said, &wanted)?));
+        let mut hits: Vec<Hit> = groups
+            .iter()
+            .map(|group| self.hit(group, subject, &wanted.version))
+            .collect();
+        hits.sort_by(|a, b| {
+            let rank = |hit: &Hit| (hit.malicious, hit.severity.rating, hit.severity.score_tenths);
+            rank(b).cmp(&rank(a)).then_with(|| a.id.cmp(&b.id))
+        });
+        Ok(hits)
+    }
+
+    fn repair(
+        &self,
+        said: &[Said<'_>],
+        subject: &Subject<'_>,
+        hits: &[Hit],
+    ) -> Result<Option<String>, ReadSnapshotError> {
         let version = subject.version();
         let texts: BTreeSet<&String> = hits.iter().flat_map(|hit| &hit.fixed_in).collect();
         let parsed = texts
@@ -98,24 +133,41 @@ impl Advisories {
             .filter_map(|text| Some((version.sibling(text)?, text)));
         let mut candidates: Vec<(AnyVersion, &String)> = parsed.collect();
         candidates.sort_by(|(a, _), (b, _)| a.compare(b));
-        let entries = self.entries(subject.ecosystem(), subject.name())?;
-        let affected = |candidate: &AnyVersion| entries.iter().any(|(_, entry)| entry.affects(candidate));
-        let repair = candidates.into_iter().find(|(candidate, _)| !affected(candidate));
-        Ok(repair.map(|(_, text)| text.clone()))
-    }
-
-    /// Everything that the records in force say of a package, each with its record's id.
-    fn entries(&self, ecosystem: Ecosystem, name: &str) -> Result<Vec<(&str, Entry)>, ReadSnapshotError> {
-        let mut entries = Vec::new();
-        for (number, snapshot) in self.snapshots.iter().enumerate() {
-            for (record, entry) in snapshot.entries_of(ecosystem, name)? {
-                let row = snapshot.record(record)?;
-                if !row.withdrawn && !self.is_superseded(row.id, row.modified, number)? {
-                    entries.push((row.id, entry));
-                }
+        for (candidate, text) in candidates {
+            let candidate = Wanted::new(candidate);
+            let affected = said
+                .iter()
+                .filter(|said| said.entry.affects(&candidate))
+                .map(|said| Ok(self.in_force(said)?.is_some()))
+                .find(|in_force| !matches!(in_force, Ok(false)))
+                .transpose()?;
+            if affected.is_none() {
+                return Ok(Some(text.clone()));
             }
         }
-        Ok(entries)
+        Ok(None)
+    }
+
+    /// Everything that the records say of a package, withdrawn and superseded ones too.
+    fn said(&self, ecosystem: Ecosystem, name: &str) -> Result<Vec<Said<'_>>, ReadSnapshotError> {
+        let mut said = Vec::new();
+        for (number, snapshot) in self.snapshots.iter().enumerate() {
+            let entries = snapshot.entries_of(ecosystem, name)?.into_iter();
+            said.extend(entries.map(|(record, entry)| Said {
+                number,
+                snapshot,
+                record,
+                entry,
+            }));
+        }
+        Ok(said)
+    }
+
+    /// The record, unless it is withdrawn or another snapshot has a newer state of it.
+    fn in_force<'a>(&self, said: &Said<'a>) -> Result<Option<RecordRow<'a>>, ReadSnapshotError> {
+        let row = said.snapshot.record(said.record)?;
+        let counts = !row.withdrawn && !self.is_superseded(row.id, row.modified, said.number)?;
+        Ok(counts.then_some(row))
     }
 
     /// The record by which a package is malicious in some version, and whether it is so in every one. The name may be one
@@ -125,11 +177,12 @@ impl Advisories {
     /// When a snapshot is damaged.
     pub fn malicious_name(&self, name: &PythonName) -> Result<Option<(String, bool)>, ReadSnapshotError> {
         let mut found: Option<(String, bool)> = None;
-        for (id, entry) in self.entries(Ecosystem::PyPI, name.as_str())? {
-            if !id.starts_with("MAL-") {
+        for said in self.said(Ecosystem::PyPI, name.as_str())? {
+            let row = self.in_force(&said)?;
+            let Some(id) = row.map(|row| row.id).filter(|id| id.starts_with("MAL-")) else {
                 continue;
-            }
-            let events = || entry.ranges.iter().flat_map(|range| &range.events);
+            };
+            let events = || said.entry.ranges.iter().flat_map(|range| &range.events);
             let wholly =
                 events().next().is_some() && events().all(|event| event.kind == EventKind::Introduced);
             if found.as_ref().is_none_or(|(_, known)| !known && wholly) {
@@ -139,35 +192,29 @@ impl Advisories {
         Ok(found)
     }
 
-    fn matches(
+    fn matches<'a>(
         &self,
-        ecosystem: Ecosystem,
-        name: &str,
-        version: &AnyVersion,
-    ) -> Result<Vec<Match>, ReadSnapshotError> {
-        let mut matches: Vec<Match> = Vec::new();
-        for (number, snapshot) in self.snapshots.iter().enumerate() {
-            for (record, entry) in snapshot.entries_of(ecosystem, name)? {
-                if !entry.affects(version) {
-                    continue;
-                }
-                let row = snapshot.record(record)?;
-                if row.withdrawn || self.is_superseded(row.id, row.modified, number)? {
-                    continue;
-                }
-                if let Some(known) = matches.iter_mut().find(|known| known.id == row.id) {
-                    known.urgency = known.urgency.or(entry.urgency);
-                    known.entries.push(entry);
-                    continue;
-                }
-                matches.push(Match {
-                    id: row.id.to_owned(),
-                    modified: row.modified,
-                    data: row.read()?,
-                    urgency: entry.urgency,
-                    entries: vec![entry],
-                });
+        said: &'a [Said<'a>],
+        wanted: &Wanted,
+    ) -> Result<Vec<Match<'a>>, ReadSnapshotError> {
+        let mut matches: Vec<Match<'a>> = Vec::new();
+        for one in said.iter().filter(|said| said.entry.affects(wanted)) {
+            let Some(row) = self.in_force(one)? else {
+                continue;
+            };
+            let entry = &one.entry;
+            if let Some(known) = matches.iter_mut().find(|known| known.id == row.id) {
+                known.urgency = known.urgency.or(entry.urgency);
+                known.entries.push(entry);
+                continue;
             }
+            matches.push(Match {
+                id: row.id.to_owned(),
+                modified: row.modified,
+                data: row.read()?,
+                urgency: entry.urgency,
+                entries: vec![entry],
+            });
         }
         Ok(matches)
     }
@@ -186,7 +233,7 @@ impl Advisories {
         Ok(false)
     }
 
-    fn hit(&self, group: &[Match], subject: &Subject<'_>, version: &AnyVersion) -> Hit {
+    fn hit(&self, group: &[Match<'_>], subject: &Subject<'_>, version: &AnyVersion) -> Hit {
         let ids: BTreeSet<&String> = group.iter().flat_map(Match::ids).collect();
         let id = ids
             .iter()
@@ -247,8 +294,8 @@ fn rank(id: &str) -> u8 {
 }
 
 /// Records that share an id, directly or through others, are one vulnerability.
-fn grouped(matches: Vec<Match>) -> Vec<Vec<Match>> {
-    let mut groups: Vec<(BTreeSet<String>, Vec<Match>)> = Vec::new();
+fn grouped(matches: Vec<Match<'_>>) -> Vec<Vec<Match<'_>>> {
+    let mut groups: Vec<(BTreeSet<String>, Vec<Match<'_>>)> = Vec::new();
     for found in matches {
         let mut ids: BTreeSet<String> = found.ids().cloned().collect();
         let mut members = vec![found];
@@ -272,25 +319,25 @@ fn grouped(matches: Vec<Match>) -> Vec<Vec<Match>> {
 }
 
 /// Announcements about several vulnerabilities say nothing new where each of those is a hit of its own.
-fn covered(groups: Vec<Vec<Match>>) -> Vec<Vec<Match>> {
-    let is_announcement = |group: &[Match]| group.iter().all(|found| !found.data.covers.is_empty());
+fn covered(groups: Vec<Vec<Match<'_>>>) -> Vec<Vec<Match<'_>>> {
+    let is_announcement = |group: &[Match<'_>]| group.iter().all(|found| !found.data.covers.is_empty());
     let single = groups.iter().filter(|group| !is_announcement(group));
     let known: BTreeSet<String> = single.flatten().flat_map(Match::ids).cloned().collect();
-    let is_new = |group: &Vec<Match>| {
+    let is_new = |group: &Vec<Match<'_>>| {
         let mut covers = group.iter().flat_map(|found| &found.data.covers);
         !is_announcement(group) || covers.any(|cve| !known.contains(cve))
     };
     groups.into_iter().filter(is_new).collect()
 }
 
-fn text_of(group: &[Match]) -> String {
+fn text_of(group: &[Match<'_>]) -> String {
     let texts = group.iter().map(|found| &found.data.summary);
     let texts = texts.filter(|text| !text.is_empty());
     // The shortest is a title, the longest details.
     texts.min_by_key(|text| text.len()).cloned().unwrap_or_default()
 }
 
-fn references_of(group: &[Match]) -> Vec<String> {
+fn references_of(group: &[Match<'_>]) -> Vec<String> {
     let mut references: Vec<String> = Vec::new();
     for reference in group.iter().flat_map(|found| &found.data.references) {
         if !references.contains(reference) && references.len() < 3 {
@@ -301,7 +348,7 @@ fn references_of(group: &[Match]) -> Vec<String> {
 }
 
 /// What Debian calls unimportant has no severity; its other words count where nobody has a vector.
-fn severity_of(group: &[Match], urgency: Option<Urgency>) -> Severity {
+fn severity_of(group: &[Match<'_>], urgency: Option<Urgency>) -> Severity {
     let of_urgency = |urgency: Urgency, rating| Severity {
         score_tenths: None,
         rating,
@@ -331,18 +378,25 @@ fn severity_of(group: &[Match], urgency: Option<Urgency>) -> Severity {
 }
 
 /// Versions above this one at which a fix came, and which no record of the group calls affected.
-fn fixes(group: &[Match], version: &AnyVersion) -> Vec<String> {
+fn fixes(group: &[Match<'_>], version: &AnyVersion) -> Vec<String> {
     let events = group.iter().flat_map(|found| &found.entries);
     let events = events
         .flat_map(|entry| &entry.ranges)
         .flat_map(|range| &range.events);
     let fixed = events.filter(|event| event.kind == EventKind::Fixed);
     let mut candidates: Vec<(AnyVersion, String)> = fixed
-        .filter_map(|event| Some((event.version()?.clone(), event.text.clone())))
+        .filter_map(|event| Some((event.version()?, &event.text)))
         .filter(|(candidate, _)| candidate.compare(version) == Ordering::Greater)
-        .filter(|(candidate, _)| !group.iter().any(|found| found.affects(candidate)))
+        .map(|(candidate, text)| (candidate.clone(), text.clone()))
         .collect();
     candidates.sort_by(|(a, a_text), (b, b_text)| a.compare(b).then_with(|| a_text.cmp(b_text)));
     candidates.dedup_by(|(a, _), (b, _)| a.compare(b) == Ordering::Equal);
-    candidates.into_iter().map(|(_, text)| text).collect()
+    let is_fixed = |candidate: AnyVersion| {
+        let candidate = Wanted::new(candidate);
+        !group.iter().any(|found| found.affects(&candidate))
+    };
+    let fixed = candidates
+        .into_iter()
+        .filter_map(|(candidate, text)| is_fixed(candidate).then_some(text));
+    fixed.collect()
 }

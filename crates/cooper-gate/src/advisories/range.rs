@@ -4,6 +4,7 @@
 //! In a range, the events are gone through in the order of their versions; `introduced` at or before the version
 //! switches on, `fixed` at or before it and `last_affected` before it switch off; a range with limits ends at them.
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 
 use super::ecosystem::{AnyVersion, Ecosystem};
@@ -120,13 +121,13 @@ impl OwnedRange {
         Some(Self { events: vec![event] })
     }
 
-    fn has(&self, version: &AnyVersion) -> bool {
+    fn has(&self, wanted: &Wanted) -> bool {
+        let version = &wanted.version;
         if !self.is_before_limits(version) {
             return false;
         }
         // `last_affected: 2.1` means the build `2.1+cpu`, too.
-        let public = version.public();
-        let public = public.as_ref().unwrap_or(version);
+        let public = wanted.public.as_ref().unwrap_or(version);
         let mut affected = false;
         for event in &self.events {
             let reached = event.point.compare_to(version) != Ordering::Greater;
@@ -148,16 +149,43 @@ impl OwnedRange {
     }
 }
 
+/// A version that is looked for, with what every comparison wants to know of it.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) version: AnyVersion,
+    public: Option<AnyVersion>,
+    keys: OnceCell<(String, Option<String>)>,
+}
+
+impl Wanted {
+    pub(super) fn new(version: AnyVersion) -> Self {
+        Self {
+            public: version.public(),
+            version,
+            keys: OnceCell::new(),
+        }
+    }
+
+    /// The keys of the version and, where that is another, of the one without its local label.
+    pub(super) fn keys(&self) -> &(String, Option<String>) {
+        let public = || self.public.as_ref().map(AnyVersion::key);
+        self.keys.get_or_init(|| (self.version.key(), public()))
+    }
+}
+
 /// Whether any range has the version.
-pub(super) fn is_in_ranges(version: &AnyVersion, ranges: &[OwnedRange]) -> bool {
-    ranges.iter().any(|range| range.has(version))
+pub(super) fn is_in_ranges(wanted: &Wanted, ranges: &[OwnedRange]) -> bool {
+    ranges.iter().any(|range| range.has(wanted))
 }
 
 /// Whether a version is listed: any spelling of it, and a Python build `2.1+cpu` where `2.1` is.
-pub(super) fn is_listed<'a>(version: &AnyVersion, mut keys: impl Iterator<Item = &'a str>) -> bool {
-    let key = version.key();
-    let public = version.public().map(|public| public.key());
-    keys.any(|listed| {
+pub(super) fn is_listed(wanted: &Wanted, keys: &[&str]) -> bool {
+    if keys.is_empty() {
+        return false;
+    }
+    let version = &wanted.version;
+    let (key, public_key) = wanted.keys();
+    keys.iter().any(|listed| {
         let same = || {
             let AnyVersion::Debian(_) = version else {
                 return false;
@@ -165,7 +193,7 @@ pub(super) fn is_listed<'a>(version: &AnyVersion, mut keys: impl Iterator<Item =
             let listed = version.sibling(listed);
             listed.is_some_and(|listed| listed.compare(version) == Ordering::Equal)
         };
-        listed == key || public.as_deref() == Some(listed) || same()
+        listed == key || public_key.as_deref() == Some(listed) || same()
     })
 }
 
@@ -179,8 +207,12 @@ mod tests {
         OwnedRange::sorted(events.iter().map(parse).collect())
     }
 
+    fn wanted(ecosystem: Ecosystem, version: &str) -> Wanted {
+        Wanted::new(AnyVersion::parse(ecosystem, version).unwrap())
+    }
+
     fn has(ecosystem: Ecosystem, range: &OwnedRange, version: &str) -> bool {
-        range.has(&AnyVersion::parse(ecosystem, version).unwrap())
+        range.has(&wanted(ecosystem, version))
     }
 
     /// Events, what they affect, what not.
@@ -258,12 +290,7 @@ mod tests {
 
     #[test]
     fn listed_versions_are_found_in_any_spelling() {
-        let listed = |version: &str, ecosystem, keys: &[&str]| {
-            is_listed(
-                &AnyVersion::parse(ecosystem, version).unwrap(),
-                keys.iter().copied(),
-            )
-        };
+        let listed = |version: &str, ecosystem, keys: &[&str]| is_listed(&wanted(ecosystem, version), keys);
         assert!(listed("1.0.0", Ecosystem::PyPI, &["0.9", "1"]));
         assert!(listed("2.1+cpu", Ecosystem::PyPI, &["2.1"]));
         assert!(!listed("2.1", Ecosystem::PyPI, &["2.1+cpu"]));

@@ -173,10 +173,10 @@ struct PackageRow<'a> {
 
 /// What a record says of one package.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct Entry<'a> {
     pub(super) urgency: Option<Urgency>,
     pub(super) ranges: Vec<OwnedRange>,
-    pub(super) versions: Vec<String>,
+    pub(super) versions: Vec<&'a str>,
 }
 
 /// One record's place in the tables.
@@ -239,7 +239,7 @@ impl AdvisorySnapshot {
         &self,
         ecosystem: Ecosystem,
         name: &str,
-    ) -> Result<Vec<(u32, Entry)>, ReadSnapshotError> {
+    ) -> Result<Vec<(u32, Entry<'_>)>, ReadSnapshotError> {
         let (mut low, mut high) = (0, self.counts.packages);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -321,7 +321,7 @@ impl AdvisorySnapshot {
         })
     }
 
-    fn entry(&self, ecosystem: Ecosystem, index: u32) -> Result<(u32, Entry), ReadSnapshotError> {
+    fn entry(&self, ecosystem: Ecosystem, index: u32) -> Result<(u32, Entry<'_>), ReadSnapshotError> {
         let place = || {
             let mut reader = self.row(self.layout.entries, self.layout.records, index, ENTRY_BYTES)?;
             let record = reader.u32()?;
@@ -378,7 +378,7 @@ pub(super) fn write_entry(urgency: Option<Urgency>, ranges: &[OwnedRange], versi
     writer.0
 }
 
-fn read_entry(mut reader: Reader<'_>, ecosystem: Ecosystem) -> Option<Entry> {
+fn read_entry(mut reader: Reader<'_>, ecosystem: Ecosystem) -> Option<Entry<'_>> {
     let urgency = match reader.byte()? {
         0 => None,
         code => Some(Urgency::of_code(code)?),
@@ -396,7 +396,7 @@ fn read_entry(mut reader: Reader<'_>, ecosystem: Ecosystem) -> Option<Entry> {
     }
     let mut versions = Vec::new();
     for _ in 0..reader.count()? {
-        versions.push(reader.text()?.to_owned());
+        versions.push(reader.text()?);
     }
     Some(Entry {
         urgency,

@@ -105,6 +105,16 @@ impl LicenceAnswer {
 
     /// Whether no source says anything: not even something that is not understood.
     pub fn is_missing(&self) -> bool {
-        self.statements.is_empty()
+        self.expression.is_none() && self.statements.is_empty()
+    }
+
+    /// What a verdict rests on alone: where a licence is known and nothing contradicts it, the single statements only explain
+    /// it.
+    #[must_use]
+    pub fn for_verdict(mut self) -> Self {
+        if self.expression.is_some() && self.contradictions.is_empty() {
+            self.statements = Vec::new();
+        }
+        self
     }
 }
