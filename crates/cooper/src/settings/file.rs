@@ -27,6 +27,9 @@ pub(crate) struct SettingsFile {
 /// much is safe on a thread's stack.
 pub(super) const FILE_BYTES_MAX: u64 = 128 << 10;
 
+/// How much of a key or a value an error shows, in characters.
+const SHOWN_MAX: usize = 300;
+
 impl SettingsFile {
     /// Read a file; `None` when there is none.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, SettingsError> {
@@ -45,7 +48,7 @@ impl SettingsFile {
         let table = DeTable::parse(text).map_err(|error| SettingsError::Syntax {
             path: path.to_owned(),
             line: line_of(text, error.span().map_or(0, |span| span.start)),
-            reason: error.message().to_owned(),
+            reason: shortened(error.message()),
         })?;
         let mut file = Self {
             path: path.to_owned(),
@@ -80,7 +83,7 @@ impl SettingsFile {
         SettingsError::UnknownKey {
             path: self.path.clone(),
             line,
-            key: dotted.to_owned(),
+            key: shortened(dotted),
             near,
         }
     }
@@ -102,7 +105,7 @@ impl SettingsFile {
         let wrong = |reason: String| SettingsError::Value {
             origin: format!("{}:{line}", self.path.display()),
             key: key.name,
-            reason,
+            reason: shortened(&reason),
         };
         let mut texts = match value {
             DeValue::Array(values) if key.tables => {
@@ -127,6 +130,14 @@ impl SettingsFile {
                 .collect();
         }
         Ok(texts)
+    }
+}
+
+/// What of a text that the file chooses is shown.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
