@@ -490,7 +490,7 @@ fn split_version(id: &str) -> Option<(&str, Vec<u32>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::licences::answer::LicenceSource;
+    use crate::licences::answer::{LicenceSource, LicenceStatement};
 
     fn answer(expression: &str) -> LicenceAnswer {
         LicenceAnswer {
@@ -614,6 +614,44 @@ mod tests {
                     *exception
                 );
             }
+        }
+    }
+
+    #[test]
+    fn what_a_verdict_rests_on_gives_the_same_verdict() {
+        let statement = |said: &str| LicenceStatement {
+            source: LicenceSource::Dep5,
+            said: said.to_owned(),
+            read_as: said.parse().ok(),
+            note: None,
+        };
+        let stated = |answer: LicenceAnswer, said: &[&str]| LicenceAnswer {
+            statements: said.iter().copied().map(statement).collect(),
+            ..answer
+        };
+        let contradicted = LicenceAnswer {
+            contradictions: vec!["the text is another".to_owned()],
+            ..answer("MIT")
+        };
+        let rules = LicenceRules::os();
+        for (whole, code, kept) in [
+            (stated(answer("MIT"), &["MIT", "GPL-2.0-only"]), None, 0),
+            (
+                stated(contradicted, &["MIT", "CC-BY-NC-4.0"]),
+                Some(LicenceCode::Contradiction),
+                2,
+            ),
+            (
+                stated(LicenceAnswer::silent(), &["my own"]),
+                Some(LicenceCode::Unknown),
+                1,
+            ),
+            (LicenceAnswer::silent(), Some(LicenceCode::Missing), 0),
+        ] {
+            let judgement = judge(&whole, &rules);
+            assert_eq!(judgement.code, code);
+            let brief = whole.for_verdict();
+            assert_eq!((judge(&brief, &rules), brief.statements.len()), (judgement, kept));
         }
     }
 

@@ -99,7 +99,7 @@ pub struct PopularNames {
     /// The normalised names, the most downloaded first.
     names: Texts,
     /// How they are spelled, as far as somebody wanted to know.
-    spellings: Vec<OnceLock<Spelling>>,
+    spellings: Vec<OnceLock<Box<Spelling>>>,
     downloads: Vec<u64>,
     /// The places of the names in the order of the names.
     by_name: Vec<u32>,
@@ -200,7 +200,7 @@ impl PopularNames {
         Ok(Self {
             names: spellings.iter().map(|one| one.normal.as_str()).collect(),
             forms: Forms::of((0..).zip(&spellings)),
-            spellings: spellings.into_iter().map(OnceLock::from).collect(),
+            spellings: spellings.into_iter().map(Box::new).map(OnceLock::from).collect(),
             downloads,
             by_name,
             openings,
@@ -287,7 +287,7 @@ impl PopularNames {
     pub(super) fn spelled(&self, place: u32) -> Option<&Spelling> {
         let name = self.names.get(place as usize)?;
         let cell = self.spellings.get(place as usize)?;
-        Some(cell.get_or_init(|| Spelling::of(name)))
+        Some(cell.get_or_init(|| Box::new(Spelling::of(name))))
     }
 
     /// How many names go on after this beginning and a separator.

@@ -1,6 +1,7 @@
 //! What the image's interpreter and platform are: tags and markers, never those of the host.
 
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use cooper_core::python::DistributionVersion;
 use cooper_core::{Base, PythonName};
@@ -81,12 +82,17 @@ fn markers(base: Base, full: &DistributionVersion) -> Option<MarkerEnvironment> 
     )
 }
 
+/// What [`wheel_fits`] compares with, for each base: thousands of tags, made once.
+static TARGETS: [OnceLock<Option<Target>>; Base::ALL.len()] = [const { OnceLock::new() }; Base::ALL.len()];
+
 /// Whether a wheel of this file name can be installed on `base`, as its tags say (PEP 425, PEP 600).
 pub fn wheel_fits(filename: &str, base: Base) -> bool {
     let Ok(wheel) = WheelFilename::from_str(filename) else {
         return false;
     };
-    Target::new(base).is_some_and(|target| target.priority(&wheel).is_some())
+    let target = TARGETS.iter().zip(Base::ALL).find(|(_, known)| *known == base);
+    let target = target.and_then(|(target, _)| target.get_or_init(|| Target::new(base)).as_ref());
+    target.is_some_and(|target| target.priority(&wheel).is_some())
 }
 
 /// Whether a wheel of this file name is of that distribution and version.
