@@ -12,6 +12,7 @@ mod debian;
 mod expression;
 mod names;
 mod notices;
+mod paths;
 mod python;
 mod reading;
 mod rules;

@@ -134,18 +134,15 @@ impl MachineReadable {
         let first = paragraphs.next()?;
         let format = value(first, "Format").or_else(|| value(first, "Format-Specification"))?;
         let format = format.to_lowercase();
-        if !["copyright-format", "dep5", "dep-5", "dep.debian.net"]
+        let is_named = ["copyright-format", "dep5", "dep-5", "dep.debian.net"]
             .iter()
-            .any(|mark| format.contains(mark))
-        {
-            return None;
-        }
+            .any(|mark| format.contains(mark));
         let mut parsed = Self {
             header: Paragraph::parse(first),
             works: Vec::new(),
             texts: BTreeMap::new(),
         };
-        for paragraph in paragraphs.map(Paragraph::parse) {
+        for paragraph in paragraphs.map(Paragraph::of_body) {
             if let Some(name) = &paragraph.licence
                 && !paragraph.text.is_empty()
             {
@@ -158,7 +155,9 @@ impl MachineReadable {
                 parsed.works.push(paragraph);
             }
         }
-        Some(parsed)
+        // By whatever address the format is called, it has paragraphs of files.
+        let is_of_the_form = parsed.works.iter().any(|work| work.licence.is_some());
+        (is_named || is_of_the_form).then_some(parsed)
     }
 
     /// None where it names no licence at all: then it is read as a text.
@@ -378,6 +377,15 @@ fn statement(work: &Paragraph, read_as: Option<LicenceExpression>, note: Option<
 }
 
 impl Paragraph {
+    /// One after the header. Where it has holders and a licence but no files, it is about all of them.
+    fn of_body(text: &str) -> Self {
+        let mut paragraph = Self::parse(text);
+        if paragraph.files.is_empty() && value(text, "Copyright").is_some() {
+            paragraph.files.push("*".to_owned());
+        }
+        paragraph
+    }
+
     fn parse(text: &str) -> Self {
         let licence = value(text, "License");
         let mut lines = licence.as_deref().unwrap_or_default().lines();

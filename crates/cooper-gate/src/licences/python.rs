@@ -4,6 +4,7 @@
 use super::answer::{LicenceAnswer, LicenceSource, LicenceStatement, Sureness};
 use super::expression::{LicenceExpression, LicenceTerm};
 use super::names::{self, Reading, Vague};
+use super::paths::{depth, is_licence_name, names_its_licence};
 use super::reading::TextReading;
 use super::words::decode;
 
@@ -308,7 +309,20 @@ impl Sources {
         self.field.as_ref().is_some_and(or)
             || self.vague.iter().any(|vague| vague.key == "dual")
             || self.files.iter().any(|(_, reading)| reading.offers_choice)
-            || self.own_files().next().is_some() && self.own_files().all(|(path, _)| names_its_licence(path))
+            || self.own_files().next().is_some()
+                && self.own_files().all(|(path, _)| names_its_licence(path))
+                && self.admits_a_choice()
+    }
+
+    /// Files of which each is named after its licence are offered for choice: MIT and Apache always, others unless the field
+    /// `License` names one of them.
+    fn admits_a_choice(&self) -> bool {
+        let names_one = self.field.as_ref().is_some_and(|field| field.terms().len() == 1);
+        let is_usual = |(_, reading): &(String, TextReading)| {
+            let own = reading.own().map(|own| own.to_string());
+            own.is_some_and(|own| own == "MIT" || own == "Apache-2.0")
+        };
+        !names_one || self.own_files().all(is_usual)
     }
 
     /// A GNU text leaves open whether later versions are meant; another source may say so.
@@ -418,7 +432,12 @@ impl Sources {
             .own_files()
             .chain(unnamed)
             .any(|(_, reading)| !reading.restrictions.is_empty() && !reading.is_collection());
-        let sureness = if restricted {
+        let agreement = self
+            .own_files()
+            .any(|(_, reading)| reading.is_of_something_else());
+        let is_unnamed = agreement || self.says_proprietary();
+        let is_unknown = self.stated.is_none() && self.has_an_unknown_licence();
+        let sureness = if restricted || is_unknown || is_unnamed && !self.is_named(&conclusion) {
             Sureness::Low
         } else {
             conclusion.sureness
@@ -431,6 +450,33 @@ impl Sources {
             statements: self.statements,
             contradictions,
         }
+    }
+
+    /// Whether a long licence beside the metadata is none that is known.
+    fn has_an_unknown_licence(&self) -> bool {
+        let mut own = self
+            .files
+            .iter()
+            .filter(|(path, _)| depth(path) == 0 && is_licence_name(path));
+        own.any(|(_, reading)| reading.is_unknown())
+    }
+
+    /// Whether a field or a classifier names what was concluded.
+    fn is_named(&self, conclusion: &Conclusion) -> bool {
+        let mut named = self.stated.iter().chain(&self.classified).chain(&self.field);
+        named.any(|named| shares_a_licence(named, &conclusion.expression))
+    }
+
+    /// Whether a field or a classifier says that the package is somebody's property.
+    fn says_proprietary(&self) -> bool {
+        let of_metadata = |statement: &&LicenceStatement| {
+            matches!(
+                statement.source,
+                LicenceSource::LicenseField | LicenceSource::Classifier
+            )
+        };
+        let mut statements = self.statements.iter().filter(of_metadata);
+        statements.any(|statement| statement.said.to_ascii_lowercase().contains("proprietary"))
     }
 
     /// The licences of files and parts of files that are not the package's own.
@@ -477,29 +523,6 @@ fn vague_note(reading: &Reading) -> Option<String> {
     }
 }
 
-/// Directories above the file, those of `.dist-info` apart.
-fn depth(path: &str) -> usize {
-    let inner = path.split_once(".dist-info/").map_or(path, |(_, inner)| inner);
-    let inner = inner.strip_prefix("licenses/").unwrap_or(inner);
-    inner.matches('/').count()
-}
-
-/// Whether a file is named as licences are; notices, authors and readmes only add to them.
-fn is_licence_name(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-    let third_party = [
-        "third",
-        "notice",
-        "authors",
-        "thanks",
-        "bundled",
-        "vendor",
-        "readme",
-        "contributors",
-    ];
-    !third_party.iter().any(|part| name.contains(part))
-}
-
 /// Whether a classifier means the licence of a text. What is put into the public domain is so by a text of that kind.
 fn names_licence(reading: &Reading, part: &LicenceExpression) -> bool {
     const DEDICATIONS: [&str; 2] = ["Unlicense", "CC0-1.0"];
@@ -520,20 +543,6 @@ fn names_licence(reading: &Reading, part: &LicenceExpression) -> bool {
         Reading::Vague(vague) => !vague.family.is_empty() && vague.admits(part),
         Reading::Nothing | Reading::Unreadable => false,
     }
-}
-
-/// `LICENSE-MIT`, `LICENSE.APACHE2`: files that stand beside each other so are offered for choice.
-fn names_its_licence(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_uppercase();
-    let rest = name
-        .strip_prefix("LICENSE")
-        .or_else(|| name.strip_prefix("LICENCE"));
-    let suffix = rest.and_then(|rest| rest.strip_prefix(['-', '.', '_']));
-    suffix.is_some_and(|suffix| {
-        ["MIT", "APACHE", "BSD"]
-            .iter()
-            .any(|licence| suffix.starts_with(licence))
-    })
 }
 
 /// Whether a declared licence is the one of a text: the same, or by a name that is used for it. Python's own licence is a

@@ -22,6 +22,8 @@ pub(crate) struct TextReading {
     pub(crate) is_reordered: bool,
     /// Whether there is more of it, which may say anything.
     is_cut: bool,
+    /// How many words no known licence explains.
+    unexplained: usize,
 }
 
 /// One licence of a text.
@@ -87,6 +89,8 @@ const CHOICES: [&str; 8] = [
 ];
 /// With more licences than this, a text is a collection.
 const CHOICES_MAX: usize = 3;
+/// So many words that no known licence has are an agreement of its own.
+const UNEXPLAINED_MAX: usize = 1_000;
 const PUBLIC_DOMAIN: &str = "LicenseRef-Public-Domain";
 
 impl TextReading {
@@ -112,6 +116,7 @@ impl TextReading {
         let (beside, added) = (free(&is_free), free(&|at| !own[at]));
         let restricts = |phrase: &&&str| added.contains(&format!(" {phrase} "));
         let stands = |phrase: &&&str| beside.contains(&format!(" {phrase} "));
+        let unexplained = (0..words.len()).filter(|at| is_free(*at)).count();
         let mut parts = parts(&found, notices);
         join_parallel(&mut parts, &words);
         for part in &mut parts {
@@ -125,6 +130,7 @@ impl TextReading {
             restrictions: RESTRICTIONS.iter().filter(restricts).copied().collect(),
             offers_choice: parts.len() <= CHOICES_MAX && CHOICES.iter().any(|phrase| stands(&phrase)),
             parts,
+            unexplained,
             is_reordered: false,
             is_cut: words.len() >= WORDS_MAX,
         }
@@ -197,6 +203,17 @@ impl TextReading {
             && !self.is_reordered
             && !self.is_cut
             && self.first().is_some_and(whole)
+    }
+
+    /// Whether it is long, and only a few words of it speak of its licence: an agreement that names what it carries.
+    pub(crate) fn is_of_something_else(&self) -> bool {
+        let is_notice = self.first().is_some_and(|part| part.share.is_none());
+        is_notice && self.unexplained > UNEXPLAINED_MAX
+    }
+
+    /// Whether it is long, and no licence that is known.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.parts.is_empty() && self.unexplained > UNEXPLAINED_MAX
     }
 
     /// Whether it has more licences than one work has: what limits one of them says nothing of the whole.
