@@ -1,7 +1,7 @@
 //! Which vulnerabilities affect a package: all snapshots together, one hit for each vulnerability.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cooper_core::{PythonName, Severity as Rating, Timestamp};
 
@@ -295,23 +295,22 @@ fn rank(id: &str) -> u8 {
 
 /// Records that share an id, directly or through others, are one vulnerability.
 fn grouped(matches: Vec<Match<'_>>) -> Vec<Vec<Match<'_>>> {
-    let mut groups: Vec<(BTreeSet<String>, Vec<Match<'_>>)> = Vec::new();
+    let mut groups: Vec<Option<Vec<Match<'_>>>> = Vec::new();
+    let mut group_of: BTreeMap<String, usize> = BTreeMap::new();
     for found in matches {
-        let mut ids: BTreeSet<String> = found.ids().cloned().collect();
+        let joined: BTreeSet<usize> = found.ids().filter_map(|id| group_of.get(id).copied()).collect();
         let mut members = vec![found];
-        let (joined, apart): (Vec<_>, Vec<_>) = groups
-            .into_iter()
-            .partition(|(others, _)| !others.is_disjoint(&ids));
-        for (others, found) in joined {
-            ids.extend(others);
-            members.extend(found);
+        for at in joined {
+            members.extend(groups.get_mut(at).and_then(Option::take).unwrap_or_default());
         }
-        groups = apart;
-        groups.push((ids, members));
+        let ids = members.iter().flat_map(Match::ids);
+        group_of.extend(ids.map(|id| (id.clone(), groups.len())));
+        groups.push(Some(members));
     }
     groups
         .into_iter()
-        .map(|(_, mut members)| {
+        .flatten()
+        .map(|mut members| {
             members.sort_by(|a, b| (rank(&a.id), &a.id).cmp(&(rank(&b.id), &b.id)));
             members
         })
