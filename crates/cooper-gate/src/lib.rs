@@ -18,7 +18,7 @@ pub mod integrity;
 mod known;
 pub mod licences;
 pub mod listed;
-mod look_alikes;
+pub mod look_alikes;
 pub mod names;
 pub mod policy;
 pub mod unmaintained;

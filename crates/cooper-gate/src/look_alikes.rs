@@ -100,7 +100,8 @@ fn of_judgement(judgement: &NameJudgement, one: &Listed, known: &Known) -> Optio
     Some(one.found(finding))
 }
 
-fn lacking(known: &Known) -> Option<Unjudged> {
+/// What is missing for judging names.
+pub fn lacking(known: &Known) -> Option<Unjudged> {
     let why = match known.dates.popular {
         _ if known.popular.is_damaged() => "the list of popular names cannot be read".to_owned(),
         None => "there is no list of popular names: look-alikes are judged by the standard library, import names and \

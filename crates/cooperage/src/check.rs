@@ -6,7 +6,7 @@ use cooper_gate::advisories::Subject;
 use cooper_gate::listed::{self, Listed};
 use cooper_gate::names::{self, NameCode, NameVerdict, Weight};
 use cooper_gate::vulnerabilities::{self, VulnerabilityCode};
-use cooper_gate::{Evidence, Known, Verdict, judge, judge_listed};
+use cooper_gate::{Evidence, Known, Unjudged, Verdict, judge, judge_listed, look_alikes};
 use serde::Serialize;
 
 use crate::artefacts::UnreadArtefacts;
@@ -41,6 +41,17 @@ impl Checked {
     }
 }
 
+/// What is said of each line of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListChecked<T> {
+    /// In the order of the list.
+    pub lines: Vec<T>,
+    /// What evidence is missing, or too old.
+    pub unjudged: Vec<Unjudged>,
+    /// Whether there is none at all of that which a list of this kind is judged by.
+    pub is_without_evidence: bool,
+}
+
 /// What is said of a name alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NameChecked {
@@ -63,7 +74,7 @@ pub struct VersionChecked {
     pub name: String,
     /// The version.
     pub version: String,
-    /// `pass`, `hold` or `refuse`.
+    /// `pass`, `hold` or `refuse`; `unknown` where there are no advisories and nothing is said.
     pub verdict: &'static str,
     /// The code of the worst finding.
     pub code: Option<String>,
@@ -74,6 +85,15 @@ pub struct VersionChecked {
 }
 
 impl VersionChecked {
+    /// Of a version of which nobody could say anything.
+    fn unknown(self) -> Self {
+        Self {
+            verdict: "unknown",
+            why: "there are no advisories about Python distributions".to_owned(),
+            ..self
+        }
+    }
+
     fn of(
         name: &PythonName,
         version: &DistributionVersion,
@@ -101,23 +121,23 @@ impl VersionChecked {
     }
 }
 
-fn check_name(name: &str, known: &Known) -> NameChecked {
+fn check_name(name: &str, known: &Known) -> Result<NameChecked, DiligenceError> {
     let parsed = name.parse::<PythonName>().ok();
-    let malicious = parsed.as_ref();
-    let malicious = malicious.and_then(|name| known.advisories.malicious_name(name).ok().flatten());
-    if let Some((record, wholly)) = malicious {
+    let malicious = parsed.as_ref().map(|name| known.advisories.malicious_name(name));
+    let malicious = malicious.transpose().map_err(DiligenceError::Advisories)?;
+    if let Some((record, wholly)) = malicious.flatten() {
         let (verdict, versions) = if wholly {
             ("refuse", "in every version")
         } else {
             ("hold", "in some versions")
         };
-        return NameChecked {
+        return Ok(NameChecked {
             name: name.to_owned(),
             verdict,
             code: Some(VulnerabilityCode::Malicious.as_str()),
             target: None,
             why: format!("{record}: it is reported as malicious {versions}"),
-        };
+        });
     }
     let judgement = names::judge(name, known.popular.names(), Weight::Direct);
     let allow = &known.in_force.rules.names.allow;
@@ -128,13 +148,13 @@ fn check_name(name: &str, known: &Known) -> NameChecked {
         NameVerdict::Hold => ("hold", judgement.why),
         NameVerdict::Refuse => ("refuse", judgement.why),
     };
-    NameChecked {
+    Ok(NameChecked {
         name: name.to_owned(),
         verdict,
         code: judgement.code.map(NameCode::as_str),
         target: judgement.target,
         why,
-    }
+    })
 }
 
 impl Workshop {
@@ -189,13 +209,18 @@ impl Workshop {
     /// were published.
     ///
     /// # Errors
-    /// When the gates cannot be told what they need.
+    /// When the gates cannot be told what they need, or the advisories cannot be read.
     pub fn check_names<'a>(
         &self,
         names: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Vec<NameChecked>, DiligenceError> {
+    ) -> Result<ListChecked<NameChecked>, DiligenceError> {
         let known = self.known(None)?;
-        Ok(names.into_iter().map(|name| check_name(name, &known)).collect())
+        let checked = names.into_iter().map(|name| check_name(name, &known));
+        Ok(ListChecked {
+            lines: checked.collect::<Result<_, _>>()?,
+            unjudged: look_alikes::lacking(&known).into_iter().collect(),
+            is_without_evidence: known.popular.names().is_none(),
+        })
     }
 
     /// Judge versions of Python distributions by the advisories in the store, and by nothing else.
@@ -205,8 +230,9 @@ impl Workshop {
     pub fn check_versions(
         &self,
         packages: impl IntoIterator<Item = (PythonName, DistributionVersion)>,
-    ) -> Result<Vec<VersionChecked>, DiligenceError> {
+    ) -> Result<ListChecked<VersionChecked>, DiligenceError> {
         let known = self.known(None)?;
+        let is_without_evidence = known.dates.python.is_none();
         let checked = packages.into_iter().map(|(name, version)| {
             let subject = Subject::Python {
                 name: &name,
@@ -221,9 +247,18 @@ impl Workshop {
             advisories.dedup();
             let findings = vulnerabilities::of_distribution(&name, &version, &known);
             let findings = findings.map_err(DiligenceError::Advisories)?;
-            Ok(VersionChecked::of(&name, &version, &findings, advisories))
+            let checked = VersionChecked::of(&name, &version, &findings, advisories);
+            Ok(if is_without_evidence && findings.is_empty() {
+                checked.unknown()
+            } else {
+                checked
+            })
         });
-        checked.collect()
+        Ok(ListChecked {
+            lines: checked.collect::<Result<_, DiligenceError>>()?,
+            unjudged: vulnerabilities::lacking_for_python(&known),
+            is_without_evidence,
+        })
     }
 
     /// Judge packages of which nothing is known but what the list says.

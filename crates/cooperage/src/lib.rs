@@ -70,7 +70,7 @@ pub use advisories::{
 pub use artefacts::UnreadArtefacts;
 pub use base_image::BaseImageError;
 pub use change::Change;
-pub use check::{Checked, NameChecked, VersionChecked};
+pub use check::{Checked, ListChecked, NameChecked, VersionChecked};
 pub use create::{CreateError, Created};
 pub use dry_run::DryRun;
 pub use due_diligence::DiligenceError;

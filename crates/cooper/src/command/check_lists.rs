@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cooper_core::PythonName;
 use cooper_core::python::DistributionVersion;
-use cooperage::Sbom;
+use cooperage::{ListChecked, Sbom};
 use serde::Serialize;
 
 use crate::command::create::{Terms, settings};
@@ -21,7 +21,8 @@ pub(crate) fn names(file: &Path, terms: &Terms, shell: &Shell) -> Result<Exit, F
     let text = read_list(file)?;
     let workshop = open_workshop(&settings(terms, shell)?, Need::Store)?;
     let checked = workshop.check_names(entries(&text).map(|(_, name)| name))?;
-    let verdicts: Vec<&str> = checked.iter().map(|one| one.verdict).collect();
+    let lines = &checked.lines;
+    let verdicts = lines.iter().map(|one| one.verdict);
     show(&checked, shell, |out| {
         let mut table = Table::new([
             ("VERDICT", Align::Left),
@@ -29,13 +30,13 @@ pub(crate) fn names(file: &Path, terms: &Terms, shell: &Shell) -> Result<Exit, F
             ("CODE", Align::Left),
             ("WHY", Align::Left),
         ]);
-        for one in &checked {
+        for one in lines {
             let code = one.code.unwrap_or_default().to_owned();
             table.row([one.verdict.to_owned(), shown(&one.name), code, one.why.clone()]);
         }
         table.write(out, "")
     })?;
-    Ok(exit_of(&verdicts))
+    Ok(exit_of(verdicts, &checked))
 }
 
 /// Judge the `name==version` lines of a file.
@@ -51,20 +52,21 @@ pub(crate) fn versions(file: &Path, terms: &Terms, shell: &Shell) -> Result<Exit
     let packages = packages.collect::<Result<Vec<_>, _>>()?;
     let workshop = open_workshop(&settings(terms, shell)?, Need::Store)?;
     let checked = workshop.check_versions(packages)?;
-    let verdicts: Vec<&str> = checked.iter().map(|one| one.verdict).collect();
+    let lines = &checked.lines;
+    let verdicts = lines.iter().map(|one| one.verdict);
     show(&checked, shell, |out| {
         let mut table = Table::new([
             ("VERDICT", Align::Left),
             ("PACKAGE", Align::Left),
             ("ADVISORIES", Align::Left),
         ]);
-        for one in &checked {
+        for one in lines {
             let package = format!("{} {}", one.name, one.version);
             table.row([one.verdict.to_owned(), package, one.advisories.join(", ")]);
         }
         table.write(out, "")
     })?;
-    Ok(exit_of(&verdicts))
+    Ok(exit_of(verdicts, &checked))
 }
 
 /// Read an SBOM.
@@ -111,17 +113,23 @@ fn version_of(line: &str) -> Option<(PythonName, DistributionVersion)> {
     Some((name.trim().parse().ok()?, version.parse().ok()?))
 }
 
-/// One JSON document a line, or a table.
+/// One JSON document a line, or a table; beside it, what evidence is missing.
 fn show<T: Serialize>(
-    checked: &[T],
+    checked: &ListChecked<T>,
     shell: &Shell,
     table: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), Failure> {
+    for unjudged in &checked.unjudged {
+        shell.note(
+            "note",
+            &format!("{}: {}: {}", unjudged.gate, unjudged.why, unjudged.hint),
+        );
+    }
     shell.write(|out| {
         if !shell.json() {
             return table(out);
         }
-        for one in checked {
+        for one in &checked.lines {
             serde_json::to_writer(&mut *out, one).map_err(io::Error::from)?;
             writeln!(out)?;
         }
@@ -129,11 +137,14 @@ fn show<T: Serialize>(
     })
 }
 
-fn exit_of(verdicts: &[&str]) -> Exit {
-    if verdicts.iter().all(|verdict| *verdict == "pass") {
-        Exit::GOOD
-    } else {
+/// Evidence that is old still says what it says; where there is none, nothing passes.
+fn exit_of<'a, T>(mut verdicts: impl Iterator<Item = &'a str>, checked: &ListChecked<T>) -> Exit {
+    if verdicts.any(|verdict| !matches!(verdict, "pass" | "unknown")) {
         Exit::REFUSED
+    } else if checked.is_without_evidence {
+        Exit::UNKNOWN
+    } else {
+        Exit::GOOD
     }
 }
 

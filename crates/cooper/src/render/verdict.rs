@@ -1,6 +1,7 @@
 //! Verdicts and findings, for people, for programs, and as SARIF.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use cooper_core::{Ecosystem, Effect, Finding};
@@ -235,6 +236,19 @@ pub(crate) fn sarif(verdict: &Verdict, place: Option<&Place<'_>>) -> Value {
     })
 }
 
+/// A path as a reference to a URI (RFC 3986): bytes that are no plain ones are percent-encoded.
+fn uri(path: &str) -> String {
+    let mut uri = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri
+}
+
 fn sarif_result(finding: &Finding, place: Option<&Place<'_>>) -> Value {
     let level = if finding.effect == Effect::Note {
         "note"
@@ -250,7 +264,7 @@ fn sarif_result(finding: &Finding, place: Option<&Place<'_>>) -> Value {
         // What is needed by something else is shown where that is asked for.
         let named = finding.path.first().map(String::as_str).or(package);
         location["physicalLocation"] = json!({
-            "artifactLocation": { "uri": place.file },
+            "artifactLocation": { "uri": uri(place.file) },
             "region": { "startLine": named.map_or(1, |name| place.line(name)) },
         });
     }
@@ -289,5 +303,11 @@ mod tests {
         assert_eq!(place.line("pyyaml"), 4);
         assert_eq!(place.line("ruamel-yaml"), 5);
         assert_eq!(place.line("unknown"), 1);
+    }
+
+    #[test]
+    fn a_path_becomes_a_uri() {
+        assert_eq!(uri("a/requirements.txt"), "a/requirements.txt");
+        assert_eq!(uri("my list#1 ü.txt"), "my%20list%231%20%C3%BC.txt");
     }
 }

@@ -319,6 +319,28 @@ fn lists_of_others_are_judged_offline() {
         lines[2]["verdict"], "hold",
         "a module of the standard library: {judged}"
     );
+    // Without evidence nothing passes, and that is said.
+    let unlike = host.write("unlike.txt", "zzqx\n");
+    let unlike = host
+        .cooper(&["check", "--names", unlike.to_str().unwrap()])
+        .with(4);
+    assert!(
+        unlike.stderr.contains("there is no list of popular names"),
+        "{unlike}"
+    );
+    let pinned = host.write("pinned.txt", "zzqx==1.0\n");
+    let args = ["check", "--plan", pinned.to_str().unwrap()];
+    let pinned = host.cooper(&[&args[..], &["--json"]].concat()).with(4).json();
+    assert_eq!(
+        (&pinned["verdict"], &pinned["code"]),
+        (&json!("unknown"), &Value::Null),
+        "{pinned}"
+    );
+    let told = host.cooper(&args).with(4);
+    assert!(
+        told.stderr.contains("no advisories about Python distributions"),
+        "{told}"
+    );
     let plan = host.write("plan.txt", "jinja2==3.1.2\nnonsense\n");
     let told = host
         .cooper(&["check", "--plan", plan.to_str().unwrap(), "--json"])
