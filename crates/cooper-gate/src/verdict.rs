@@ -133,6 +133,13 @@ impl Verdict {
         Self::concluded(findings, self.unjudged, known)
     }
 
+    /// The same with more that could not be judged.
+    #[must_use]
+    pub fn without(self, more: Vec<Unjudged>, known: &Known) -> Self {
+        let unjudged = self.unjudged.into_iter().chain(more).collect();
+        Self::concluded(self.findings, unjudged, known)
+    }
+
     /// Whether an image may be made.
     pub fn allows(&self, known: &Known) -> bool {
         match self.outcome {

@@ -23,7 +23,7 @@ use cooper_gate::Listed;
 use cooper_gate::advisories::Subject;
 use cooper_gate::policy::Policy;
 use cooperage::{
-    EvidenceFrom, Freshness, IntakeConfig, Scripts, SourceLimits, Sources, Workshop, WorkshopConfig,
+    EvidenceFrom, Freshness, IntakeConfig, Sbom, Scripts, SourceLimits, Sources, Workshop, WorkshopConfig,
 };
 use serde_json::Value;
 
@@ -71,11 +71,14 @@ fn main() {
     let evidence = workshop.gate_evidence().unwrap();
     ask(&evidence.advisories, &plan);
     told("open and ask, once", cold.elapsed());
-    let packages: Vec<Listed> = plan.iter().map(listed).collect();
+    let sbom = Sbom {
+        packages: plan.iter().map(listed).collect(),
+        ..Sbom::default()
+    };
     let store = folder.path().join("store");
-    let first = median(|| drop(self::workshop(&store).check_listed(packages.clone()).unwrap()));
+    let first = median(|| drop(self::workshop(&store).check_sbom(sbom.clone(), None).unwrap()));
     told("verdict, everything opened for it (median)", first);
-    let again = median(|| drop(workshop.check_listed(packages.clone()).unwrap()));
+    let again = median(|| drop(workshop.check_sbom(sbom.clone(), None).unwrap()));
     told("another verdict of the same process (median)", again);
     let grown = resident_bytes().saturating_sub(before);
     println!("memory for opening and asking: {:.1} MiB", mebibytes(grown));

@@ -1,5 +1,7 @@
 //! Verdicts without building: on a request, a lock, an image, or packages that somebody else lists.
 
+use std::collections::BTreeSet;
+
 use cooper_core::python::DistributionVersion;
 use cooper_core::{Effect, Finding, ImageName, ImageReference, Lock, Plan, Progress, PythonName, Request};
 use cooper_gate::advisories::Subject;
@@ -13,6 +15,7 @@ use crate::artefacts::UnreadArtefacts;
 use crate::create::CreateError;
 use crate::debian_facts::Reading;
 use crate::due_diligence::DiligenceError;
+use crate::sbom::Sbom;
 use crate::workshop::Workshop;
 
 /// A verdict and what it is on.
@@ -205,6 +208,27 @@ impl Workshop {
         self.check_lock(&lock, Some(&kept.reference.name))
     }
 
+    /// Judge an image again as it was when it was made: by the evidence that its verdict names, at that time, with the waivers
+    /// that had been given, and by the policy of now. The notes say what differs; `None` of an image without a verdict.
+    ///
+    /// # Errors
+    /// When there is no such image, or the evidence of then is not here any more.
+    pub fn check_image_as_judged(&self, reference: &ImageReference) -> Result<Option<Checked>, CreateError> {
+        let kept = self.lookup(reference)?;
+        let Some(then) = self.verdict_of(&kept)? else {
+            return Ok(None);
+        };
+        let (plan, unchecked) = self.replanned(&self.lock_of(&kept)?)?;
+        let evidence = Evidence {
+            judged_at: plan.resolved_at,
+            unchecked,
+            known: self.known_for(&then, &kept.reference.name)?,
+        };
+        let mut checked = self.checked(&plan, &evidence, Vec::new());
+        checked.notes.extend(differences(&then, &checked.verdict));
+        Ok(Some(checked))
+    }
+
     /// Judge names alone, offline, by the evidence in the store: look-alikes, and names under which malicious packages
     /// were published.
     ///
@@ -213,8 +237,9 @@ impl Workshop {
     pub fn check_names<'a>(
         &self,
         names: impl IntoIterator<Item = &'a str>,
+        image: Option<&ImageName>,
     ) -> Result<ListChecked<NameChecked>, DiligenceError> {
-        let known = self.known(None)?;
+        let known = self.known(image)?;
         let checked = names.into_iter().map(|name| check_name(name, &known));
         Ok(ListChecked {
             lines: checked.collect::<Result<_, _>>()?,
@@ -230,8 +255,9 @@ impl Workshop {
     pub fn check_versions(
         &self,
         packages: impl IntoIterator<Item = (PythonName, DistributionVersion)>,
+        image: Option<&ImageName>,
     ) -> Result<ListChecked<VersionChecked>, DiligenceError> {
-        let known = self.known(None)?;
+        let known = self.known(image)?;
         let is_without_evidence = known.dates.python.is_none();
         let checked = packages.into_iter().map(|(name, version)| {
             let subject = Subject::Python {
@@ -265,13 +291,43 @@ impl Workshop {
     ///
     /// # Errors
     /// When the gates cannot be told what they need.
-    pub fn check_listed(&self, packages: Vec<Listed>) -> Result<Checked, CreateError> {
-        let known = self.known(None)?;
+    pub fn check_sbom(&self, sbom: Sbom, image: Option<&ImageName>) -> Result<Checked, CreateError> {
+        let known = self.known(image)?;
         Ok(Checked {
-            verdict: judge_listed(&packages, &known),
-            packages,
+            verdict: judge_listed(&sbom.packages, &known).without(sbom.unjudged(), &known),
+            packages: sbom.packages,
             unread: UnreadArtefacts::default(),
             notes: Vec::new(),
         })
     }
+}
+
+/// What another verdict on the same image says that the first does not, in sentences.
+fn differences(then: &Verdict, now: &Verdict) -> Vec<String> {
+    let mut said = Vec::new();
+    if then.policy != now.policy {
+        said.push(format!("the policy was another one: {}", then.policy));
+    }
+    let lacking = |of: &Verdict, other: &Verdict| {
+        let key = |finding: &Finding| {
+            let refuses = if finding.refuses() { "" } else { ", not refusing" };
+            format!("{} of {}{refuses}", finding.code, finding.subject)
+        };
+        let known: BTreeSet<String> = other.findings.iter().map(key).collect();
+        let lacking = of.findings.iter().map(key).filter(|key| !known.contains(key));
+        lacking.collect::<Vec<_>>()
+    };
+    for (findings, when) in [
+        (lacking(then, now), "then alone"),
+        (lacking(now, then), "now alone"),
+    ] {
+        if !findings.is_empty() {
+            said.push(format!("{when}: {}", findings.join(", ")));
+        }
+    }
+    if said.is_empty() {
+        let which = "the same findings as in the verdict of ";
+        said.push(format!("{which}{}", then.judged_at));
+    }
+    said
 }

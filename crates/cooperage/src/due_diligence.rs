@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use cooper_core::{Base, BlobDigest, Digest, ImageName};
+use cooper_core::{Base, BlobDigest, Digest, ImageName, Timestamp};
 use cooper_gate::advisories::{Advisories, Ecosystem, ReadSnapshotError};
 use cooper_gate::names::PopularNames;
 use cooper_gate::policy::ParsePolicyError;
-use cooper_gate::{Evidence, EvidenceDates, Known, PopularList};
+use cooper_gate::{Evidence, EvidenceDates, Known, PopularList, Verdict, Waiver};
 
 use crate::advisories::{EvidenceError, EvidenceKind, EvidencePart, GateEvidence};
 use cooper_store::LedgerError;
@@ -61,13 +61,43 @@ impl Workshop {
     /// # Errors
     /// When the policy has no such profile, or waivers or evidence cannot be read.
     pub(crate) fn known(&self, image: Option<&ImageName>) -> Result<Arc<Known>, DiligenceError> {
+        let waivers = self.waivers()?;
+        self.known_at(self.clock.now(), image, self.opened_evidence()?, waivers)
+    }
+
+    /// What they knew for a verdict, as far as this store still has it: its evidence, the waivers that had been given, and
+    /// the ages of that time, by the policy of now.
+    ///
+    /// # Errors
+    /// As [`Workshop::known`]; also when the verdict's evidence is not here any more.
+    pub(crate) fn known_for(
+        &self,
+        verdict: &Verdict,
+        image: &ImageName,
+    ) -> Result<Arc<Known>, DiligenceError> {
+        let at = verdict.judged_at;
+        let evidence = match verdict.evidence {
+            Some(digest) => self.gate_evidence_of(&BlobDigest::new(digest), at)?,
+            None => GateEvidence::default(),
+        };
+        let popular = self.popular_names(&evidence);
+        let opened = OpenedEvidence::of(evidence, popular);
+        let waivers = self.waivers_at(at)?;
+        self.known_at(at, Some(image), &opened, waivers)
+    }
+
+    fn known_at(
+        &self,
+        now: Timestamp,
+        image: Option<&ImageName>,
+        evidence: &OpenedEvidence,
+        waivers: Vec<Waiver>,
+    ) -> Result<Arc<Known>, DiligenceError> {
         let profile = self.config.profile.as_deref();
-        let in_force = self.config.policy.rules(profile, image)?;
-        let evidence = self.opened_evidence()?;
         Ok(Arc::new(Known {
-            now: self.clock.now(),
-            in_force,
-            waivers: self.waivers()?,
+            now,
+            in_force: self.config.policy.rules(profile, image)?,
+            waivers,
             first_seen: self.first_seen().map_err(DiligenceError::FirstSeen)?,
             advisories: evidence.advisories.clone(),
             popular: evidence.popular.clone(),

@@ -1,5 +1,6 @@
 //! Locks that are read again: each becomes a plan, to be judged like any other.
 
+use cooper_core::base::Suite;
 use cooper_core::{ImageName, Lock, Plan};
 use cooper_gate::Evidence;
 use cooper_resolve::debian;
@@ -16,16 +17,22 @@ impl Workshop {
         lock: &Lock,
         image: Option<&ImageName>,
     ) -> Result<(Plan, Evidence), CreateError> {
+        let (plan, unchecked) = self.replanned(lock)?;
+        self.see(&plan, &[]);
+        let evidence = Evidence {
+            judged_at: plan.resolved_at,
+            unchecked,
+            known: self.known(image)?,
+        };
+        Ok((plan, evidence))
+    }
+
+    /// The plan of a lock, its indexes checked again as far as they are here, and why they could not be.
+    pub(crate) fn replanned(&self, lock: &Lock) -> Result<(Plan, Vec<Suite>), CreateError> {
         let mut plan = lock.to_plan(wheel_fits)?;
         let checked_at = plan.resolved_at.min(self.clock.now());
         let rechecked = debian::recheck(&self.store, &self.config.sources, &plan.snapshots, checked_at);
         plan.snapshots = rechecked.snapshots;
-        self.see(&plan, &[]);
-        let evidence = Evidence {
-            judged_at: plan.resolved_at,
-            unchecked: rechecked.unchecked,
-            known: self.known(image)?,
-        };
-        Ok((plan, evidence))
+        Ok((plan, rechecked.unchecked))
     }
 }

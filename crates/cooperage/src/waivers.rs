@@ -265,6 +265,21 @@ impl Workshop {
         Ok(stand.map(|state| state.waiver).collect())
     }
 
+    /// Those that had been given at a time, and not been taken back by then.
+    pub(crate) fn waivers_at(&self, time: Timestamp) -> Result<Vec<Waiver>, WaiverError> {
+        let mut waivers: Vec<Waiver> = Vec::new();
+        for line in self.store.ledger(LEDGER)?.iter().filter_map(|line| read(line)) {
+            match line {
+                Line::Given(waiver) if waiver.given_at <= time => waivers.push(waiver),
+                Line::Revoked { number, at, .. } if at <= time => {
+                    waivers.retain(|waiver| waiver.number != number);
+                }
+                Line::Given(_) | Line::Revoked { .. } => {}
+            }
+        }
+        Ok(waivers)
+    }
+
     /// Every waiver that was ever given, with how it stands now.
     ///
     /// # Errors

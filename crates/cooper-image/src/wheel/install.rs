@@ -160,6 +160,8 @@ impl<'a> Installer<'a> {
         for (entry, path) in wheel.files().filter(|(_, path)| !self.is_replaced(path)) {
             targets.push((entry, self.target(entry, path)?));
         }
+        // A script of the same name as an entry point is the wrapper that its builder made for it: pip leaves it out, too.
+        targets.retain(|(_, target)| !(target.is_script && self.is_entry_point(&target.path)));
         let paths: BTreeSet<&str> = targets.iter().map(|(_, target)| target.path.as_str()).collect();
         // Bytecode is made anew, over that of the wheel, which `RECORD` must not promise then.
         let is_remade = |target: &Target| {
@@ -170,6 +172,15 @@ impl<'a> Installer<'a> {
         Ok(kept
             .filter_map(|(target, is_remade)| (!is_remade).then_some(target))
             .collect())
+    }
+
+    fn is_entry_point(&self, path: &TreePath) -> bool {
+        let name = path
+            .as_str()
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.strip_prefix("/bin/"));
+        let mut entry_points = self.wheel.entry_points.iter();
+        name.is_some_and(|name| entry_points.any(|entry_point| entry_point.name == name))
     }
 
     /// The places of what [`Installer::generate`] makes.

@@ -88,6 +88,11 @@ fn good_files() -> Vec<Entry> {
         file("made/sitecustomize.py", b""),
         file("made_thing-1.0.data/purelib/pure.py", b"1"),
         file("made_thing-1.0.data/scripts/run", b"#!python\nprint(1)\n"),
+        // The wrapper of an entry point, as an old setuptools packed it: it is made anew.
+        file(
+            "made_thing-1.0.data/scripts/made",
+            b"#!python\nimport pkg_resources\n",
+        ),
         file("made_thing-1.0.data/headers/made.h", b"int x;"),
         file("made_thing-1.0.data/data/share/made/a,b.txt", b"data"),
         file("made_thing-1.0.dist-info/INSTALLER", b"someone\n"),

@@ -24,6 +24,7 @@ Examples:
   cooper check --requirements requirements.txt --packages wget --profile production
   cooper check --image example_name --json
   cooper check --lock example_name.lock --sarif > findings.sarif
+  cooper check --image example_name --as-judged          # its own verdict, once more
   cooper check --sbom bom.json                          # CycloneDX or SPDX
   cooper check --names names.txt --json                 # one name a line: look-alikes, offline
   cooper check --plan versions.txt --json               # name==version lines: advisories, offline
@@ -65,6 +66,9 @@ pub(crate) struct CheckArgs {
     /// Explain the licence of a package that an image has: what each source says
     #[arg(long, value_name = "NAME", conflicts_with_all = ["words", "requirements", "packages", "lock", "sbom", "names", "plan", "why", "sarif"])]
     explain_licence: Option<String>,
+    /// Judge the image as when it was made: by the evidence that its verdict names, at that time, with the waivers of then
+    #[arg(long, requires = "image")]
+    as_judged: bool,
     /// Explain a finding's code
     #[arg(long, value_name = "CODE", conflicts_with_all = ["words", "requirements", "packages", "base", "image", "lock", "sbom", "name"])]
     why: Option<String>,
@@ -82,12 +86,15 @@ pub(crate) fn check(args: &CheckArgs, shell: &Shell) -> Result<Exit, Failure> {
         return explain_licence(package, args.subject.image.as_deref(), shell);
     }
     if let Some(file) = &args.names {
-        return check_lists::names(file, &args.subject.terms, shell);
+        return check_lists::names(file, &args.subject, shell);
     }
     if let Some(file) = &args.plan {
-        return check_lists::versions(file, &args.subject.terms, shell);
+        return check_lists::versions(file, &args.subject, shell);
     }
-    let (_, checked) = args.subject.judge(&args.words, shell)?;
+    let checked = match &args.subject.image {
+        Some(image) if args.as_judged => args.subject.judge_as_then(image, shell)?,
+        _ => args.subject.judge(&args.words, shell)?.1,
+    };
     for note in &checked.notes {
         shell.note("note", note);
     }

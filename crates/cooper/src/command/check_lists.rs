@@ -8,7 +8,8 @@ use cooper_core::python::DistributionVersion;
 use cooperage::{ListChecked, Sbom};
 use serde::Serialize;
 
-use crate::command::create::{Terms, settings};
+use crate::command::create::settings;
+use crate::command::subject::Subject;
 use crate::failure::{Code, Exit, Failure};
 use crate::render::table::{Align, Table};
 use crate::shell::{Need, Shell, input_name, open_workshop, read_input};
@@ -17,10 +18,11 @@ use crate::shell::{Need, Shell, input_name, open_workshop, read_input};
 const LIST_BYTES_MAX: u64 = 64 << 20;
 
 /// Judge the names of a file, one a line.
-pub(crate) fn names(file: &Path, terms: &Terms, shell: &Shell) -> Result<Exit, Failure> {
+pub(crate) fn names(file: &Path, subject: &Subject, shell: &Shell) -> Result<Exit, Failure> {
     let text = read_list(file)?;
-    let workshop = open_workshop(&settings(terms, shell)?, Need::Store)?;
-    let checked = workshop.check_names(entries(&text).map(|(_, name)| name))?;
+    let workshop = open_workshop(&settings(&subject.terms, shell)?, Need::Store)?;
+    let image = subject.name()?;
+    let checked = workshop.check_names(entries(&text).map(|(_, name)| name), image.as_ref())?;
     let lines = &checked.lines;
     let verdicts = lines.iter().map(|one| one.verdict);
     show(&checked, shell, |out| {
@@ -40,7 +42,7 @@ pub(crate) fn names(file: &Path, terms: &Terms, shell: &Shell) -> Result<Exit, F
 }
 
 /// Judge the `name==version` lines of a file.
-pub(crate) fn versions(file: &Path, terms: &Terms, shell: &Shell) -> Result<Exit, Failure> {
+pub(crate) fn versions(file: &Path, subject: &Subject, shell: &Shell) -> Result<Exit, Failure> {
     let text = read_list(file)?;
     let packages = entries(&text).map(|(number, line)| {
         version_of(line).ok_or_else(|| {
@@ -50,8 +52,9 @@ pub(crate) fn versions(file: &Path, terms: &Terms, shell: &Shell) -> Result<Exit
         })
     });
     let packages = packages.collect::<Result<Vec<_>, _>>()?;
-    let workshop = open_workshop(&settings(terms, shell)?, Need::Store)?;
-    let checked = workshop.check_versions(packages)?;
+    let workshop = open_workshop(&settings(&subject.terms, shell)?, Need::Store)?;
+    let image = subject.name()?;
+    let checked = workshop.check_versions(packages, image.as_ref())?;
     let lines = &checked.lines;
     let verdicts = lines.iter().map(|one| one.verdict);
     show(&checked, shell, |out| {
@@ -79,8 +82,14 @@ pub(crate) fn read_sbom(file: &Path) -> Result<Sbom, Failure> {
     })
 }
 
+/// Without the mark at its beginning that some editors and programs write.
 fn read_list(file: &Path) -> Result<String, Failure> {
-    read_input(file, LIST_BYTES_MAX).map_err(|error| {
+    let read = read_input(file, LIST_BYTES_MAX);
+    let read = read.map(|text| match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    });
+    read.map_err(|error| {
         Failure::new(Code::Usage, format!("cannot read {}: {error}", input_name(file)))
             .hint("check the path, and that it is a text in UTF-8".to_owned())
     })
@@ -88,7 +97,6 @@ fn read_list(file: &Path) -> Result<String, Failure> {
 
 /// Lines with their numbers, without comments and empty ones.
 fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text
         .lines()
         .map(|line| line.split(" #").next().unwrap_or(line).trim());

@@ -10,7 +10,7 @@ use cooperage::{Checked, Workshop};
 use crate::command::check_lists;
 use crate::command::create::{Terms, read_lock, read_requirements, settings};
 use crate::command::inspect::{parse_image_name, parse_reference};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::render::unit;
 use crate::shell::{Need, Shell, open_workshop};
 
@@ -46,10 +46,29 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
+    /// The name of the image for which it is judged.
+    pub(crate) fn name(&self) -> Result<Option<ImageName>, Failure> {
+        self.name.as_deref().map(parse_image_name).transpose()
+    }
+
+    /// The verdict on an image as it was when it was made.
+    pub(crate) fn judge_as_then(&self, image: &str, shell: &Shell) -> Result<Checked, Failure> {
+        let reference = parse_reference(image)?;
+        let workshop = open_workshop(&settings(&self.terms, shell)?, Need::Lock)?;
+        let checked = workshop.check_image_as_judged(&reference)?;
+        checked.ok_or_else(|| {
+            Failure::new(
+                Code::Usage,
+                format!("`{reference}` has no verdict that could be made again"),
+            )
+            .hint("without `--as-judged` it is judged by what is known now".to_owned())
+        })
+    }
+
     /// The verdict on it; `words` are Python requirements beside.
     pub(crate) fn judge(&self, words: &[String], shell: &Shell) -> Result<(Workshop, Checked), Failure> {
         let settings = settings(&self.terms, shell)?;
-        let name = self.name.as_deref().map(parse_image_name).transpose()?;
+        let name = self.name()?;
         if let Some(image) = &self.image {
             let reference = parse_reference(image)?;
             let workshop = open_workshop(&settings, Need::Lock)?;
@@ -68,11 +87,13 @@ impl Subject {
                 let count = unit::count(sbom.others.len() as u64, "package");
                 shell.note(
                     "note",
-                    &format!("{count} of the SBOM are neither of Python nor of Debian: not judged"),
+                    &format!(
+                        "{count} of the SBOM are neither of Python nor of Debian, or have no package URL: not judged"
+                    ),
                 );
             }
             let workshop = open_workshop(&settings, Need::Store)?;
-            let checked = workshop.check_listed(sbom.packages)?;
+            let checked = workshop.check_sbom(sbom, name.as_ref())?;
             return Ok((workshop, checked));
         }
         let request = self.request(words, name, settings.base()?)?;

@@ -21,6 +21,7 @@ pub(crate) fn headline(verdict: &Verdict) -> String {
         .count();
     let waived = verdict.waivers().count();
     let said = match verdict.outcome {
+        Outcome::Refused if refusing == 1 => "1 finding holds or refuses".to_owned(),
         Outcome::Refused => format!("{} hold or refuse", unit::count(refusing as u64, "finding")),
         Outcome::Unknown => {
             let mut gates: Vec<&str> = verdict.unjudged.iter().map(|one| one.gate.as_str()).collect();

@@ -571,3 +571,92 @@ fn an_sbom_may_say_when_its_components_were_released() {
     let old = check("2025-01-01T00:00:00Z").with(4).json();
     assert_eq!(old["findings"], json!([]), "{old}");
 }
+
+#[test]
+fn what_an_sbom_leaves_open_is_no_pass() {
+    let mut host = Host::new();
+    let check = |host: &Host, components: &str, more: &[&str]| {
+        let text = format!(r#"{{"bomFormat":"CycloneDX","components":[{components}]}}"#);
+        let text = format!("{}{text}", '\u{feff}');
+        let sbom = host.write("bom.json", &text);
+        host.cooper(&[&["check", "--sbom", sbom.to_str().unwrap(), "--json"], more].concat())
+    };
+    let open = check(
+        &host,
+        r#"{"purl":"pkg:pypi/jinja2"},{"purl":"pkg:deb/debian/curl@8.14.1-2"},{"type":"library","name":"vendored"}"#,
+        &[],
+    );
+    let open = open.with(4);
+    let unjudged = open.json()["unjudged"].to_string();
+    assert!(
+        unjudged.contains("2 of its packages of Python or of Debian have no version")
+            && unjudged.contains("pkg:deb/debian/curl@8.14.1-2"),
+        "{open}"
+    );
+    let nothing = check(&host, "", &[]).with(4).json()["unjudged"].to_string();
+    assert!(nothing.contains("lists no package"), "{nothing}");
+    // What the policy says of an image counts for what is judged in its name.
+    let policy = host.write("policy.toml", "[images.strict.packages]\ndeny = ['python:six']\n");
+    host.set("COOPER_POLICY", policy.to_str().unwrap());
+    let six = r#"{"purl":"pkg:pypi/six@1.16.0"}"#;
+    assert_eq!(check(&host, six, &[]).with(4).json()["outcome"], "unknown");
+    let strict = check(&host, six, &["--name", "strict"]).with(3).json();
+    assert_eq!(codes(&strict), ["PACKAGE-DENIED"], "{strict}");
+}
+
+#[test]
+fn a_verdict_can_be_made_again() {
+    let mut world = World::of(&archive(), &index().wheel(Wheel::new("ripe", "1.0")));
+    let given = |world: &World, name: &str| {
+        let record = format!(
+            r#"{{"id":"PYSEC-2026-1","modified":"2026-01-01T00:00:00Z","affected":[{{"package":{{"ecosystem":"PyPI","name":"{name}"}},"ranges":[{{"type":"ECOSYSTEM","events":[{{"introduced":"0"}}]}}]}}]}}"#
+        );
+        let file = world.host.write("one.json", &record);
+        world
+            .cooper(&[
+                "advisories",
+                "update",
+                "--replace",
+                "--from",
+                file.to_str().unwrap(),
+            ])
+            .good();
+    };
+    given(&world, "another");
+    world.cooper(&["create", "a", "--dependencies", "ripe"]).good();
+    let made = world.cooper(&["inspect", "a", "--json"]).good().json();
+    given(&world, "ripe");
+    let now = world.cooper(&["check", "--image", "a", "--json"]).with(3).json();
+    assert_eq!(now["findings"][0]["advisories"][0], "PYSEC-2026-1", "{now}");
+    let again = world
+        .cooper(&["check", "--image", "a", "--as-judged", "--json"])
+        .with(4)
+        .json();
+    for part in [
+        "outcome",
+        "evidence",
+        "policy",
+        "judged_at",
+        "findings",
+        "unjudged",
+    ] {
+        assert_eq!(again[part], made["verdict"][part], "{part}");
+    }
+    let notes = again["notes"].to_string();
+    assert!(
+        notes.contains("the same findings as in the verdict of"),
+        "{notes}"
+    );
+    // Another policy gives another verdict, and that is told.
+    let policy = world
+        .host
+        .write("policy.toml", "[packages]\ndeny = ['python:ripe']\n");
+    world.host.set("COOPER_POLICY", policy.to_str().unwrap());
+    let denied = world.cooper(&["check", "--image", "a", "--as-judged", "--json"]);
+    let notes = denied.with(3).json()["notes"].to_string();
+    assert!(
+        notes.contains("the policy was another one")
+            && notes.contains("now alone: PACKAGE-DENIED of ripe 1.0"),
+        "{notes}"
+    );
+}
