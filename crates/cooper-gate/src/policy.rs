@@ -126,7 +126,7 @@ impl FromStr for Policy {
         }
         let file: File = toml::from_str(text).map_err(|error| ParsePolicyError::Syntax {
             line: error.span().map_or(1, |span| line_of(text, span.start)),
-            reason: error.message().lines().collect::<Vec<_>>().join("; "),
+            reason: shown(&error.message().lines().collect::<Vec<_>>().join("; ")),
         })?;
         if file.profiles.len() > PARTS_MAX || file.images.len() > PARTS_MAX {
             return Err(ParsePolicyError::TooMany);
@@ -193,7 +193,7 @@ impl Policy {
         }
         Err(ParsePolicyError::UnknownProfile {
             name: name.chars().take(80).collect(),
-            known: known.into_iter().collect::<Vec<_>>().join(", "),
+            known: shown(&known.into_iter().collect::<Vec<_>>().join(", ")),
         })
     }
 
@@ -247,14 +247,23 @@ impl Policy {
                 rules.apply(said);
                 if let Some(key) = rules.looser_than(&plain) {
                     return Err(ParsePolicyError::Looser {
-                        pattern: text.clone(),
+                        pattern: shown(text),
                         key,
-                        profile: profile.to_owned(),
+                        profile: shown(profile),
                     });
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// What of a text that the file chooses an error shows.
+fn shown(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 300;
+    match text.char_indices().nth(CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -13,6 +13,7 @@ use cooper_image::wheel;
 use cooper_resolve::python::wheel_fits;
 use serde::{Deserialize, Serialize};
 
+use crate::create::CreateError;
 use crate::debian_facts::Reading;
 use crate::side_by_side::side_by_side;
 use crate::workshop::Workshop;
@@ -87,17 +88,20 @@ fn key(filename: &str, sha256: &BlobDigest) -> String {
 }
 
 impl Workshop {
-    /// Add to a cleared lock what its artefacts tell: its wheels as far as they are in the store, its Debian packages as
-    /// `reading` says.
+    /// Add to a cleared lock what its artefacts tell: its wheels as far as they are in the store and can be read, its Debian
+    /// packages as `reading` says. What was not read comes back.
+    ///
+    /// # Errors
+    /// When any of them holds or refuses, or the lock is no plan.
     pub(crate) fn judge_artefacts(
         &self,
         cleared: Cleared,
         reading: Reading,
         known: &Known,
-    ) -> Result<Cleared, Refusal> {
-        let plan = cleared.lock().to_plan(wheel_fits).ok();
-        let told = plan.map(|plan| self.artefact_findings(&plan, reading, known));
-        cleared.with_findings(told.unwrap_or_default().findings, known)
+    ) -> Result<(Cleared, UnreadArtefacts), CreateError> {
+        let plan = cleared.lock().to_plan(wheel_fits)?;
+        let ArtefactFindings { findings, unread } = self.artefact_findings(&plan, reading, known);
+        Ok((cleared.with_findings(findings, known)?, unread))
     }
 
     /// Add to a cleared lock what its Debian packages tell.
@@ -106,7 +110,7 @@ impl Workshop {
         cleared.with_findings(findings, known)
     }
 
-    /// What the Debian packages of a lock tell.
+    /// What the Debian packages of a lock tell; nothing of one that is no plan, which no artefact is judged for.
     pub(crate) fn findings_of_packages(&self, lock: &Lock, reading: Reading, known: &Known) -> Vec<Finding> {
         let Ok(plan) = lock.to_plan(wheel_fits) else {
             return Vec::new();
@@ -116,7 +120,7 @@ impl Workshop {
         self.debian_findings(&packages, reading, known).0
     }
 
-    /// What the artefacts of a plan tell. What cannot be read is left to whoever installs it, which fails then.
+    /// What the artefacts of a plan tell, and which cannot be read.
     pub(crate) fn artefact_findings(&self, plan: &Plan, reading: Reading, known: &Known) -> ArtefactFindings {
         let listed = listed::of_plan(plan);
         let (debian, python) = listed.split_at(plan.debian().count());

@@ -291,7 +291,7 @@ impl CreateError {
             Self::Refused(_) => REFUSED,
             Self::Diligence(error) => error.code(),
             Self::Fetch(error) | Self::Refetch { source: error, .. } => fetch_code(error),
-            Self::Metadata(_) => UNUSABLE_ARTEFACT,
+            Self::Metadata(_) | Self::Unread { .. } => UNUSABLE_ARTEFACT,
             Self::Source(error) => source_code(error),
             Self::Assemble(error) => assemble_code(error),
             Self::Write(error) => write_code(error),

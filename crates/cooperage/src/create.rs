@@ -82,6 +82,12 @@ pub enum CreateError {
         /// Why not.
         source: FetchError,
     },
+    /// Wheels could be installed and not be read to judge them.
+    #[error("what the wheels of {} tell of themselves cannot be read: they are not judged, and no image is made", .wheels.join(", "))]
+    Unread {
+        /// The distributions.
+        wheels: Vec<String>,
+    },
     /// A wheel is not what resolution took it for.
     #[error(transparent)]
     Metadata(#[from] OtherMetadata),
@@ -152,6 +158,7 @@ impl CreateError {
             Self::Assemble(error) => error.hint(),
             Self::Source(error) => error.hint(),
             Self::Metadata(_) => Some(OtherMetadata::hint()),
+            Self::Unread { .. } => Some("ask for other versions of them".to_owned()),
             Self::Inspect(error) => error.hint(),
             Self::Lock(_) | Self::LockFormat { .. } | Self::OtherSize { .. } => {
                 Some("make a lock with `cooper inspect IMAGE --lock`".to_owned())
@@ -252,7 +259,7 @@ impl Workshop {
         let digest = cleared.lock().content.digest();
         if let Some(same) = self.same_and_whole(name, digest)? {
             // Nothing is assembled, which would judge the artefacts.
-            let cleared = self.judge_artefacts(cleared, Reading::Artefacts, &evidence.known)?;
+            let (cleared, _) = self.judge_artefacts(cleared, Reading::Artefacts, &evidence.known)?;
             return self.already(same, &cleared);
         }
         let (mut image, cleared) = self.assemble(cleared, &plan.python, &evidence.known, progress)?;
@@ -284,10 +291,17 @@ impl Workshop {
             }
             self.fetch(cleared.lock(), &replaced, progress)?;
             self.check_metadata(python)?;
-            cleared = self.judge_artefacts(cleared, Reading::Remembered, known)?;
+            let (judged, unread) = self.judge_artefacts(cleared, Reading::Remembered, known)?;
+            cleared = judged;
             let judge = |unpacked: &[DebianCopyright<'_>]| self.judge_unpacked(unpacked, &cleared, known);
             let image = cooper_image::assemble(&cleared, &self.store, self.config.scripts, &judge, progress);
             let error = match image {
+                // Whatever can be installed can be read: nothing is made of what was not judged.
+                Ok(_) if !unread.python.is_empty() => {
+                    return Err(CreateError::Unread {
+                        wheels: unread.python,
+                    });
+                }
                 // Of layers that were there already, packages may be unread.
                 Ok(image) => return Ok((image, self.judge_packages(cleared, known)?)),
                 // One layer's packages are refused: say what the others' tell, too.
