@@ -1,5 +1,8 @@
 //! The main job on the live archives: real packages, real wheels, both bases. Nothing here names a version.
 
+use std::fmt::Write as _;
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::context::{Done, Host};
@@ -119,7 +122,27 @@ fn same_from_its_lock(host: &Host, digest: &Value) {
     let script = "umask 077; exec taskset --cpu-list 0 \"$@\"";
     let args = ["create", "copy", "--locked", "example.lock", "--json"];
     let copy = other.cooper_from_shell(script, &args).good().json();
-    assert_eq!(copy["digest"], *digest);
+    assert_eq!(copy["digest"], *digest, "{}", differences(host, &other));
+}
+
+/// What is not the same in `example_name` of one store and `copy` of the other: layers, and the files of their trees.
+fn differences(host: &Host, other: &Host) -> String {
+    let shown = |host: &Host, name: &str| host.cooper(&["inspect", name, "--json"]).good().json();
+    let (one, two) = (shown(host, "example_name"), shown(other, "copy"));
+    let layers = |image: &Value| image["layers"].as_array().cloned().unwrap_or_default();
+    let mut told = format!("{}\n{}\n", one["config"], two["config"]);
+    for (a, b) in layers(&one).iter().zip(&layers(&two)).filter(|(a, b)| a != b) {
+        let _ = writeln!(told, "{a}\n{b}");
+        let tree = |host: &Host, layer: &Value| {
+            let id = layer["diff_id"].as_str().unwrap_or_default().replace(':', "/");
+            host.path("store/trees").join(id)
+        };
+        let mut diff = Command::new("diff");
+        diff.args(["-rq", "--no-dereference"]);
+        let files = diff.arg(tree(host, a)).arg(tree(other, b)).output().unwrap();
+        told += &String::from_utf8_lossy(&files.stdout);
+    }
+    told
 }
 
 /// The standard library's bytecode is what the interpreter itself makes of the sources.
