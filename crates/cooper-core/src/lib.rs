@@ -22,6 +22,7 @@ pub mod python;
 pub mod request;
 pub mod requirements;
 pub mod source;
+pub mod text;
 
 pub use base::Base;
 pub use base_choice::BaseChoice;

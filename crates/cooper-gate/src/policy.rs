@@ -22,6 +22,7 @@ mod values;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
+use cooper_core::text::shortened;
 use cooper_core::{Digest, Effect, ImageName, ImagePattern};
 use serde::Serialize;
 
@@ -261,10 +262,7 @@ impl Policy {
 /// What of a text that the file chooses an error shows.
 fn shown(text: &str) -> String {
     const CHARACTERS_MAX: usize = 300;
-    match text.char_indices().nth(CHARACTERS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    shortened(text, CHARACTERS_MAX)
 }
 
 /// The rules that are in force for one image.

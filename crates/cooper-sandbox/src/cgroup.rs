@@ -242,11 +242,9 @@ impl Cgroup {
     pub(crate) fn has_refused_processes(&self) -> bool {
         let directory = self.pids.and_then(|index| self.directories.get(index));
         let events = directory.and_then(|directory| directory.read("pids.events").ok());
-        let refused = events.and_then(|events| {
-            let count = events.lines().find_map(|line| line.strip_prefix("max "))?;
-            count.trim().parse::<u64>().ok()
-        });
-        refused.is_some_and(|count| count > 0)
+        events
+            .and_then(|events| counter(&events, "max"))
+            .is_some_and(|count| count > 0)
     }
 
     /// The run begins: what was used until now does not count for it.
@@ -269,12 +267,10 @@ impl Cgroup {
             Version::Two => ("memory.peak", "memory.events"),
         };
         let read = |name: &str| directory.read(name).unwrap_or_default();
-        let kills = read(events)
-            .lines()
-            .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
+        let kills = counter(&read(events), "oom_kill");
         Usage {
             memory_peak_bytes: read(peak).trim().parse().ok(),
-            oom_kills: kills.unwrap_or(0_u64).saturating_sub(self.oom_kills_before),
+            oom_kills: kills.unwrap_or(0).saturating_sub(self.oom_kills_before),
             cpu,
         }
     }
@@ -290,8 +286,7 @@ impl Cgroup {
             }
             Version::Two => {
                 let text = directory.read("cpu.stat").ok()?;
-                let line = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
-                let used = Duration::from_micros(line.trim().parse().ok()?);
+                let used = Duration::from_micros(counter(&text, "usage_usec")?);
                 Some((used, CpuCounter::CgroupV2))
             }
         })
@@ -301,15 +296,13 @@ impl Cgroup {
     pub(crate) fn working_set_bytes(&self) -> Option<u64> {
         let directory = self.memory.and_then(|index| self.directories.get(index))?;
         let (usage, reclaimable) = match directory.version {
-            Version::One => ("memory.usage_in_bytes", "total_inactive_file "),
-            Version::Two => ("memory.current", "inactive_file "),
+            Version::One => ("memory.usage_in_bytes", "total_inactive_file"),
+            Version::Two => ("memory.current", "inactive_file"),
         };
         let usage: u64 = directory.read(usage).ok()?.trim().parse().ok()?;
         let counts = fs::read_to_string(directory.path.join("memory.stat")).unwrap_or_default();
-        let on_disk = counts
-            .lines()
-            .find_map(|line| line.strip_prefix(reclaimable)?.trim().parse().ok());
-        Some(usage.saturating_sub(on_disk.unwrap_or(0_u64)))
+        let on_disk = counter(&counts, reclaimable);
+        Some(usage.saturating_sub(on_disk.unwrap_or(0)))
     }
 
     /// The same group for another run, where nothing is left in it and its counts can begin anew; else it is removed.
@@ -443,6 +436,14 @@ impl Directory {
         }
         fs::remove_dir(&self.path)
     }
+}
+
+/// What a file of names and numbers, one a line, has for a name.
+fn counter(text: &str, name: &str) -> Option<u64> {
+    let mut values = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    values.find_map(|value| value.trim().parse().ok())
 }
 
 /// Write a control file. (Created where missing for the sake of tests: in a cgroup file system that fails.)

@@ -112,6 +112,14 @@ pub enum SandboxError {
         /// The last thing in its log.
         said: Option<String>,
     },
+    /// The runtime ended because it got no thread for itself.
+    #[error(
+        "{runtime} ended with the program in it: the run has used up its processes, and its kernel's threads count with them"
+    )]
+    RuntimeStarved {
+        /// Its name.
+        runtime: &'static str,
+    },
     /// There is no gateway to the hosts that the run may reach.
     #[error("cannot {operation}")]
     Gateway {
@@ -186,6 +194,9 @@ impl SandboxError {
             }
             Self::RuntimeFailed { said: Some(said), .. } if said.contains("unknown platform") => {
                 "this gVisor is older than its platform `systrap`: install one of June 2023 or newer; or run it without the runtime: `--runtime own`"
+            }
+            Self::RuntimeStarved { .. } => {
+                "a script that needs so many gets more with `--pids`; without the runtime (`--runtime own`) it is refused more and goes on"
             }
             Self::RuntimeRefuses { .. } | Self::RuntimeFailed { .. } => {
                 "run it without the runtime: `--runtime own`"

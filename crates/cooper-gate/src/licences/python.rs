@@ -303,6 +303,12 @@ impl Sources {
             .filter(move |(path, _)| Some(depth(path)) == least)
     }
 
+    /// Files named as licences beside the metadata, whether or not they say one.
+    fn files_at_top(&self) -> impl Iterator<Item = &(String, TextReading)> {
+        let files = self.files.iter();
+        files.filter(|(path, _)| depth(path) == 0 && is_licence_name(path))
+    }
+
     /// Whether any source says that one licence of several may be chosen.
     fn offers_choice(&self) -> bool {
         let or = |expression: &LicenceExpression| expression.to_string().contains(" OR ");
@@ -425,9 +431,8 @@ impl Sources {
         let contradictions = self.contradictions(&conclusion);
         // A file that says nothing but what one may not do is the package's own as well.
         let unnamed = self
-            .files
-            .iter()
-            .filter(|(path, reading)| reading.parts.is_empty() && depth(path) == 0 && is_licence_name(path));
+            .files_at_top()
+            .filter(|(_, reading)| reading.parts.is_empty());
         let restricted = self
             .own_files()
             .chain(unnamed)
@@ -454,11 +459,7 @@ impl Sources {
 
     /// Whether a long licence beside the metadata is none that is known.
     fn has_an_unknown_licence(&self) -> bool {
-        let mut own = self
-            .files
-            .iter()
-            .filter(|(path, _)| depth(path) == 0 && is_licence_name(path));
-        own.any(|(_, reading)| reading.is_unknown())
+        self.files_at_top().any(|(_, reading)| reading.is_unknown())
     }
 
     /// Whether a field or a classifier names what was concluded.

@@ -237,12 +237,8 @@ fn joined(name: &Spelling, popular: &PopularNames) -> Option<Likening> {
         let first = popular_base(&front, popular)?;
         let second = popular_base(&back, popular)?;
         let lonely = popular.family(&front) <= family_max;
-        (lonely && first.max(second) < BOTH_REACH).then(|| Likening {
-            code: NameCode::Words,
-            place: first,
-            reach: BOTH_REACH,
-            how: format!("`{back}`, popular too, added"),
-        })
+        let how = || format!("`{back}`, popular too, added");
+        of_two(first, second, BOTH_REACH, how).filter(|_| lonely)
     });
     found.min_by_key(|likening| likening.place)
 }
@@ -259,14 +255,20 @@ fn written_together(name: &Spelling, popular: &PopularNames) -> Option<Likening>
     let found = places.filter_map(|at| {
         let (front, back) = text.split_at_checked(at)?;
         let (first, second) = (popular.place(front)?, popular.place(back)?);
-        (first.max(second) < BOTH_REACH).then(|| Likening {
-            code: NameCode::Words,
-            place: first,
-            reach: BOTH_REACH,
-            how: format!("`{back}`, popular too, written to it"),
-        })
+        let how = || format!("`{back}`, popular too, written to it");
+        of_two(first, second, BOTH_REACH, how)
     });
     found.min_by_key(|likening| likening.place)
+}
+
+/// Of two names beside each other the first, where both are that popular.
+fn of_two(first: u32, second: u32, reach: u32, how: impl FnOnce() -> String) -> Option<Likening> {
+    (first.max(second) < reach).then(|| Likening {
+        code: NameCode::Words,
+        place: first,
+        reach,
+        how: how(),
+    })
 }
 
 /// A very popular name with a word more between its own.
@@ -293,18 +295,17 @@ fn with_a_word_more(name: &Spelling, popular: &PopularNames) -> Option<Likening>
 
 /// A popular name of several words without one that is not its last: without that it is a family's beginning.
 fn with_a_word_less(name: &Spelling, popular: &PopularNames) -> Option<Likening> {
-    const REACH: usize = 400;
+    const REACH: u32 = 400;
     let words = name.words();
     if words.len() < 2 {
         return None;
     }
-    let known = popular.names().take(REACH).enumerate();
-    let mut found = known.filter_map(|(place, known)| {
+    let mut found = (0..REACH).zip(popular.names()).filter_map(|(place, known)| {
         let left_out = without_one(&words, known)?;
         Some(Likening {
             code: NameCode::Words,
-            place: u32::try_from(place).ok()?,
-            reach: 400,
+            place,
+            reach: REACH,
             how: format!("`{left_out}` left out"),
         })
     });

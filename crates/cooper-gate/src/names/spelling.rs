@@ -350,40 +350,31 @@ fn has_language(word: &str) -> bool {
 /// Down to which rank a known name's word of this length is believed to be meant.
 fn reach(likeness: Likeness, length: usize) -> u32 {
     const ANY: u32 = u32::MAX;
-    const STRONG: &[u32] = &[1_000, 3_000, ANY];
-    const MEDIUM: &[u32] = &[0, 30, 250, 1_400, 2_000, 4_000, 4_000, ANY];
-    const WEAK: &[u32] = &[0, 0, 25, 80, 100, 300, 1_000, 3_000, ANY];
-    const FAINT: &[u32] = &[0, 0, 0, 0, 0, 15, 15, 80, 200, 200, 200, 1_000];
-    at_length(
-        length,
-        match likeness {
-            Likeness::Strong => STRONG,
-            Likeness::Medium => MEDIUM,
-            Likeness::Weak => WEAK,
-            Likeness::Faint => FAINT,
-        },
-    )
+    const RANKS: Ranks = [
+        &[1_000, 3_000, ANY],
+        &[0, 30, 250, 1_400, 2_000, 4_000, 4_000, ANY],
+        &[0, 0, 25, 80, 100, 300, 1_000, 3_000, ANY],
+        &[0, 0, 0, 0, 0, 15, 15, 80, 200, 200, 200, 1_000],
+    ];
+    rank_in(RANKS, likeness, length)
 }
 
 /// The same for a word that no known name has, among others that are as in the known name.
 fn reach_among_words(likeness: Likeness, length: usize) -> u32 {
-    const STRONG: &[u32] = &[1_000, u32::MAX];
-    const MEDIUM: &[u32] = &[300, 300, 2_000];
-    const WEAK: &[u32] = &[0, 600];
-    const FAINT: &[u32] = &[0, 0, 600];
-    at_length(
-        length,
-        match likeness {
-            Likeness::Strong => STRONG,
-            Likeness::Medium => MEDIUM,
-            Likeness::Weak => WEAK,
-            Likeness::Faint => FAINT,
-        },
-    )
+    const RANKS: Ranks = [&[1_000, u32::MAX], &[300, 300, 2_000], &[0, 600], &[0, 0, 600]];
+    rank_in(RANKS, likeness, length)
 }
 
-/// What a table of lengths from 3 on has for a length; longer ones are as the last.
-fn at_length(length: usize, ranks: &[u32]) -> u32 {
+/// For what is strong, medium, weak and faint: ranks by length, from 3 on; longer ones are as the last.
+type Ranks = [&'static [u32]; 4];
+
+fn rank_in([strong, medium, weak, faint]: Ranks, likeness: Likeness, length: usize) -> u32 {
+    let ranks = match likeness {
+        Likeness::Strong => strong,
+        Likeness::Medium => medium,
+        Likeness::Weak => weak,
+        Likeness::Faint => faint,
+    };
     let at = length.checked_sub(3);
     let rank = at.and_then(|at| ranks.get(at.min(ranks.len() - 1)));
     rank.copied().unwrap_or(0)

@@ -90,9 +90,8 @@ impl Bundle {
             return Ok(End::MemoryLimit);
         }
         if used_up.processes && status == GAVE_UP {
-            return Err(SandboxError::RuntimeFailed {
+            return Err(SandboxError::RuntimeStarved {
                 runtime: self.kind.as_str(),
-                said: Some("its kernel got no thread more: the run has used up its processes".to_owned()),
             });
         }
         if status == FAILED && self.said().is_some() {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cooper_core::text::shortened;
 use toml::de::{DeTable, DeValue};
 
 use super::SettingsError;
@@ -48,7 +49,7 @@ impl SettingsFile {
         let table = DeTable::parse(text).map_err(|error| SettingsError::Syntax {
             path: path.to_owned(),
             line: line_of(text, error.span().map_or(0, |span| span.start)),
-            reason: shortened(error.message()),
+            reason: shown(error.message()),
         })?;
         let mut file = Self {
             path: path.to_owned(),
@@ -83,7 +84,7 @@ impl SettingsFile {
         SettingsError::UnknownKey {
             path: self.path.clone(),
             line,
-            key: shortened(dotted),
+            key: shown(dotted),
             near,
         }
     }
@@ -105,7 +106,7 @@ impl SettingsFile {
         let wrong = |reason: String| SettingsError::Value {
             origin: format!("{}:{line}", self.path.display()),
             key: key.name,
-            reason: shortened(&reason),
+            reason: shown(&reason),
         };
         let mut texts = match value {
             DeValue::Array(values) if key.tables => {
@@ -134,11 +135,8 @@ impl SettingsFile {
 }
 
 /// What of a text that the file chooses is shown.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+fn shown(text: &str) -> String {
+    shortened(text, SHOWN_MAX)
 }
 
 /// A value as the text that a variable or a flag would have.
